@@ -1,0 +1,3 @@
+"""MQTT to InfluxDB for TESS photometers."""
+
+__version__ = "3.0.0"

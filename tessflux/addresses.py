@@ -1,0 +1,163 @@
+"""Texts that say where a server listens -> checked values. Pure; a wrong text is a ValueError.
+
+The message of the ValueError never quotes the text, which may hold a password.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+BROKER_FORMS = "tcp:HOST:PORT, tls:HOST:PORT, unix:/PATH, mqtt://HOST or mqtts://HOST"
+
+_TRANSPORTS: dict[str, Literal["tcp", "tls", "unix"]] = {
+    "tcp": "tcp",
+    "tls": "tls",
+    "ssl": "tls",
+    "unix": "unix",
+}
+# Settings of Twisted's endpoints that old files may carry and that tessflux decides itself.
+_IGNORED = frozenset({"timeout", "bindAddress", "lockfile"})
+
+
+@dataclass(frozen=True)
+class BrokerAddress:
+    """Where the broker listens; its str is a text that `broker` takes."""
+
+    transport: Literal["tcp", "tls", "unix"]
+    host: str
+    port: int
+    path: str
+
+    def __str__(self) -> str:
+        if self.transport == "unix":
+            return f"unix:{_escape(self.path)}"
+        return f"{self.transport}:{_escape(self.host)}:{self.port}"
+
+
+def broker(text: str) -> BrokerAddress:
+    """An endpoint description as Twisted's `clientFromString` reads it, or an MQTT URL."""
+    if not text:
+        raise ValueError(f"is empty; say where the broker listens: {BROKER_FORMS}")
+    if re.match(r"mqtts?://", text, re.IGNORECASE):
+        return _from_url(text)
+    kind, *parts = _split(text)
+    transport = _TRANSPORTS.get(kind.lower())
+    if transport is None:
+        raise ValueError(f"must be one of {BROKER_FORMS}")
+    expected = ("path",) if transport == "unix" else ("host", "port")
+    arguments = _arguments(parts, expected)
+    if transport == "unix":
+        if not arguments["path"].startswith("/"):
+            raise ValueError("needs an absolute path: unix:/PATH")
+        return BrokerAddress("unix", "", 0, arguments["path"])
+    return BrokerAddress(transport, _host(arguments["host"]), _port(arguments["port"]), "")
+
+
+def http_url(text: str) -> str:
+    """The address of an InfluxDB, without a slash at its end; "" for none."""
+    if not text:
+        return ""
+    url = _split_url(text)
+    if url.scheme not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    _refuse_userinfo(url)
+    if "?" in text or "#" in text:
+        raise ValueError("must end before any ? or #; dbname, retpol and username are keys here")
+    if re.search(r"\s", text) or not text.isascii():
+        raise ValueError("must have no blanks and no letters outside ASCII")
+    _host(url.hostname or "")
+    scheme, _, rest = text.partition(":")
+    return f"{scheme.lower()}:{rest.rstrip('/')}"
+
+
+def _from_url(text: str) -> BrokerAddress:
+    url = _split_url(text)
+    _refuse_userinfo(url)
+    if url.path not in ("", "/") or "?" in text or "#" in text:
+        raise ValueError("must end after the port; topics and the like are keys of their own")
+    host = _host(url.hostname or "")
+    if url.scheme == "mqtts":
+        return BrokerAddress("tls", host, _default(url.port, 8883), "")
+    return BrokerAddress("tcp", host, _default(url.port, 1883), "")
+
+
+def _split_url(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError("is no valid URL; check its host and its port (1 to 65535)") from None
+    if port == 0:
+        raise ValueError("needs a port from 1 to 65535")
+    return url
+
+
+def _default(port: int | None, default: int) -> int:
+    return default if port is None else port
+
+
+def _refuse_userinfo(url: SplitResult) -> None:
+    if "@" in url.netloc:
+        raise ValueError("must hold no user and no password; put them in username and password")
+
+
+def _arguments(parts: list[str], expected: tuple[str, ...]) -> dict[str, str]:
+    """Positional and `key=value` parts, as Twisted fits them together."""
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for part in parts:
+        pair = re.fullmatch(r"(\w+)=(.*)", part, re.DOTALL)
+        if pair is None:
+            positional.append(_unescape(part))
+        elif pair[1] in expected and pair[1] not in named:
+            named[pair[1]] = _unescape(pair[2])
+        elif pair[1] not in _IGNORED:
+            raise ValueError(
+                f"has a setting that is not used here; it must be one of {BROKER_FORMS}, "
+                "and certificates go in tls_ca, tls_cert and tls_key"
+            )
+    missing = [name for name in expected if name not in named]
+    if len(missing) != len(positional):
+        raise ValueError(
+            f"needs {' and '.join(expected)} once each; it must be one of {BROKER_FORMS}, "
+            r"and the colons of an IPv6 address are written \: or in a URL: mqtt://[::1]"
+        )
+    return named | dict(zip(missing, positional, strict=True))
+
+
+def _split(text: str) -> list[str]:
+    r"""Split at each colon that no backslash escapes; the escapes stay."""
+    parts = [""]
+    for token in re.findall(r"\\.|.", text, re.DOTALL):
+        if token == ":":
+            parts.append("")
+        else:
+            parts[-1] += token
+    return parts
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\:=])", r"\\\1", text)
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _host(text: str) -> str:
+    if ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+        except ValueError:
+            raise ValueError("has an IPv6 address that is not valid") from None
+    elif not re.fullmatch(r"[^\s/\\@?#=%\[\]]+", text):
+        raise ValueError("needs the name or the address of a host")
+    return text
+
+
+def _port(text: str) -> int:
+    if not (re.fullmatch(r"[0-9]{1,5}", text) and 1 <= int(text) <= 65_535):
+        raise ValueError("needs a port from 1 to 65535")
+    return int(text)

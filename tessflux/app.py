@@ -1,0 +1,255 @@
+"""The whole daemon, out of a Config: which service gets what, in which order they start and stop, what a reload is.
+
+This is the only place that knows both ends of the way of a reading.
+"""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from random import random
+from typing import Any
+
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+
+from tessflux import __version__, logs
+from tessflux.admission import Admission
+from tessflux.config import Config, InfluxConfig, load
+from tessflux.errors import AlreadyRunning, CannotCreate, OperatorError
+from tessflux.influx.client import InfluxClient
+from tessflux.influx.schema import Administration
+from tessflux.influx.writer import Writer
+from tessflux.intake import Intake
+from tessflux.mqtt.endpoint import endpoint, trust
+from tessflux.mqtt.subscriber import Subscriber
+from tessflux.spool import Spool
+from tessflux.stats import Hourly, InfluxStats, MqttStats
+
+log = Logger(namespace="tessflux")
+
+PERIOD = 3600.0
+"""Seconds between two lines of statistics."""
+
+TIDY = 10.0
+"""Seconds after which lines that InfluxDB has are gone from the spool, also when no reading comes."""
+
+DRAIN = 5.0
+"""Seconds that a stop may take to deliver what waits."""
+
+STEP = 10.0
+"""Seconds that one step of a stop may take; the next ones come all the same."""
+
+_backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random)
+
+
+def lock_spool(directory: str) -> int:
+    """Make the spool's directory if need be, and take it for this process; returns the lock's descriptor.
+
+    Raises CannotCreate or AlreadyRunning.
+    """
+    path = Path(directory) / "lock"
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise CannotCreate(f"cannot use the spool directory {directory}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(lock, 20).decode(errors="replace").strip()
+        os.close(lock)
+        raise AlreadyRunning(
+            f"another tessflux (process {owner}) uses the spool in {directory}; stop it,"
+            " or give this one a [spool] directory of its own"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+class App:
+    """`start` it once, then `stop` it; in between `reload`, `pause` and `resume` at any time."""
+
+    def __init__(self, config: Config, log_output: logs.Logs, reactor: Any) -> None:
+        self._config, self._logs, self._reactor = config, log_output, reactor
+        self._threads = {name: ThreadPool(1, 1, name) for name in ("spool", "influxdb")}
+        self._mqtt_stats, self._influx_stats = MqttStats(), InfluxStats()
+        self._spool = Spool(
+            config.spool,
+            flush_interval=config.influxdb.flush_interval,
+            stats=self._mqtt_stats,
+            clock=reactor,
+            in_thread=self._in_thread("spool"),
+        )
+        self._admission = Admission()
+        self._intake = Intake(config.mqtt, config.influxdb, self._admission, self._spool, self._mqtt_stats)
+        self._subscriber = Subscriber(
+            config.mqtt,
+            take=self._intake.take,
+            idle=self._spool.flush,
+            clock=reactor,
+            now=time.time,
+            endpoint=lambda mqtt: endpoint(reactor, mqtt),
+            backoff=_backoff,
+        )
+        self._writer = Writer(
+            config.influxdb,
+            self._spool,
+            self._influx_stats,
+            client=self._client,
+            define=self._define,
+            refresh=self._refresh,
+            clock=reactor,
+            now=time.time,
+            backoff=_backoff,
+        )
+        self._spool.committed = self._writer.wake
+        self._spool.hold = self._subscriber.hold
+        self._spool.redeliver = self._subscriber.redeliver
+        self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.waiting)
+        self._periodic = [self._every(PERIOD, self._report), self._every(TIDY, self._spool.tidy)]
+
+    def _in_thread(self, name: str) -> Callable[..., Deferred[Any]]:
+        def run(call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+            return deferToThreadPool(self._reactor, self._threads[name], call, *args)
+
+        return run
+
+    def _every(self, seconds: float, task: Callable[[], Any]) -> tuple[LoopingCall, float]:
+        async def guarded() -> None:
+            # A LoopingCall ends for good at the first exception.
+            try:
+                result = task()
+                if result is not None:
+                    await result
+            except Exception:
+                log.failure("A periodic task went wrong")
+
+        loop = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
+        loop.clock = self._reactor
+        return loop, seconds
+
+    async def start(self) -> None:
+        """Open the spool and start the services. Raises OperatorError when the spool cannot be opened."""
+        for warning in self._config.warnings:
+            log.warn("{warning}", warning=warning)
+        log.info("tessflux {version} starts with {config}", version=__version__, config=self._config.path)
+        for pool in self._threads.values():
+            pool.start()
+        try:
+            self._admission.restore(await self._spool.open())
+        except (sqlite3.Error, OSError) as error:
+            directory = self._config.spool.directory
+            raise CannotCreate(f"cannot open the spool in {directory}: {error}") from None
+        self._writer.startService()
+        self._subscriber.startService()
+        for loop, seconds in self._periodic:
+            loop.start(seconds, now=False)
+        if not self._config.influxdb.url:
+            log.info("No [influxdb] url: readings wait in the spool; 'tessflux export' shows them")
+
+    async def stop(self) -> None:
+        """Stop in order: hear no more, make durable what is here, deliver for a moment, close."""
+        log.info("tessflux stops")
+        for loop, _ in self._periodic:
+            if loop.running:
+                loop.stop()
+        for step in (
+            self._subscriber.stopService,
+            self._spool.settle,
+            lambda: self._writer.drain(DRAIN),
+            self._writer.stopService,
+            self._spool.close,
+        ):
+            try:
+                await Deferred.fromCoroutine(_wait_for(step())).addTimeout(STEP, self._reactor)
+            except Exception:
+                log.failure("A step of the stop went wrong")
+        self._report()
+        for pool in self._threads.values():
+            pool.stop()
+        log.info("tessflux has stopped, {waiting} readings wait", waiting=self._spool.waiting)
+
+    def reload(self) -> None:
+        """Read the config again: all of it, or, if anything in it is wrong, nothing. Reopens the log file."""
+        work = Deferred.fromCoroutine(self._reload())
+        work.addErrback(lambda failure: log.failure("The reload went wrong", failure))
+
+    async def _reload(self) -> None:
+        before = self._config
+        try:
+            config: Config = await deferToThreadPool(
+                self._reactor, self._reactor.getThreadPool(), load, before.path, os.environ
+            )
+            self._logs.reopen(config.global_.log_file)
+        except OperatorError as error:
+            try:
+                self._logs.reopen(before.global_.log_file)
+            finally:
+                log.error("The config stays as it was: {error}", error=error)
+            return
+        if config.spool.directory != before.spool.directory:
+            log.warn("[spool] directory changes only at a restart")
+            config = replace(config, spool=replace(config.spool, directory=before.spool.directory))
+        self._config = config
+        for warning in config.warnings:
+            log.warn("{warning}", warning=warning)
+        self._logs.set_levels(logs.levels(config))
+        self._spool.reconfigure(config.spool, config.influxdb.flush_interval)
+        self._intake.reconfigure(config.mqtt, config.influxdb)
+        self._writer.reconfigure(config.influxdb)
+        self._subscriber.reconfigure(config.mqtt)
+        log.info("Reloaded {config}", config=config.path)
+
+    def pause(self) -> None:
+        """Deliver nothing more; readings go on into the spool."""
+        self._writer.pause()
+        log.info("Delivery is paused; readings go on into the spool")
+
+    def resume(self) -> None:
+        """Deliver again."""
+        self._writer.resume()
+        log.info("Delivery goes on")
+
+    def _report(self) -> None:
+        self._intake.reports.period()
+        self._writer.reports.period()
+        if self._config.mqtt.stats:
+            self._hourly.mqtt_line()
+        if self._config.influxdb.stats:
+            self._hourly.influx_line()
+
+    def _client(self, config: InfluxConfig) -> InfluxClient:
+        pool = HTTPConnectionPool(self._reactor)
+        pool.maxPersistentPerHost = 1
+        policy = BrowserLikePolicyForHTTPS(trust(config.tls_ca))
+        agent = Agent(self._reactor, policy, connectTimeout=config.timeout, pool=pool)
+        return InfluxClient(config, agent, self._reactor)
+
+    async def _define(self, config: InfluxConfig) -> list[str]:
+        def define() -> list[str]:
+            administration = Administration(config)
+            try:
+                return administration.define()
+            finally:
+                administration.close()
+
+        problems: list[str] = await self._in_thread("influxdb")(define)
+        return problems
+
+    async def _refresh(self, config: InfluxConfig) -> InfluxConfig:
+        password = await self._in_thread("influxdb")(config.password.refreshed)
+        return replace(config, password=password)
+
+
+async def _wait_for(work: Awaitable[object]) -> None:
+    await work

@@ -1,0 +1,146 @@
+"""`tessflux --check`: one line for each thing that must be so for readings to arrive; "ok", or what to do.
+
+It leaves nothing behind: no session at the broker, no point in the database.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.threads import deferToThread
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+
+from tessflux.config import Config, InfluxConfig
+from tessflux.errors import ServerError
+from tessflux.influx import client, schema
+from tessflux.mqtt.endpoint import endpoint, trust
+from tessflux.mqtt.session import Login, Session
+
+UNAVAILABLE = 69
+"""The exit code when a server is not ready (EX_UNAVAILABLE of sysexits.h)."""
+
+ANSWER = 10.0
+"""Seconds that the broker may take for an answer."""
+
+Say = Callable[[str], None]
+
+
+async def check(config: Config, reactor: Any, say: Say) -> int:
+    """Try broker and database; returns an exit code. The config has been read already, so it is good."""
+    say(f"config     ok: {config.path}")
+    for warning in config.warnings:
+        say(f"config     warning: {warning}")
+    broker = await _broker(config, reactor, say)
+    database = await _database(config.influxdb, reactor, say)
+    return 0 if broker and database else UNAVAILABLE
+
+
+async def _broker(config: Config, reactor: Any, say: Say) -> bool:
+    mqtt = config.mqtt
+    login = Login(
+        f"{mqtt.client_id}-check-{os.getpid()}",
+        mqtt.username,
+        mqtt.password,
+        mqtt.keepalive,
+        mqtt.version,
+        keep_session=False,
+    )
+    session = Session(login, lambda *message: None, lambda: None, reactor)
+    try:
+        await connectProtocol(endpoint(reactor, mqtt), session)
+        await session.accepted.addTimeout(ANSWER, reactor)
+        say(f"broker     ok: {mqtt.broker} lets us in by MQTT {mqtt.version}")
+        asked = Deferred.fromCoroutine(session.subscribe(mqtt.topics, mqtt.qos))
+        refused = await asked.addTimeout(ANSWER, reactor)
+    except Exception as error:
+        text = f"no answer within {ANSWER:.0f} s" if isinstance(error, DeferredTimeout) else error
+        say(f"broker     {mqtt.broker}: {text}; check [mqtt] broker, username and password")
+        return False
+    finally:
+        if session.transport is not None:
+            session.disconnect()
+            await session.lost
+    for topic, reason in refused.items():
+        say(f"topics     {topic} is refused: {reason}; the broker must allow us to read it")
+    if refused:
+        return False
+    say(
+        f"topics     ok: subscribed to {', '.join(mqtt.topics)} at QoS {mqtt.qos}. At which QoS readings"
+        " come is known only when they do: photometers publish at QoS 0, and what they publish while"
+        " tessflux is away is kept only by a broker that upgrades it (mosquitto: upgrade_outgoing_qos true)"
+    )
+    return True
+
+
+async def _database(config: InfluxConfig, reactor: Any, say: Say) -> bool:
+    if not config.url:
+        say("database   none: [influxdb] url is empty, readings will wait in the spool")
+        return True
+    try:
+        version = await deferToThread(_administer, config, lambda influx: influx.version())
+        say(f"database   ok: InfluxDB {version} at {config.url}")
+    except ServerError as error:
+        say(f"database   {error}; check [influxdb] url, and whether the server runs")
+        return False
+    good = _definition(config, say)
+    agent = Agent(reactor, BrowserLikePolicyForHTTPS(trust(config.tls_ca)), config.timeout)
+    # A write of no lines is judged like any other, and leaves nothing.
+    verdict = await client.InfluxClient(config, agent, reactor).write([])
+    policy = f", retention policy {config.retpol}" if config.retpol else ""
+    match verdict:
+        case client.Delivered():
+            say(f"write      ok: into database {config.dbname}{policy}")
+            return await _policy(config, say) and good
+        case client.Missing(reason):
+            if config.schema:
+                say(f"write      {reason}; tessflux will run {config.schema} to create it")
+                return good
+            say(f"write      {reason}; create it, or name a data definition file in [influxdb] schema")
+        case client.Unauthorised(reason):
+            say(f"write      {reason}; check [influxdb] username, password and the user's rights")
+        case _:
+            say(f"write      {getattr(verdict, 'reason', verdict)}")
+    return False
+
+
+async def _policy(config: InfluxConfig, say: Say) -> bool:
+    """InfluxDB takes an empty write into any policy, so this needs a look at the list."""
+    if not config.retpol:
+        return True
+    try:
+        names = await deferToThread(_administer, config, lambda influx: influx.retention_policies())
+    except ServerError as error:
+        say(f"policy     unknown: {error}; only an administrator may list retention policies")
+        return True
+    if config.retpol in names:
+        say(f"policy     ok: {config.retpol} is one of {', '.join(names)}")
+        return True
+    if config.schema:
+        say(f"policy     no {config.retpol} yet; tessflux will run {config.schema} to create it")
+        return True
+    say(f"policy     there is no {config.retpol}, only {', '.join(names)}; create it or change retpol")
+    return False
+
+
+def _definition(config: InfluxConfig, say: Say) -> bool:
+    if not config.schema:
+        return True
+    names = schema.databases(Path(config.schema).read_text(errors="replace"))
+    if config.dbname in names:
+        say(f"schema     ok: {config.schema} creates {config.dbname}")
+        return True
+    found = f"creates {', '.join(names)}" if names else "creates no database"
+    say(f"schema     {config.schema} {found}, but dbname is {config.dbname}; make them the same")
+    return False
+
+
+def _administer(config: InfluxConfig, work: Callable[[schema.Administration], Any]) -> Any:
+    influx = schema.Administration(config)
+    try:
+        return work(influx)
+    finally:
+        influx.close()

@@ -1,0 +1,202 @@
+"""The command line: argv -> an exit code. The only place that imports the reactor, and not before it is needed."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet.defer import Deferred
+
+from tessflux import __version__, daemon, waiting
+from tessflux.config import Config, load
+from tessflux.errors import OperatorError, UsageError
+
+CONFIG_FILE = "/etc/tessflux/config"
+PID_FILE = "/run/tessflux.pid"
+
+_EPILOG = f"""\
+without a command and an option, tessflux detaches from the terminal and runs.
+
+signals: HUP reads the config again and reopens the log, USR1 pauses the delivery to InfluxDB (readings
+wait on disk), USR2 resumes it, TERM and INT stop.
+
+exit codes: 0 all is well, 64 wrong command line, 69 --check found a server that is not ready,
+73 a file cannot be created, 75 tessflux runs already, 78 the config is wrong.
+
+try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see tessflux --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run tessflux with these arguments (by default those of the process); returns the exit code."""
+    try:
+        options = _parse(sys.argv[1:] if argv is None else argv)
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except OperatorError as error:
+        print(f"tessflux: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has read enough; keep Python from complaining at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="tessflux",
+        description="Store the readings that TESS sky photometers publish by MQTT in InfluxDB.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_run)
+    parser.add_argument("--version", action="version", version=f"tessflux {__version__}")
+    _add_config(parser, CONFIG_FILE)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "-k", "--console", action="store_true", help="stay in the foreground, log on the console too"
+    )
+    mode.add_argument(
+        "--check", action="store_true", help="check config, broker and database, and say what to do"
+    )
+    mode.add_argument(
+        "--install", action="store_true", help="put config, init script and the like in place (as root)"
+    )
+    mode.add_argument("--uninstall", action="store_true", help="take away what --install put")
+    parser.add_argument(
+        "--pid-file", metavar="FILE", default=PID_FILE, help="of the detached daemon (%(default)s)"
+    )
+    parser.add_argument(
+        "--root", metavar="DIR", type=Path, default=Path("/"), help="install under this directory"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="")
+    export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
+    _add_config(export, argparse.SUPPRESS)
+    export.set_defaults(run=_export)
+    refused = commands.add_parser("refused", help="list what could not be stored, and why")
+    _add_config(refused, argparse.SUPPRESS)
+    refused.add_argument("--photometer", metavar="NAME", default="", help="only of this photometer")
+    refused.add_argument("--cause", default="", help="only for this cause")
+    form = refused.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+    form.add_argument("--export", action="store_true", help="the payloads alone, one a line")
+    refused.set_defaults(run=_refused)
+    return parser.parse_args(argv)
+
+
+def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", default=default, help=f"the config file ({CONFIG_FILE})"
+    )
+
+
+def _load(options: argparse.Namespace) -> Config:
+    return load(options.config, os.environ)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from tessflux import check, install
+
+    if options.install:
+        install.install(options.root, print)
+        return 0
+    if options.uninstall:
+        install.uninstall(options.root, print)
+        return 0
+    config = _load(options)
+    if options.check:
+        return _react(lambda reactor: check.check(config, reactor, print))
+    if options.console:
+        return _serve(config, console=True, ready=lambda: None)
+    if not config.global_.log_file:
+        print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)
+    return daemon.detach(options.pid_file, lambda ready: _serve(config, console=False, ready=ready))
+
+
+def _export(options: argparse.Namespace) -> int:
+    waiting.export(_load(options).spool, sys.stdout)
+    return 0
+
+
+def _refused(options: argparse.Namespace) -> int:
+    form = "json" if options.json else "payload" if options.export else "table"
+    waiting.refused(
+        _load(options).spool,
+        sys.stdout,
+        photometer=options.photometer,
+        cause=options.cause,
+        form=form,
+    )
+    return 0
+
+
+def _reactor() -> Any:
+    from twisted.internet import reactor
+
+    # Its timers must not follow the time of day, which may be set.
+    reactor.seconds = time.monotonic  # type: ignore[attr-defined]
+    return reactor
+
+
+def _react(work: Callable[[Any], Any]) -> int:
+    """Run one coroutine, which returns an exit code."""
+    reactor = _reactor()
+    outcome: list[int] = []
+
+    async def run() -> None:
+        try:
+            outcome.append(await work(reactor))
+        finally:
+            reactor.stop()
+
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
+    reactor.run()
+    return outcome[0] if outcome else 70
+
+
+def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
+    """Run the daemon in this process until a signal stops it."""
+    from tessflux import app, logs
+
+    reactor = _reactor()
+    lock = app.lock_spool(config.spool.directory)
+    log = logs.Logs(console=console, path=config.global_.log_file)
+    log.set_levels(logs.levels(config))
+    log.begin()
+    service = app.App(config, log, reactor)
+    problems: list[OperatorError] = []
+
+    async def start() -> None:
+        try:
+            await service.start()
+        except OperatorError as error:
+            problems.append(error)
+            reactor.stop()
+            return
+        reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
+        for number, action in (
+            (signal.SIGHUP, service.reload),
+            (signal.SIGUSR1, service.pause),
+            (signal.SIGUSR2, service.resume),
+        ):
+            signal.signal(number, lambda _number, _frame, action=action: reactor.callFromThread(action))
+        ready()
+
+    # Before the handlers are there, these signals would end the process.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
+    reactor.run()
+    os.close(lock)
+    if problems:
+        raise problems[0]
+    return 0

@@ -1,0 +1,104 @@
+"""Detaching from the terminal, and the pid file.
+
+The process that was called stays until the daemon runs or has failed, and ends with the daemon's word for it, so
+that `service tessflux start` tells the truth. The reactor must not be imported before the detaching, which
+would close its descriptors.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon import DaemonContext
+
+from tessflux.errors import AlreadyRunning, CannotCreate, OperatorError
+
+UMASK = 0o027
+
+Ready = Callable[[], None]
+"""Says that the services run."""
+
+
+class PidFile:
+    """The file with our process id, locked as long as we live: a stale one is no obstacle."""
+
+    def __init__(self, path: str) -> None:
+        """Take the file. Raises CannotCreate or AlreadyRunning."""
+        self._path = Path(path).absolute()
+        try:
+            self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise CannotCreate(
+                f"cannot create the pid file {self._path}: {error.strerror};"
+                " run as root, or name another one with --pid-file"
+            ) from None
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(self.descriptor, 20).decode(errors="replace").strip()
+            os.close(self.descriptor)
+            raise AlreadyRunning(f"tessflux runs already (process {owner} holds {self._path})") from None
+
+    def write(self) -> None:
+        """Put the id of this process into it."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def remove(self) -> None:
+        """Give it up."""
+        self._path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:
+    """Run `serve` in a detached process. Returns twice: here when it runs or has failed, there at its end.
+
+    Raises OperatorError here; one that `serve` raises there is printed here, and its exit code returned.
+    """
+    lock = PidFile(pid_file)
+    reader, writer = os.pipe()
+    sys.stdout.flush()
+    if os.fork():
+        os.close(writer)
+        return _await_start(reader)
+    os.close(reader)
+    try:
+        context = DaemonContext(
+            umask=UMASK,
+            working_directory="/",
+            files_preserve=[writer, lock.descriptor],
+            detach_process=True,
+            signal_map={},
+        )
+        context.open()
+        lock.write()
+        return serve(lambda: _tell(writer, 0, ""))
+    except OperatorError as error:
+        _tell(writer, error.exit_code, str(error))
+        return error.exit_code
+    except Exception as error:
+        _tell(writer, 70, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        lock.remove()
+
+
+def _tell(writer: int, code: int, text: str) -> None:
+    try:
+        os.write(writer, bytes([code]) + text.encode())
+        os.close(writer)
+    except OSError:
+        pass  # It was told already, or nobody listens any more.
+
+
+def _await_start(reader: int) -> int:
+    with os.fdopen(reader, "rb") as pipe:
+        told = pipe.read()
+    if not told:
+        print("tessflux: it ended before it ran", file=sys.stderr)
+        return 70
+    if told[0]:
+        print(f"tessflux: {told[1:].decode(errors='replace')}", file=sys.stderr)
+    return told[0]

@@ -1,0 +1,103 @@
+"""What is done with InfluxDB but for writing readings: the data definition file, and looking whether all is there.
+
+Through the `influxdb` package, which blocks: every call here runs in a thread. Statements may hold passwords,
+so a statement is named by its number and its first words, and an error never shows what stands in quotes.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from influxdb import InfluxDBClient
+from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
+
+from tessflux.config import InfluxConfig
+from tessflux.errors import ServerError
+
+_TOKEN = re.compile(
+    r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
+    re.DOTALL | re.VERBOSE,
+)
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'""")
+_DATABASE = re.compile(r"""\bCREATE\s+DATABASE\s+(?:"((?:\\.|[^"\\])*)"|(\w+))""", re.IGNORECASE)
+
+
+def statements(text: str) -> Iterator[str]:
+    """The statements of a data definition file: separated by semicolons, without comments, over any lines."""
+    words: list[str] = []
+    for token in [*_TOKEN.findall(text), ";"]:
+        if token == ";":
+            if statement := "".join(words).strip():
+                yield statement
+            words = []
+        else:
+            words.append(" " if token.startswith(("--", "/*")) else token)
+
+
+def databases(text: str) -> list[str]:
+    """The databases that a data definition file creates."""
+    found = (_DATABASE.match(statement) for statement in statements(text))
+    return [match[1] or match[2] for match in found if match]
+
+
+class Administration:
+    """An InfluxDB as its administrator sees it. Every method blocks and raises ServerError."""
+
+    def __init__(self, config: InfluxConfig) -> None:
+        self._config = config
+        url = urlsplit(config.url)
+        # Without a username none is sent: the package's own default is root with password root.
+        self._client = InfluxDBClient(
+            host=url.hostname,
+            port=url.port or (443 if url.scheme == "https" else 80),
+            username=config.username or None,
+            password=config.password.reveal() or None,
+            path=url.path,
+            ssl=url.scheme == "https",
+            verify_ssl=config.tls_ca or True,
+            timeout=config.timeout,
+            retries=1,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def version(self) -> str:
+        """The version of the server; raises when it does not answer."""
+        return str(self._call(self._client.ping))
+
+    def databases(self) -> list[str]:
+        """The databases that we may see."""
+        return [row["name"] for row in self._call(self._client.get_list_database)]
+
+    def retention_policies(self) -> list[str]:
+        """The retention policies of our database."""
+        rows = self._call(lambda: self._client.get_list_retention_policies(self._config.dbname))
+        return [row["name"] for row in rows]
+
+    def define(self) -> list[str]:
+        """Run the data definition file; returns a line for each statement that failed, the others are done.
+
+        Raises OSError when the file cannot be read.
+        """
+        text = Path(self._config.schema).read_text()
+        problems = []
+        for number, statement in enumerate(statements(text), 1):
+            try:
+                self._call(lambda statement=statement: self._client.query(statement, method="POST"))
+            except ServerError as error:
+                words = " ".join(_QUOTED.sub("'...'", statement).split()[:4])
+                problems.append(f"statement {number} ({words} ...): {error}")
+        return problems
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (InfluxDBClientError, InfluxDBServerError) as error:
+            raise ServerError(_QUOTED.sub("'...'", str(error)).strip()) from None
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise ServerError(f"{self._config.url}: {_QUOTED.sub(chr(39) * 2, str(error))}") from None

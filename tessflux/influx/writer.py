@@ -1,0 +1,336 @@
+"""What is sent to InfluxDB and when: the oldest lines first, one request at a time, until it has answered for them.
+
+A request goes when `batch` lines wait or the oldest is `flush_interval` old, and carries all that waits, up to
+BATCH_LINES. Only an answer retires lines; everything else keeps them and tries again, for ever:
+
+    wrong lines       found by halving, which is harmless because writing twice is, and put in quarantine
+    too large         in smaller requests from now on
+    missing           run the data definition file, if there is one; else park
+    unauthorised      park: one error, the secret is read anew, another attempt every PARKED seconds
+    busy              as long as the server asks for, else back off
+    unreachable       back off: exponentially with jitter
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from tessflux import lineprotocol
+from tessflux.config import InfluxConfig
+from tessflux.errors import ServerError
+from tessflux.influx.client import (
+    BadLines,
+    Busy,
+    Delivered,
+    Expired,
+    Missing,
+    TooLarge,
+    Unauthorised,
+    Unreachable,
+    Verdict,
+)
+from tessflux.journal import Batch, Quarantined
+from tessflux.limits import BATCH_LINES
+from tessflux.stats import InfluxStats, Reports
+
+log = Logger(namespace="influxdb")
+
+PARKED = 30.0
+"""Seconds between two attempts at a server that needs its operator."""
+
+IDLE = 60.0
+"""Seconds between two looks around while nothing happens; whatever does happen ends them."""
+
+LONGEST_WAIT = 300.0
+"""Seconds that a server may ask us to wait; it may not mean a year."""
+
+REFUSED_LINE = "refused by InfluxDB"
+
+
+class WriteClient(Protocol):
+    """Where lines are written."""
+
+    async def write(self, lines: Sequence[str]) -> Verdict: ...
+
+
+class Source(Protocol):
+    """Where the lines wait: the spool."""
+
+    waiting: int
+    oldest: float | None
+
+    async def head(self, limit: int) -> Batch: ...
+    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> None: ...
+
+
+class _NoServer(Exception):
+    """The config names no server any more."""
+
+
+class Writer(Service):  # type: ignore[misc]
+    """`client` makes the client for a config; `define` runs its data definition file and `refresh` reads its
+    secret anew, both in a thread. Call `wake` when lines have come."""
+
+    def __init__(
+        self,
+        config: InfluxConfig,
+        spool: Source,
+        stats: InfluxStats,
+        *,
+        client: Callable[[InfluxConfig], WriteClient],
+        define: Callable[[InfluxConfig], Awaitable[list[str]]],
+        refresh: Callable[[InfluxConfig], Awaitable[InfluxConfig]],
+        clock: IReactorTime,
+        now: Callable[[], float],
+        backoff: Callable[[int], float],
+    ) -> None:
+        self._spool, self._stats = spool, stats
+        self._make_client, self._define, self._refresh = client, define, refresh
+        self._clock, self._now, self._backoff = clock, now, backoff
+        self.reports = Reports(log)
+        self._loop: Deferred[None] | None = None
+        self._pause: Deferred[None] | None = None
+        self._idle = self._paused = self._draining = self._stopping = False
+        self._use(config)
+
+    def _use(self, config: InfluxConfig) -> None:
+        self._config = config
+        self._client = self._make_client(config)
+        self._limit = BATCH_LINES
+        self._known = False
+        self._complaint = ""
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop = Deferred.fromCoroutine(self._run())
+
+    def stopService(self) -> Deferred[None]:
+        """Break off what is under way; what InfluxDB has not answered for goes on waiting in the spool."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        if self._loop is not None:
+            self._loop.cancel()
+            await self._loop
+
+    async def drain(self, seconds: float) -> None:
+        """Send what waits, without regard to `batch`, as long as the server takes it, for so long at most."""
+        end = self._clock.seconds() + seconds
+        self._draining = True
+        self.wake()
+        while self._due() is not None and self._known and not self._complaint:
+            if self._clock.seconds() >= end:
+                break
+            await deferLater(self._clock, 0.02)
+
+    def pause(self) -> None:
+        """Send nothing more after the request that is under way; readings go on into the spool."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Send again."""
+        self._paused = False
+        self._interrupt()
+
+    def reconfigure(self, config: InfluxConfig) -> None:
+        """Use another server, database or policy from the next request on."""
+        if config != self._config:
+            self._use(config)
+            self._interrupt()
+
+    def wake(self) -> None:
+        """Lines have come."""
+        if self._idle:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but not if something happens meanwhile that makes it worth while to look again."""
+        self._pause = deferLater(self._clock, seconds)
+        try:
+            await self._pause
+        except CancelledError:
+            if self._stopping:
+                raise
+        finally:
+            self._pause = None
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                await self._turn()
+            except CancelledError:
+                if self._stopping:
+                    break
+            except _NoServer:
+                continue
+            except Exception:
+                log.failure("A delivery went wrong; its readings stay in the spool")
+                await self._wait(PARKED)
+
+    def _due(self) -> float | None:
+        """Seconds until a request is due, None when there is nothing to send or nobody to take it."""
+        if not self._config.url or self._paused:
+            return None
+        if not self._known:
+            return 0.0
+        if not self._spool.waiting:
+            return None
+        oldest = self._spool.oldest
+        if self._draining or self._spool.waiting >= self._config.batch or oldest is None:
+            return 0.0
+        return max(0.0, oldest + self._config.flush_interval - self._clock.seconds())
+
+    async def _turn(self) -> None:
+        due = self._due()
+        if due != 0.0:
+            self._idle = True
+            try:
+                await self._wait(IDLE if due is None else due)
+            finally:
+                self._idle = False
+        elif not self._known:
+            await self._place([])
+        else:
+            batch = await self._spool.head(self._limit)
+            if not batch.lines:
+                await self._wait(1.0)
+                return
+            refused = await self._place(batch.lines)
+            await self._spool.retire(batch, refused)
+
+    async def _place(self, lines: Sequence[str]) -> list[Quarantined]:
+        """Bring lines into the database; returns those that it refuses."""
+        if len(lines) > self._limit:
+            return await self._halves(lines)
+        verdict = await self._answer(lines)
+        match verdict:
+            case BadLines(reason, quoted):
+                if bad := set(quoted).intersection(lines):
+                    refused = [self._refuse(line, reason) for line in lines if line in bad]
+                    good = [line for line in lines if line not in bad]
+                    return refused + (await self._place(good) if good else [])
+            case TooLarge(reason):
+                if len(lines) > 1:
+                    self._limit = (len(lines) + 1) // 2
+                    log.info(
+                        "InfluxDB finds {count} lines too large; sending {limit} from now on",
+                        count=len(lines),
+                        limit=self._limit,
+                    )
+            case Expired(dropped, reason):
+                self._stats.delivered += len(lines) - dropped
+                self._stats.expired += dropped
+                self.reports.note("readings", "older than the retention policy keeps", reason)
+                return []
+            case _:
+                self._stats.delivered += len(lines)
+                return []
+        if len(lines) == 1:
+            return [self._refuse(lines[0], reason)]
+        return await self._halves(lines) if lines else []
+
+    async def _halves(self, lines: Sequence[str]) -> list[Quarantined]:
+        middle = len(lines) // 2
+        return await self._place(lines[:middle]) + await self._place(lines[middle:])
+
+    def _refuse(self, line: str, reason: str) -> Quarantined:
+        name = lineprotocol.photometer(line)
+        self._stats.quarantined += 1
+        self.reports.note(name, REFUSED_LINE, reason)
+        return Quarantined(int(self._now() * 1000), "", name, REFUSED_LINE, reason, line.encode())
+
+    async def _answer(self, lines: Sequence[str]) -> Delivered | Expired | BadLines | TooLarge:
+        """Ask until the server says something about the lines, and not about itself."""
+        attempt = 0
+        while True:
+            while self._paused:
+                await self._wait(IDLE)
+            if not self._config.url:
+                raise _NoServer
+            self._stats.requested += 1
+            verdict = await self._client.write(lines)
+            match verdict:
+                case Delivered() | Expired():
+                    self._stats.ok += 1
+                    self._recovered()
+                    return verdict
+                case BadLines() | TooLarge():
+                    self._stats.rejected += 1
+                    return verdict
+                case Missing(reason):
+                    self._stats.rejected += 1
+                    await self._provide(reason, first=attempt == 0)
+                case Unauthorised(reason):
+                    self._stats.rejected += 1
+                    self._complain(reason, "check username, password and the user's rights")
+                    await self._wait(PARKED)
+                    await self._renew()
+                case Busy(reason, seconds):
+                    self._stats.failed += 1
+                    self._complain(reason, "it is busy")
+                    wish = self._backoff(attempt) if seconds is None else seconds
+                    await self._wait(min(wish, LONGEST_WAIT))
+                case Unreachable(reason):
+                    self._stats.failed += 1
+                    self._complain(reason, "is it running, and is the url right?")
+                    await self._wait(self._backoff(attempt))
+            attempt += 1
+
+    async def _provide(self, reason: str, *, first: bool) -> None:
+        """Create what is missing, and park if that does not help."""
+        config = self._config
+        if not config.schema:
+            self._complain(reason, "create it, or name a data definition file in [influxdb] schema")
+        else:
+            try:
+                problems = await self._define(config)
+            except (ServerError, OSError) as error:
+                problems = [str(error)]
+            for problem in problems:
+                self._complain(f"{config.schema}: {problem}", "mend the data definition file")
+            if not problems:
+                log.info("Ran the data definition file {file}", file=config.schema)
+                if first:
+                    return
+                self._complain(reason, f"{config.schema} does not create it")
+        await self._wait(PARKED)
+
+    async def _renew(self) -> None:
+        """Read the secret again: somebody may have changed it."""
+        config = self._config
+        renewed = await self._refresh(config)
+        if renewed != config and self._config == config:
+            complaint = self._complaint
+            self._use(renewed)
+            self._complaint = complaint
+
+    def _complain(self, reason: str, advice: str) -> None:
+        """Say what is wrong with the server, once for as long as it stays the same."""
+        text = f"{reason} ({advice})"
+        if text != self._complaint:
+            self._complaint = text
+            log.error(
+                "InfluxDB at {url} takes no readings: {text}; they wait in the spool",
+                url=self._config.url,
+                text=text,
+            )
+
+    def _recovered(self) -> None:
+        if not self._known or self._complaint:
+            self._known, self._complaint = True, ""
+            log.info(
+                "InfluxDB at {url} takes readings into {dbname}",
+                url=self._config.url,
+                dbname=self._config.dbname,
+            )

@@ -1,0 +1,134 @@
+"""INI text -> entries with their lines, and everything that is wrong with them. Pure.
+
+The grammar is the one that the tessflux of 2017 got from Python 2's RawConfigParser: `[section]`,
+`key = value` or `key: value`, comments in lines of their own (`#`, `;`) and after a value (a blank
+and `;`), continuation lines that begin with a blank, `""` for an empty value, keys in any case.
+It is read here because configparser stops at the first duplicate and forgets the lines.
+"""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from tessflux.errors import Problem
+
+# What a section or key can look like at all; problems quote nothing else of the file.
+_WORD = r"(\w[\w .-]{0,39}?)"
+_SECTION = re.compile(rf"\[\s*{_WORD}\s*\]\s*(?:[#;].*)?")
+_ENTRY = re.compile(rf"{_WORD}\s*[:=](.*)", re.DOTALL)
+
+
+@dataclass
+class Entry:
+    """One `key = value`; the parts of a value that came in several lines are joined by newlines."""
+
+    section: str
+    key: str
+    value: str
+    line: int
+
+
+Entries = dict[tuple[str, str], Entry]
+
+
+def read(
+    file: str, text: str, known: Mapping[str, Collection[str]]
+) -> tuple[Entries, list[Problem]]:
+    """The entries of `text` that are `known` (section -> keys), and the problems of all others."""
+    reader = _Reader(file, known)
+    # Not splitlines(): it also ends lines where no editor does, and the numbers would be wrong.
+    for number, line in enumerate(text.split("\n"), 1):
+        reader.take(number, line)
+    for entry in reader.entries.values():
+        entry.value = entry.value.strip()
+    return reader.entries, reader.problems
+
+
+class _Reader:
+    def __init__(self, file: str, known: Mapping[str, Collection[str]]) -> None:
+        self.entries: Entries = {}
+        self.problems: list[Problem] = []
+        self._file = file
+        self._known = known
+        self._section = ""
+        self._skipping = False
+        self._sections: dict[str, int] = {}
+        self._last: Entry | None = None
+
+    def take(self, number: int, line: str) -> None:
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#;":
+            return
+        if line[0].isspace() and self._last is not None:
+            self._last.value += "\n" + _value(stripped)
+        elif stripped[0] == "[":
+            self._begin_section(number, stripped)
+        elif not self._skipping:
+            self._begin_entry(number, stripped)
+
+    def _begin_section(self, number: int, line: str) -> None:
+        self._last = None
+        match = _SECTION.fullmatch(line)
+        section = match[1].lower() if match else ""
+        self._skipping = section not in self._known
+        if match is None:
+            self._problem(number, "a section is written [name], on a line of its own")
+        elif self._skipping:
+            advice = _nearest(section, self._known, "sections", "[{}]")
+            self._problem(number, f"unknown section [{section}]; {advice}")
+        elif section in self._sections:
+            first = self._sections[section]
+            self._problem(
+                number, f"section [{section}] was there already in line {first}: make one of them"
+            )
+        self._section = section
+        self._sections.setdefault(section, number)
+
+    def _begin_entry(self, number: int, line: str) -> None:
+        match = _ENTRY.fullmatch(line)
+        if match is None:
+            self._last = None
+            where = f"in [{self._section}]: " if self._section else ""
+            # The line is not quoted: it may be a password that went astray.
+            self._problem(number, f"{where}this line is no `key = value`, [section] or # comment")
+            return
+        key = match[1].lower()
+        self._last = Entry(self._section, key, _value(match[2]), number)
+        place = (self._section, key)
+        if not self._section:
+            sections = ", ".join(f"[{section}]" for section in self._known)
+            self._problem(
+                number, f"{key} stands before any section: put it under one of {sections}"
+            )
+        elif key not in self._known[self._section]:
+            self._problem(number, f"[{self._section}] {key}: unknown key; {self._advice(key)}")
+        elif place in self.entries:
+            first = self.entries[place].line
+            self._problem(
+                number,
+                f"[{self._section}] {key} was given already in line {first}: keep one of them",
+            )
+        else:
+            self.entries[place] = self._last
+
+    def _advice(self, key: str) -> str:
+        homes = [section for section, keys in self._known.items() if key in keys]
+        if homes:
+            return f"it belongs in {' or '.join(f'[{home}]' for home in homes)}"
+        return _nearest(key, self._known[self._section], "keys here", "{}")
+
+    def _problem(self, number: int, text: str) -> None:
+        self.problems.append(Problem(self._file, number, text))
+
+
+def _nearest(word: str, known: Collection[str], what: str, form: str) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    if near:
+        return f"did you mean {form.format(near[0])}?"
+    return f"the {what} are {', '.join(form.format(each) for each in known)}"
+
+
+def _value(text: str) -> str:
+    value = re.sub(r"\s;.*", "", text.strip(), flags=re.DOTALL).strip()
+    return "" if value == '""' else value

@@ -1,0 +1,242 @@
+"""The spool's file: one SQLite database. Blocking; every call comes from the spool's one thread.
+
+    chunk       lines that wait for InfluxDB. The id of a chunk is the number of its last line, counted since
+                the file was begun, so what waits is a difference of two ids, never a count.
+    seen        identity, time and name of the readings of each commit, for the last SEEN_READINGS of them
+    photometer  the last reading of each photometer that `seen` no longer holds
+    quarantine  what could not be stored, oldest first
+
+A commit is one transaction, written ahead (WAL) and synced before it returns.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from tessflux.admission import Admitted
+from tessflux.limits import GROUP_READINGS, PHOTOMETERS, SEEN_READINGS
+
+FILE_NAME = "spool.db"
+VERSION = 1
+_PAGE = 4_096
+_SCHEMA = """
+CREATE TABLE chunk (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, lines TEXT NOT NULL);
+CREATE TABLE seen (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, entries TEXT NOT NULL);
+CREATE TABLE photometer (name TEXT PRIMARY KEY, time INTEGER NOT NULL, identity INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, topic TEXT NOT NULL,
+    photometer TEXT NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL, payload BLOB NOT NULL);
+"""
+
+
+class Quarantined(NamedTuple):
+    """A payload that was refused, or (`topic` is empty then) a line that InfluxDB refused."""
+
+    time: int
+    topic: str
+    photometer: str
+    cause: str
+    detail: str
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Group:
+    """What one commit makes durable."""
+
+    lines: list[str] = field(default_factory=list)
+    admitted: list[Admitted] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+
+
+class Batch(NamedTuple):
+    """The oldest waiting lines, whole chunks; `last` is the number of the last line."""
+
+    last: int
+    lines: list[str]
+
+
+class Journal:
+    """The open file. Raises sqlite3.Error: `is_full` and `is_damaged` tell what it means."""
+
+    def __init__(self, directory: str, *, max_size: int, quarantine: int) -> None:
+        """`max_size` in bytes and `quarantine` in rows bound the file."""
+        self.path = Path(directory) / FILE_NAME
+        self._max_pages = max_size // _PAGE
+        self._quarantine = quarantine
+        self._db = self._open()
+        self.last = self._one("SELECT max(id) FROM seen")
+        self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+        try:
+            os.chmod(self.path, 0o640)
+            db.execute(f"PRAGMA page_size = {_PAGE}")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            elif version != VERSION:
+                raise sqlite3.NotSupportedError(f"it has version {version}, not {VERSION}")
+            self._limit(db, self._max_pages)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _limit(self, db: sqlite3.Connection, pages: int) -> None:
+        db.execute(f"PRAGMA max_page_count = {pages}")
+
+    def resize(self, *, max_size: int, quarantine: int) -> None:
+        """Change the bounds."""
+        self._max_pages, self._quarantine = max_size // _PAGE, quarantine
+        self._limit(self._db, self._max_pages)
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def waiting(self) -> int:
+        """How many lines wait for InfluxDB."""
+        first = self._db.execute("SELECT id - readings FROM chunk ORDER BY id LIMIT 1").fetchone()
+        return self.last - first[0] if first else 0
+
+    def commit(self, group: Group, retired: int) -> int:
+        """Make a group durable and forget the lines up to number `retired`.
+
+        Returns how many of the oldest quarantined payloads had to go. On an error nothing has changed.
+        """
+        last = self.last + len(group.lines)
+        with self._transaction():
+            self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
+            lines = iter(group.lines)
+            number = self.last
+            while part := list(islice(lines, GROUP_READINGS)):
+                number += len(part)
+                self._insert("chunk", number, part)
+            trimmed = 0
+            if group.admitted:
+                entries = [f"{identity} {time} {name}" for name, time, identity in group.admitted]
+                self._insert("seen", last, entries)
+                trimmed = self._trim_seen(self._seen_readings + len(entries))
+            forgotten = self._add_to_quarantine(group.quarantined)
+        self.last = last
+        self._seen_readings += len(group.admitted) - trimmed
+        return forgotten
+
+    def head(self, after: int, limit: int) -> Batch:
+        """The oldest lines after number `after`: whole chunks, `limit` lines, or the first chunk if it has more."""
+        lines: list[str] = []
+        last = after
+        rows = self._db.execute("SELECT * FROM chunk WHERE id > ? ORDER BY id", (after,))
+        for number, readings, text in rows:
+            if lines and len(lines) + readings > limit:
+                break
+            lines += text.split("\n")
+            last = number
+        return Batch(last, lines)
+
+    def admitted(self) -> Iterator[Admitted]:
+        """What was committed and is remembered, oldest first."""
+        rows = self._db.execute("SELECT name, time, identity FROM photometer ORDER BY time")
+        yield from map(Admitted._make, rows)
+        for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
+            yield from _decode(entries)
+
+    def _insert(self, table: str, number: int, rows: Sequence[str]) -> None:
+        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", (number, len(rows), "\n".join(rows)))
+
+    def _trim_seen(self, readings: int) -> int:
+        """Move what is beyond SEEN_READINGS into `photometer`, an eighth at a time; returns how many that were."""
+        if readings < SEEN_READINGS * 9 // 8:
+            return 0
+        trimmed, number = 0, 0
+        latest: dict[str, Admitted] = {}
+        for number, count, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
+            latest.update((admitted.name, admitted) for admitted in _decode(entries))
+            trimmed += count
+            if readings - trimmed <= SEEN_READINGS:
+                break
+        self._db.executemany(
+            "INSERT OR REPLACE INTO photometer (name, time, identity) VALUES (?, ?, ?)",
+            latest.values(),
+        )
+        self._db.execute("DELETE FROM seen WHERE id <= ?", (number,))
+        self._db.execute(
+            "DELETE FROM photometer WHERE name IN (SELECT name FROM photometer ORDER BY time LIMIT"
+            f" max(0, (SELECT count(*) FROM photometer) - {PHOTOMETERS}))"
+        )
+        return trimmed
+
+    def _add_to_quarantine(self, rows: Sequence[Quarantined]) -> int:
+        if not rows:
+            return 0
+        self._db.executemany(
+            "INSERT INTO quarantine (time, topic, photometer, cause, detail, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        return self._db.execute(
+            "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
+            (self._quarantine,),
+        ).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # SQLite itself has rolled back after some errors, such as a full disk.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _one(self, query: str) -> int:
+        return self._db.execute(query).fetchone()[0] or 0
+
+    def is_full(self) -> bool:
+        """Whether the file has reached its largest size, as a reason for SQLITE_FULL other than the disk."""
+        free: int = self._one("PRAGMA freelist_count")
+        return self._one("PRAGMA page_count") - free >= self._max_pages - 8
+
+
+def _decode(entries: str) -> Iterator[Admitted]:
+    for entry in entries.split("\n"):
+        identity, time_, name = entry.split(" ", 2)
+        yield Admitted(name, int(time_), int(identity))
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether this error says that the file is no spool, or no longer."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, sqlite3.NotSupportedError)
+    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def move_aside(directory: str) -> Path:
+    """Rename a damaged spool, with the time in its name, so that a new one can be begun; returns the new name."""
+    path = Path(directory) / FILE_NAME
+    aside = path.with_name(f"{FILE_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    for suffix in ("-wal", "-shm", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def read_only(directory: str) -> sqlite3.Connection:
+    """A second look into the spool, also while tessflux writes it. Raises sqlite3.OperationalError if there is none."""
+    path = Path(directory) / FILE_NAME
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)

@@ -1,0 +1,69 @@
+"""A password that no log, error or repr can show: only `reveal` gives it away."""
+
+# MQTT's longest password, in bytes; a password file that goes on without an end stops here.
+LONGEST = 65_535
+
+
+class Secret:
+    """A password, and the absolute path of the file it came from ("" when it is literal)."""
+
+    __slots__ = ("_path", "_value")
+
+    def __init__(self, value: str = "", path: str = "") -> None:
+        self._value = value
+        self._path = path
+
+    @classmethod
+    def from_file(cls, path: str) -> "Secret":
+        """The first line of the file, without its newline.
+
+        Raises OSError when it cannot be read, ValueError when it holds no password.
+        """
+        with open(path, "rb") as stream:
+            line = stream.readline(LONGEST + 2).rstrip(b"\r\n")
+        if not line:
+            raise ValueError("the file has an empty first line; the password must stand there")
+        if len(line) > LONGEST:
+            raise ValueError(f"the first line of the file is longer than {LONGEST} bytes")
+        try:
+            return cls(line.decode("utf-8"), path)
+        except UnicodeDecodeError:
+            # Its own text would show a byte of the password.
+            raise ValueError("the file is not UTF-8 text") from None
+
+    def reveal(self) -> str:
+        """The password itself, for the one call that sends it."""
+        return self._value
+
+    def refreshed(self) -> "Secret":
+        """The secret as its file says now; itself when it is literal or the file cannot be used.
+
+        Reads a file, so call it in a thread.
+        """
+        if not self._path:
+            return self
+        try:
+            return Secret.from_file(self._path)
+        except (OSError, ValueError):
+            return self
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    # The path counts too: a reload that names another file must be noticed as a change.
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self._value, self._path) == (other._value, other._path)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self._path))
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+
+NO_SECRET = Secret()

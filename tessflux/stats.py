@@ -1,0 +1,134 @@
+"""What became of every message and of every line, in numbers; and the log lines that say so.
+
+Every message that is received ends in exactly one of stored, filtered, refused and lost, each by its cause.
+One that waits for its commit is in none of them yet.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.logger import Logger
+
+from tessflux.limits import REPORTED_PAIRS
+
+STORED, FILTERED, REFUSED, LOST = "stored", "filtered", "refused", "lost"
+
+
+@dataclass
+class MqttStats:
+    """Messages, since the start: `ended` counts them by (kind, cause)."""
+
+    received: int = 0
+    ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def total(self, kind: str) -> int:
+        """How many ended as `kind`."""
+        return sum(count for (kind_, _), count in self.ended.items() if kind_ == kind)
+
+    def causes(self, kind: str) -> dict[str, int]:
+        """The same by cause."""
+        return {cause: count for (kind_, cause), count in self.ended.items() if kind_ == kind}
+
+
+@dataclass
+class InfluxStats:
+    """Requests to InfluxDB by their end, and lines, since the start."""
+
+    requested: int = 0
+    ok: int = 0
+    rejected: int = 0
+    failed: int = 0
+    delivered: int = 0
+    expired: int = 0
+    quarantined: int = 0
+
+
+class Hourly:
+    """The periodic lines. They begin as they did in 2017, since monitoring scripts read them; each tells what
+    came since the last."""
+
+    def __init__(self, mqtt: MqttStats, influx: InfluxStats, waiting: Callable[[], int]) -> None:
+        self._mqtt, self._influx, self._waiting = mqtt, influx, waiting
+        self._mqtt_log, self._influx_log = Logger(namespace="mqtt"), Logger(namespace="influxdb")
+        self._mqtt_before = [0, 0, 0, 0, 0]
+        self._influx_before = [0, 0, 0, 0, 0]
+
+    def mqtt_line(self) -> None:
+        """Log what the broker brought."""
+        stats = self._mqtt
+        now = [stats.received, *map(stats.total, (STORED, FILTERED, REFUSED, LOST))]
+        total, stored, filtered, refused, lost = _since(self._mqtt_before, now)
+        self._mqtt_before = now
+        self._mqtt_log.info(
+            "MQTT Stats [Total, Accepted, Filtered] = {counters}, refused {refused}, lost {lost};"
+            " since the start {received} received, refused {causes}, filtered {filters}",
+            counters=[total, stored, filtered],
+            refused=refused,
+            lost=lost,
+            received=stats.received,
+            causes=stats.causes(REFUSED),
+            filters=stats.causes(FILTERED),
+        )
+
+    def influx_line(self) -> None:
+        """Log what InfluxDB took."""
+        stats = self._influx
+        now = [stats.requested, stats.ok, stats.rejected, stats.failed, stats.delivered]
+        *counters, delivered = _since(self._influx_before, now)
+        self._influx_before = now
+        self._influx_log.info(
+            "InfluxDB Write Stats [Requested, Ok, Reject, Fail] = {counters}, readings delivered"
+            " {delivered}, waiting {waiting}; since the start {all} delivered, beyond retention {expired},"
+            " quarantined {quarantined}",
+            counters=counters,
+            delivered=delivered,
+            waiting=self._waiting(),
+            all=stats.delivered,
+            expired=stats.expired,
+            quarantined=stats.quarantined,
+        )
+
+
+def _since(before: list[int], now: list[int]) -> list[int]:
+    return [after - earlier for earlier, after in zip(before, now, strict=True)]
+
+
+class Reports:
+    """At most one log line per photometer and cause in a period, and how often it came."""
+
+    def __init__(self, log: Logger) -> None:
+        self._log = log
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._others = 0
+
+    def note(self, photometer: str, cause: str, detail: str) -> None:
+        """Log the first of its kind in this period, count the rest."""
+        key = (photometer, cause)
+        if key in self._counts:
+            self._counts[key] += 1
+        elif len(self._counts) < REPORTED_PAIRS:
+            self._counts[key] = 0
+            self._log.warn(
+                "{photometer}: {cause}: {detail}",
+                photometer=photometer or "a photometer without a name",
+                cause=cause,
+                detail=detail,
+            )
+        else:
+            self._others += 1
+
+    def period(self) -> None:
+        """Log how often each thing came again, and begin a new period."""
+        for (photometer, cause), count in self._counts.items():
+            if count:
+                self._log.warn(
+                    "{photometer}: {cause}: {count} more in this period",
+                    photometer=photometer or "a photometer without a name",
+                    cause=cause,
+                    count=count,
+                )
+        if self._others:
+            self._log.warn("{count} further messages with something wrong", count=self._others)
+        self._counts.clear()
+        self._others = 0
