@@ -9,7 +9,7 @@ reading gets that of its arrival, later than the one before; with one it keeps i
 milliseconds where another reading of the photometer is already there.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -62,15 +62,18 @@ class _Recent:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._numbers: dict[int, None] = {}
+        self._numbers: set[int] = set()
+        self._order: deque[int] = deque()
 
     def __contains__(self, number: int) -> bool:
         return number in self._numbers
 
     def add(self, number: int) -> None:
-        self._numbers[number] = None
-        if len(self._numbers) > self._size:
-            del self._numbers[next(iter(self._numbers))]
+        """Add a number that is not among them."""
+        self._numbers.add(number)
+        self._order.append(number)
+        if len(self._order) > self._size:
+            self._numbers.discard(self._order.popleft())
 
 
 class Admission:

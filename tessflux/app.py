@@ -1,4 +1,4 @@
-"""The whole daemon, out of a Config: which service gets what, in which order they start and stop, what a reload is.
+"""The whole daemon, out of a Config: who gets what, the order of start and stop, and what a reload is.
 
 This is the only place that knows both ends of the way of a reading.
 """

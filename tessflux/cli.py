@@ -1,4 +1,4 @@
-"""The command line: argv -> an exit code. The only place that imports the reactor, and not before it is needed."""
+"""The command line: argv -> an exit code. Only here the reactor is imported, and not before it is needed."""
 
 import argparse
 import os
@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -115,6 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     config = _load(options)
     if options.check:
         return _react(lambda reactor: check.check(config, reactor, print))
+    daemon.ignore_signals()
     if options.console:
         return _serve(config, console=True, ready=lambda: None)
     if not config.global_.log_file:
@@ -128,7 +130,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _refused(options: argparse.Namespace) -> int:
-    form = "json" if options.json else "payload" if options.export else "table"
+    form: waiting.Form = "json" if options.json else "payload" if options.export else "table"
     waiting.refused(
         _load(options).spool,
         sys.stdout,
@@ -143,7 +145,7 @@ def _reactor() -> Any:
     from twisted.internet import reactor
 
     # Its timers must not follow the time of day, which may be set.
-    reactor.seconds = time.monotonic  # type: ignore[attr-defined]
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]
     return reactor
 
 
@@ -161,6 +163,10 @@ def _react(work: Callable[[Any], Any]) -> int:
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
     reactor.run()
     return outcome[0] if outcome else 70
+
+
+def _on_signal(reactor: Any, action: Callable[[], None], _number: int, _frame: object) -> None:
+    reactor.callFromThread(action)
 
 
 def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
@@ -183,17 +189,11 @@ def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
             reactor.stop()
             return
         reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
-        for number, action in (
-            (signal.SIGHUP, service.reload),
-            (signal.SIGUSR1, service.pause),
-            (signal.SIGUSR2, service.resume),
-        ):
-            signal.signal(number, lambda _number, _frame, action=action: reactor.callFromThread(action))
+        actions = (service.reload, service.pause, service.resume)
+        for number, action in zip(daemon.OURS, actions, strict=True):
+            signal.signal(number, partial(_on_signal, reactor, action))
         ready()
 
-    # Before the handlers are there, these signals would end the process.
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
     reactor.run()
     os.close(lock)

@@ -6,6 +6,7 @@ agree on stands in the `_check` functions. No value of a secret gets into an err
 
 import os
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,8 +14,8 @@ from typing import Any, Literal
 from tessflux import addresses, inifile, values
 from tessflux.addresses import BrokerAddress
 from tessflux.errors import ConfigError, Problem
+from tessflux.reading import EXTRA_FIELDS
 from tessflux.secret import NO_SECRET, Secret
-from tessflux.values import EXTRA_FIELDS
 
 __all__ = [
     "EXTRA_FIELDS",
@@ -73,7 +74,7 @@ class InfluxConfig:
     retpol: str = ""  # "" = the default one of the database
     measurement: str = "readings"
     batch: int = 10  # readings
-    flush_interval: float = 1.0  # seconds, in memory and once more in the spool
+    flush_interval: float = 1.0  # seconds, from its arrival to the request that carries it
     timeout: float = 30.0  # seconds, one HTTP request
     tls_ca: str = ""
     extra_fields: tuple[str, ...] = ()
@@ -251,7 +252,7 @@ def _quoted(entry: inifile.Entry) -> str:
 
 
 def _check_credentials(loading: _Loading, section: str) -> None:
-    """Bring password and password_file together; they exclude each other and need a username."""
+    """Bring password and password_file together; they exclude each other and mean nothing without a username."""
     found = loading.values[section]
     from_file = found.pop("password_file", NO_SECRET)
     if loading.stated(section, "password_file"):
@@ -261,7 +262,7 @@ def _check_credentials(loading: _Loading, section: str) -> None:
     if not loading.stated(section, "username"):
         for key in ("password", "password_file"):
             if loading.stated(section, key):
-                loading.problem(section, key, ": a password needs a username; give both or none")
+                loading.warn(section, key, ": without a username it is not used; give both or none")
 
 
 def _check_mqtt(loading: _Loading) -> None:
@@ -274,9 +275,7 @@ def _check_mqtt(loading: _Loading) -> None:
             loading.problem("mqtt", key, f": needs {other} beside it")
     if found.get("qos") == 2:
         found["qos"] = 1
-        loading.warn(
-            "mqtt", "qos", " = 2 means 1, because QoS 2 would lose readings when tessflux is killed"
-        )
+        loading.warn("mqtt", "qos", " = 2 means 1, because QoS 2 would lose readings when tessflux is killed")
 
 
 def _check_tls(loading: _Loading) -> None:
@@ -289,9 +288,27 @@ def _check_tls(loading: _Loading) -> None:
     ):
         for key in ("tls_ca", "tls_cert", "tls_key"):
             if plain and loading.stated(section, key):
-                loading.problem(
-                    section, key, f": the server has no TLS; write {advice}, or drop it"
-                )
+                loading.problem(section, key, f": the server has no TLS; write {advice}, or drop it")
+    for section in ("mqtt", "influxdb"):
+        _try_tls_files(loading, section)
+
+
+def _try_tls_files(loading: _Loading, section: str) -> None:
+    """Certificates that are none must be known before a connection needs them."""
+    found = loading.values[section]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca := found.get("tls_ca"):
+        try:
+            context.load_verify_locations(ca)
+        except (ssl.SSLError, OSError):
+            loading.problem(section, "tls_ca", ": holds no certificate in PEM form")
+    if (certificate := found.get("tls_cert")) and (key := found.get("tls_key")):
+        try:
+            # An empty password makes OpenSSL ask nobody for one.
+            context.load_cert_chain(certificate, key, password="")
+        except (ssl.SSLError, OSError):
+            text = ": with tls_cert it makes no pair of a certificate and its key in PEM form, unencrypted"
+            loading.problem(section, "tls_key", text)
 
 
 def _warn_of_open_password(loading: _Loading, mode: int) -> None:

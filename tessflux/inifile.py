@@ -32,9 +32,7 @@ class Entry:
 Entries = dict[tuple[str, str], Entry]
 
 
-def read(
-    file: str, text: str, known: Mapping[str, Collection[str]]
-) -> tuple[Entries, list[Problem]]:
+def read(file: str, text: str, known: Mapping[str, Collection[str]]) -> tuple[Entries, list[Problem]]:
     """The entries of `text` that are `known` (section -> keys), and the problems of all others."""
     reader = _Reader(file, known)
     # Not splitlines(): it also ends lines where no editor does, and the numbers would be wrong.
@@ -79,9 +77,7 @@ class _Reader:
             self._problem(number, f"unknown section [{section}]; {advice}")
         elif section in self._sections:
             first = self._sections[section]
-            self._problem(
-                number, f"section [{section}] was there already in line {first}: make one of them"
-            )
+            self._problem(number, f"section [{section}] was there already in line {first}: make one of them")
         self._section = section
         self._sections.setdefault(section, number)
 
@@ -98,9 +94,7 @@ class _Reader:
         place = (self._section, key)
         if not self._section:
             sections = ", ".join(f"[{section}]" for section in self._known)
-            self._problem(
-                number, f"{key} stands before any section: put it under one of {sections}"
-            )
+            self._problem(number, f"{key} stands before any section: put it under one of {sections}")
         elif key not in self._known[self._section]:
             self._problem(number, f"[{self._section}] {key}: unknown key; {self._advice(key)}")
         elif place in self.entries:

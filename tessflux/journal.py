@@ -134,7 +134,7 @@ class Journal:
         return forgotten
 
     def head(self, after: int, limit: int) -> Batch:
-        """The oldest lines after number `after`: whole chunks, `limit` lines, or the first chunk if it has more."""
+        """The oldest lines after number `after`: whole chunks, `limit` lines at most, one chunk at least."""
         lines: list[str] = []
         last = after
         rows = self._db.execute("SELECT * FROM chunk WHERE id > ? ORDER BY id", (after,))
@@ -156,21 +156,22 @@ class Journal:
         self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", (number, len(rows), "\n".join(rows)))
 
     def _trim_seen(self, readings: int) -> int:
-        """Move what is beyond SEEN_READINGS into `photometer`, an eighth at a time; returns how many that were."""
+        """Move what is beyond SEEN_READINGS into `photometer`, an eighth at a time; returns how many."""
         if readings < SEEN_READINGS * 9 // 8:
             return 0
-        trimmed, number = 0, 0
+        trimmed, moved = 0, 0
         latest: dict[str, Admitted] = {}
         for number, count, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
             latest.update((admitted.name, admitted) for admitted in _decode(entries))
             trimmed += count
+            moved = number
             if readings - trimmed <= SEEN_READINGS:
                 break
         self._db.executemany(
             "INSERT OR REPLACE INTO photometer (name, time, identity) VALUES (?, ?, ?)",
             latest.values(),
         )
-        self._db.execute("DELETE FROM seen WHERE id <= ?", (number,))
+        self._db.execute("DELETE FROM seen WHERE id <= ?", (moved,))
         self._db.execute(
             "DELETE FROM photometer WHERE name IN (SELECT name FROM photometer ORDER BY time LIMIT"
             f" max(0, (SELECT count(*) FROM photometer) - {PHOTOMETERS}))"
@@ -226,7 +227,7 @@ def is_damaged(error: sqlite3.Error) -> bool:
 
 
 def move_aside(directory: str) -> Path:
-    """Rename a damaged spool, with the time in its name, so that a new one can be begun; returns the new name."""
+    """Rename a damaged spool, so that a new one can be begun; returns the new name, which has the time."""
     path = Path(directory) / FILE_NAME
     aside = path.with_name(f"{FILE_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     for suffix in ("-wal", "-shm", ""):
@@ -237,6 +238,6 @@ def move_aside(directory: str) -> Path:
 
 
 def read_only(directory: str) -> sqlite3.Connection:
-    """A second look into the spool, also while tessflux writes it. Raises sqlite3.OperationalError if there is none."""
+    """A second look into the spool, also while tessflux writes it. Raises sqlite3.OperationalError."""
     path = Path(directory) / FILE_NAME
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)

@@ -1,4 +1,4 @@
-"""Every bound on memory, with its reason. Nothing in tessflux grows past these, however long a server is away.
+"""Every bound on memory, with its reason. Nothing grows past these, however long a server is away.
 
 Together, at their worst, they come to about 80 MB; on a network of a thousand photometers to a few.
 """

@@ -25,7 +25,7 @@ def series(measurement: str, name: str) -> str:
 
 
 def values(fields: Mapping[str, float]) -> str:
-    """The part of a line that says what was measured, always as floats: `repr` gives the shortest exact form."""
+    """The part of a line that says what was measured: floats, in the shortest form that is exact."""
     return ",".join([f"{key}={value!r}" for key, value in fields.items()])
 
 

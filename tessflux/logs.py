@@ -1,15 +1,17 @@
 """Where log events go: the console or a file, from a level on that each namespace has for itself.
 
-One event is one line, whatever a payload holds: control characters are shown as escapes. Only the traceback of
-a bug of ours has lines of its own.
+One event is one line, whatever a payload holds: control characters are shown as escapes. Only the traceback
+of a bug of ours has lines of its own.
 """
 
 import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from twisted.logger import (
     FilteringLogObserver,
+    ILogFilterPredicate,
+    ILogObserver,
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
@@ -30,7 +32,7 @@ _ESCAPES: Mapping[int, str] = {
 
 
 def escape(text: str) -> str:
-    """The text on one line, its control characters as escapes: it can neither forge a line nor move a cursor."""
+    """The text on one line, control characters as escapes: it can neither forge a line nor move a cursor."""
     return text.translate(_ESCAPES)
 
 
@@ -64,7 +66,9 @@ class Logs:
         self._file = self._open(path)
         self._levels: dict[str, str] = {}
         self._predicate = LogLevelFilterPredicate()
-        self._observer = FilteringLogObserver(self._write, [self._judge])
+        self._observer: ILogObserver = FilteringLogObserver(
+            cast(ILogObserver, self._write), [cast(ILogFilterPredicate, self._judge)]
+        )
 
     def begin(self) -> None:
         """From now on every event of this process comes here."""
@@ -108,5 +112,5 @@ class Logs:
                     stream.write(line)
                     stream.flush()
                 except (OSError, UnicodeError):
-                    # A full disk or a closed terminal: a log line is no reason to stop, and nobody is left to tell.
+                    # A full disk or a closed terminal. A log line is no reason to stop.
                     pass

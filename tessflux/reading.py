@@ -1,4 +1,4 @@
-"""Payload bytes -> a Reading, or the reason why they are none. Pure, and it raises nothing, whatever the bytes.
+"""Payload bytes -> a Reading, or the reason why they are none. Pure; whatever the bytes, it raises nothing.
 
 What a message is, its keys say, not its topic. A TESS-W (TAS, TESS-P, a gateway's variant of them) sends
 `freq` and `mag`; a TESS4C sends an object of these for each of its channels `F1` to `F4`. Arduino prints
@@ -25,7 +25,7 @@ MAG_RANGE = (-10.0, 27.0)
 
 CHANNELS = ("1", "2", "3", "4")
 OPTIONAL = ("tamb", "tsky", "wdBm")
-EXTRA = ("az", "alt", "lat", "long", "height", "text", "hrel", "pres", "ain", "vbat", "zp")
+EXTRA_FIELDS = frozenset({"az", "alt", "lat", "long", "height", "text", "hrel", "pres", "ain", "vbat", "zp"})
 """Further values that photometers are known to send; stored where the operator names them."""
 
 _ALIASES = {"seq": ("udp",), "tamb": ("tbox",), "az": ("azi",), "zp": ("ZP", "ci")}
@@ -79,7 +79,7 @@ class _Malformed(Exception):
 def parse(
     payload: bytes, *, extra_fields: tuple[str, ...] = (), validation: bool = True
 ) -> Reading | Refused:
-    """Read one payload; `extra_fields` are names out of EXTRA, without `validation` any magnitude will do."""
+    """Read one payload; `extra_fields` are names out of EXTRA_FIELDS, without `validation` any magnitude will do."""
     if len(payload) > MAX_PAYLOAD:
         return Refused(TOO_LONG, f"{len(payload)} bytes, at most {MAX_PAYLOAD} are read")
     try:
@@ -153,7 +153,7 @@ def _add_channels(
 
 
 def _add_light(fields: dict[str, float], row: dict[str, Any], channel: str, validation: bool) -> None:
-    """Add frequency (Hz) and magnitude (mag/arcsec2), both or none; a magnitude of +-99 says there is none."""
+    """Add frequency (Hz) and magnitude (mag/arcsec2), or neither; a magnitude of +-99 says there is none."""
     mag, freq = _required(row, "mag"), _required(row, "freq")
     measured = mag not in _NO_MAGNITUDE
     if validation:

@@ -6,8 +6,8 @@ at a time: what arrives meanwhile is the next group. After a commit, and not bef
 counted and acknowledged, in the order in which they came.
 
 A commit that fails is tried again every second. When memory for what waits is used up, nothing more is read
-from the broker (`hold`); but while commits fail, messages are read on: those that the broker does not keep are
-counted as lost, the others are left to it unacknowledged, and asked for again (`redeliver`) afterwards.
+from the broker (`hold`); but while commits fail, messages are read on: those that the broker does not keep
+are counted as lost, the others are left to it unacknowledged, and asked for again (`redeliver`) afterwards.
 
 All SQLite runs in one thread; its calls come back in the order in which they were made.
 """
@@ -150,7 +150,7 @@ class Spool:
         return self._gathering.messages + self._in_commit
 
     def admits(self, *, kept_by_broker: bool) -> bool:
-        """Whether there is room for one more message. If not it is lost, or left to the broker that keeps it."""
+        """Whether there is room for one more message; if not it is lost, or left to its broker."""
         if not (self._full_memory and self._failing):
             return True
         if kept_by_broker:

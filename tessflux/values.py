@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping
 from configparser import RawConfigParser
 from typing import Any
 
+from tessflux.reading import EXTRA_FIELDS
 from tessflux.secret import NO_SECRET, Secret
 
 Converter = Callable[[str], Any]
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-EXTRA_FIELDS = frozenset(
-    {"az", "alt", "lat", "long", "height", "text", "hrel", "pres", "ain", "vbat", "zp"}
-)
 # The firmware calls the azimuth `azi`; in the database it is `az`.
 _FIELD_ALIASES = {"azi": "az"}
 

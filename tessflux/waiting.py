@@ -1,4 +1,4 @@
-"""A look into the spool from outside, also while tessflux runs: what waits for InfluxDB, and what was refused."""
+"""A look into the spool from outside, also while tessflux runs: what waits, and what was refused."""
 
 import json
 import sqlite3

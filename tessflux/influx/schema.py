@@ -1,4 +1,4 @@
-"""What is done with InfluxDB but for writing readings: the data definition file, and looking whether all is there.
+"""All that is done with InfluxDB but writing readings: the data definition file, and what there is.
 
 Through the `influxdb` package, which blocks: every call here runs in a thread. Statements may hold passwords,
 so a statement is named by its number and its first words, and an error never shows what stands in quotes.
@@ -6,6 +6,7 @@ so a statement is named by its number and its first words, and an error never sh
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,7 +89,7 @@ class Administration:
         problems = []
         for number, statement in enumerate(statements(text), 1):
             try:
-                self._call(lambda statement=statement: self._client.query(statement, method="POST"))
+                self._call(partial(self._client.query, statement, method="POST"))
             except ServerError as error:
                 words = " ".join(_QUOTED.sub("'...'", statement).split()[:4])
                 problems.append(f"statement {number} ({words} ...): {error}")

@@ -1,7 +1,7 @@
-"""What is sent to InfluxDB and when: the oldest lines first, one request at a time, until it has answered for them.
+"""What is sent to InfluxDB and when: the oldest lines first, one request at a time, until it has answered.
 
-A request goes when `batch` lines wait or the oldest is `flush_interval` old, and carries all that waits, up to
-BATCH_LINES. Only an answer retires lines; everything else keeps them and tries again, for ever:
+A request goes when `batch` lines wait or the oldest is `flush_interval` old, and carries all that waits, up
+to BATCH_LINES. Only an answer retires lines; everything else keeps them and tries again, for ever:
 
     wrong lines       found by halving, which is harmless because writing twice is, and put in quarantine
     too large         in smaller requests from now on
@@ -72,7 +72,7 @@ class _NoServer(Exception):
     """The config names no server any more."""
 
 
-class Writer(Service):  # type: ignore[misc]
+class Writer(Service):
     """`client` makes the client for a config; `define` runs its data definition file and `refresh` reads its
     secret anew, both in a thread. Call `wake` when lines have come."""
 
@@ -106,12 +106,12 @@ class Writer(Service):  # type: ignore[misc]
         self._complaint = ""
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._loop = Deferred.fromCoroutine(self._run())
 
     def stopService(self) -> Deferred[None]:
         """Break off what is under way; what InfluxDB has not answered for goes on waiting in the spool."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

@@ -26,8 +26,8 @@ def trust(ca_file: str) -> Any:
     """
     if not ca_file:
         return platformTrust()
-    text = Path(ca_file).read_text()
-    end = "-----END CERTIFICATE-----"
+    text = Path(ca_file).read_bytes()
+    end = b"-----END CERTIFICATE-----"
     return trustRootFromCertificates([Certificate.loadPEM(part + end) for part in text.split(end)[:-1]])
 
 
@@ -37,11 +37,12 @@ def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
         return None
     key = Path(config.tls_key or config.tls_cert).read_bytes()
     certificate = Path(config.tls_cert).read_bytes()
-    return PrivateCertificate.loadPEM(key + b"\n" + certificate)
+    loaded: PrivateCertificate = PrivateCertificate.loadPEM(key + b"\n" + certificate)
+    return loaded
 
 
 def endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
-    """Where to connect. Reads the TLS files anew, so that a renewed certificate counts at the next connection."""
+    """Where to connect. Reads the TLS files anew, so that a renewed certificate counts from now on."""
     address = config.broker
     if address.transport == "unix":
         return UNIXClientEndpoint(reactor, address.path, timeout=TIMEOUT)

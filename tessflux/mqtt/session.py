@@ -206,7 +206,8 @@ class Session(Protocol):
             self._closing.cancel()
         text = self._reason or (reason.getErrorMessage() if reason else "")
         error = ServerError(f"the connection was lost: {text}")
-        for answer in (self.accepted, *self._answers.values()):
+        waiting: list[Deferred[Any]] = [self.accepted, *self._answers.values()]
+        for answer in waiting:
             if not answer.called:
                 answer.errback(error)
         self._answers.clear()
@@ -300,4 +301,4 @@ class Session(Protocol):
             topic = message.topic
         except UnicodeDecodeError:
             topic = "(a topic that is no UTF-8)"
-        self._deliver(topic, message.payload, message.retain, acknowledge)
+        self._deliver(topic, bytes(message.payload), message.retain, acknowledge)

@@ -37,7 +37,7 @@ T = TypeVar("T")
 Take = Callable[[Message, Callable[[], None] | None], None]
 
 
-class Subscriber(Service):  # type: ignore[misc]
+class Subscriber(Service):
     """`take` gets each message with the way to acknowledge it; `idle` is called when no more has arrived.
 
     `now` is the time of day in seconds since 1970 UTC, `backoff` gives the delay after so many failures.
@@ -70,13 +70,13 @@ class Subscriber(Service):  # type: ignore[misc]
         self._at_qos0 = 0
 
     def startService(self) -> None:
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._stopping = False
         self._loop = Deferred.fromCoroutine(self._run())
 
     def stopService(self) -> Deferred[None]:
         """Disconnect; the broker keeps our session and what we did not acknowledge."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

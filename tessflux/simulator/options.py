@@ -1,0 +1,203 @@
+"""The command line of the simulator -> Settings. A wrong option raises UsageError."""
+
+import argparse
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import NoReturn, TypeVar
+
+from tessflux import addresses
+from tessflux.errors import UsageError
+from tessflux.simulator.network import FACTORY_PERIOD, Scenario
+
+_EPILOG = """\
+exit codes: 0 all was published, or a signal ended it; 64 wrong options; 69 no broker, or it did not
+acknowledge everything.
+
+a day in four minutes:    python -m tessflux.simulator --speed 360
+a past night, with times: python -m tessflux.simulator --start 2024-03-10T18:00 --speed 360 --tstamp
+a thousand photometers:   python -m tessflux.simulator --photometers 1000 --period 1 --seconds 60
+"""
+
+T = TypeVar("T", int, float)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to play the scenario; `seconds` limits the real time (None: no limit)."""
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    seconds: float | None
+    verbose: bool
+    scenario: Scenario
+
+    @property
+    def broker(self) -> str:
+        """For people: HOST:PORT."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        play = self.scenario
+        return (
+            f"{play.prefix}1 to {play.prefix}{play.photometers} ({play.tess4c} TESS4C) to "
+            f"{self.broker}: a reading each {play.period:g} s, QoS {play.qos}, "
+            f"{'retained' if play.retain else 'not retained'}, "
+            f"sky of {play.start:%Y-%m-%d %H:%M} UTC at speed {play.speed:g}, seed {play.seed}"
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see --help")
+
+
+def parse_options(arguments: Sequence[str]) -> Settings:
+    """Give the settings; raise UsageError when they make no sense."""
+    parser = _Parser(
+        prog="python -m tessflux.simulator",
+        description="Play TESS photometers that publish realistic nights to an MQTT broker.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_network_options(parser)
+    _add_play_options(parser)
+    options = vars(parser.parse_args(arguments))
+    if options["tess4c"] is None:
+        options["tess4c"] = 1 if options["photometers"] >= 3 else 0
+    if options["tess4c"] > options["photometers"]:
+        raise UsageError("--tess4c must not exceed --photometers")
+    if options["password"] is not None and options["username"] is None:
+        raise UsageError("--password needs --username")
+    host, port = options.pop("broker")
+    scenario = Scenario(**{field.name: options.pop(field.name) for field in fields(Scenario)})
+    return Settings(host=host, port=port, scenario=scenario, **options)
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("the photometers").add_argument
+    add("--photometers", metavar="N", type=_at_least(1, int), default=5, help="how many (5)")
+    add(
+        "--tess4c",
+        metavar="M",
+        type=_at_least(0, int),
+        help="how many of them, the last ones, have four channels (1, or 0 if N is below 3)",
+    )
+    add("--prefix", type=_name, default="stars", help="their names are PREFIX1 to PREFIXN (stars)")
+    add(
+        "--tstamp",
+        action="store_true",
+        help="they publish through gateways that add the simulated UTC to each reading",
+    )
+    add(
+        "--start",
+        metavar="UTC",
+        type=_utc,
+        default=datetime.now(UTC),
+        help="where the simulated clock begins, like 2024-03-10T18:00 (now)",
+    )
+    add(
+        "--speed",
+        metavar="X",
+        type=_at_least(0.001, float),
+        default=1.0,
+        help="how fast the simulated clock runs: 360 is a day in four minutes (1)",
+    )
+    add(
+        "--seed",
+        metavar="N",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="with the same --seed and --start the payloads are the same (random)",
+    )
+
+
+def _add_play_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("publishing").add_argument
+    add(
+        "--broker",
+        metavar="HOST:PORT",
+        type=_broker,
+        default="localhost:1883",
+        help="or mqtt://HOST:PORT (%(default)s)",
+    )
+    add("--username", help="for the broker")
+    add("--password", help="for the broker; other users of this machine can see it")
+    add(
+        "--topic",
+        type=_topic,
+        default="STARS4ALL",
+        help="the first part of the topics (%(default)s)",
+    )
+    add(
+        "--period",
+        metavar="SECONDS",
+        type=_at_least(0.001, float),
+        default=FACTORY_PERIOD,
+        help="real seconds between two readings of a photometer, fractions too (%(default)g)",
+    )
+    add(
+        "--count",
+        metavar="N",
+        type=_at_least(1, int),
+        help="end after so many readings of each photometer (never)",
+    )
+    add(
+        "--seconds",
+        metavar="S",
+        type=_at_least(0.0, float),
+        help="end after so many seconds (never)",
+    )
+    add("--qos", type=int, choices=(0, 1), default=0, help="of the readings (0, as the firmware)")
+    add(
+        "--retain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="the broker keeps the last reading of each (it does, as with the firmware)",
+    )
+    add("--verbose", action="store_true", help="print each message")
+
+
+def _at_least(least: T, number: Callable[[str], T]) -> Callable[[str], T]:
+    def convert(text: str) -> T:
+        value = number(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"must be {least:g} or more")
+        return value
+
+    convert.__name__ = "number"
+    return convert
+
+
+def _broker(text: str) -> tuple[str, int]:
+    try:
+        address = addresses.broker(text if "://" in text else f"mqtt://{text}")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if address.transport != "tcp":
+        raise argparse.ArgumentTypeError("must be HOST:PORT or mqtt://HOST:PORT; there is no TLS here")
+    return address.host, address.port
+
+
+def _utc(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be a time like 2024-03-10T18:00") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _topic(text: str) -> str:
+    if not text or any(char in "+#\0" for char in text):
+        raise argparse.ArgumentTypeError("must be neither empty nor hold + or #")
+    return text
+
+
+def _name(text: str) -> str:
+    if "/" in text:
+        raise argparse.ArgumentTypeError("must hold no /")
+    return _topic(text)
