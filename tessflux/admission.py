@@ -123,7 +123,7 @@ class Admission:
         if tstamp is None:
             time = self._arrival(photometer, received_at)
         else:
-            time = self._free(photometer, tstamp)
+            time = self._free(photometer, tstamp, SHIFT_MS)
             if time > tstamp + SHIFT_MS:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
         admitted = Admitted(name, time, identity)
@@ -144,12 +144,13 @@ class Admission:
         """The time of a reading that has none: later than the last, unless our clock was set back."""
         if received_at <= photometer.arrival <= received_at + STEP_MS:
             received_at = photometer.arrival + 1
-        photometer.arrival = self._free(photometer, received_at)
+        # No more times than these are remembered, so there is always a free one.
+        photometer.arrival = self._free(photometer, received_at, SEEN_READINGS)
         return photometer.arrival
 
-    def _free(self, photometer: _Photometer, time: int) -> int:
-        """The first time from `time` on that no reading of the photometer has."""
-        latest = time + SHIFT_MS
+    def _free(self, photometer: _Photometer, time: int, within: int) -> int:
+        """The first time from `time` on that no reading of the photometer has; later if none is `within` ms."""
+        latest = time + within
         while photometer.salt ^ time in self._taken and time <= latest:
             time += 1
         return time

@@ -88,13 +88,13 @@ async def _database(config: InfluxConfig, reactor: Any, say: Say) -> bool:
         return False
     good = _definition(config, say)
     agent = Agent(reactor, BrowserLikePolicyForHTTPS(trust(config.tls_ca)), config.timeout)
-    # A write of no lines is judged like any other, and leaves nothing.
+    # InfluxDB judges a write of no lines like any other, by rights, database and retention policy.
     verdict = await client.InfluxClient(config, agent, reactor).write([])
     policy = f", retention policy {config.retpol}" if config.retpol else ""
     match verdict:
         case client.Delivered():
             say(f"write      ok: into database {config.dbname}{policy}")
-            return await _policy(config, say) and good
+            return good
         case client.Missing(reason):
             if config.schema:
                 say(f"write      {reason}; tessflux will run {config.schema} to create it")
@@ -104,25 +104,6 @@ async def _database(config: InfluxConfig, reactor: Any, say: Say) -> bool:
             say(f"write      {reason}; check [influxdb] username, password and the user's rights")
         case _:
             say(f"write      {getattr(verdict, 'reason', verdict)}")
-    return False
-
-
-async def _policy(config: InfluxConfig, say: Say) -> bool:
-    """InfluxDB takes an empty write into any policy, so this needs a look at the list."""
-    if not config.retpol:
-        return True
-    try:
-        names = await deferToThread(_administer, config, lambda influx: influx.retention_policies())
-    except ServerError as error:
-        say(f"policy     unknown: {error}; only an administrator may list retention policies")
-        return True
-    if config.retpol in names:
-        say(f"policy     ok: {config.retpol} is one of {', '.join(names)}")
-        return True
-    if config.schema:
-        say(f"policy     no {config.retpol} yet; tessflux will run {config.schema} to create it")
-        return True
-    say(f"policy     there is no {config.retpol}, only {', '.join(names)}; create it or change retpol")
     return False
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,14 +66,18 @@ class Batch(NamedTuple):
 class Journal:
     """The open file. Raises sqlite3.Error: `is_full` and `is_damaged` tell what it means."""
 
-    def __init__(self, directory: str, *, max_size: int, quarantine: int) -> None:
-        """`max_size` in bytes and `quarantine` in rows bound the file."""
+    def __init__(self, directory: str, *, max_size: int, quarantine: int, last: int = 0) -> None:
+        """`max_size` in bytes and `quarantine` in rows bound the file; its lines are numbered from `last` on."""
         self.path = Path(directory) / FILE_NAME
         self._max_pages = max_size // _PAGE
         self._quarantine = quarantine
         self._db = self._open()
-        self.last = self._one("SELECT max(id) FROM seen")
-        self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+        try:
+            self.last = max(last, self._one("SELECT max(id) FROM seen"))
+            self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+        except BaseException:
+            self._db.close()
+            raise
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
@@ -161,9 +165,9 @@ class Journal:
             return 0
         trimmed, moved = 0, 0
         latest: dict[str, Admitted] = {}
-        for number, count, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
+        for number, among, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
             latest.update((admitted.name, admitted) for admitted in _decode(entries))
-            trimmed += count
+            trimmed += among
             moved = number
             if readings - trimmed <= SEEN_READINGS:
                 break
@@ -206,30 +210,44 @@ class Journal:
     def _one(self, query: str) -> int:
         return self._db.execute(query).fetchone()[0] or 0
 
-    def is_full(self) -> bool:
-        """Whether the file has reached its largest size, as a reason for SQLITE_FULL other than the disk."""
-        free: int = self._one("PRAGMA freelist_count")
-        return self._one("PRAGMA page_count") - free >= self._max_pages - 8
+    def is_full(self, group: Group) -> bool:
+        """Whether the largest size has no room for a group, as a reason for SQLITE_FULL other than the disk."""
+        size = sum(map(len, group.lines))
+        size += sum(len(admitted.name) + 40 for admitted in group.admitted)
+        size += sum(len(row.payload) + len(row.detail) + len(row.topic) + 100 for row in group.quarantined)
+        # Twice the size: a row leaves the rest of its last page free, and a character may take two bytes.
+        needed = 2 * size // _PAGE + 8
+        used = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+        return used + needed > self._max_pages
 
 
 def _decode(entries: str) -> Iterator[Admitted]:
     for entry in entries.split("\n"):
-        identity, time_, name = entry.split(" ", 2)
-        yield Admitted(name, int(time_), int(identity))
+        try:
+            identity, time_, name = entry.split(" ", 2)
+            yield Admitted(name, int(time_), int(identity))
+        except ValueError:
+            raise sqlite3.NotSupportedError(f"{entry[:100]!r} is no reading") from None
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
     """Whether this error says that the file is no spool, or no longer."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        return isinstance(error, sqlite3.NotSupportedError)
+        # Not SQLite's: ours, or Python's about a text that is no UTF-8.
+        return isinstance(error, sqlite3.NotSupportedError | sqlite3.OperationalError)
     return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def move_aside(directory: str) -> Path:
-    """Rename a damaged spool, so that a new one can be begun; returns the new name, which has the time."""
+    """Rename a damaged spool, so that a new one can be begun; returns the new name, which has the time.
+
+    Raises OSError.
+    """
     path = Path(directory) / FILE_NAME
-    aside = path.with_name(f"{FILE_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    stem = f"{FILE_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    names = (path.with_name(f"{stem}-{number}" if number else stem) for number in count())
+    aside = next(name for name in names if not name.exists())
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():

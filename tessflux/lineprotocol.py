@@ -9,7 +9,7 @@ the character before each of these. So a name must not end in a backslash, which
 import re
 from collections.abc import Mapping
 
-_NAME = re.compile(r",name=(.*?)(?<!\\) ")
+_NAME = re.compile(r"(?<!\\),name=(.*?)(?<!\\) ")
 
 
 def escape(text: str) -> str:

@@ -6,6 +6,7 @@ of a bug of ours has lines of its own.
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from twisted.logger import (
@@ -90,7 +91,9 @@ class Logs:
         file = self._open(path)
         old, self._file, self._path = self._file, file, path
         if old is not None:
-            old.close()
+            # On a full disk the last line may still wait to be written.
+            with suppress(OSError):
+                old.close()
 
     @staticmethod
     def _open(path: str) -> IO[str] | None:

@@ -32,7 +32,7 @@ _ALIASES = {"seq": ("udp",), "tamb": ("tbox",), "az": ("azi",), "zp": ("ZP", "ci
 _NO_MAGNITUDE = (-99.0, 99.0)
 _NO_MEASURE = {"tamb": -273.15, "tsky": -273.15, "wdBm": 99.0}
 
-_TSTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_TSTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 

@@ -71,15 +71,6 @@ class Administration:
         """The version of the server; raises when it does not answer."""
         return str(self._call(self._client.ping))
 
-    def databases(self) -> list[str]:
-        """The databases that we may see."""
-        return [row["name"] for row in self._call(self._client.get_list_database)]
-
-    def retention_policies(self) -> list[str]:
-        """The retention policies of our database."""
-        rows = self._call(lambda: self._client.get_list_retention_policies(self._config.dbname))
-        return [row["name"] for row in rows]
-
     def define(self) -> list[str]:
         """Run the data definition file; returns a line for each statement that failed, the others are done.
 

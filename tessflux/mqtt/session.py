@@ -156,7 +156,7 @@ class Session(Protocol):
         """The transport is there: send CONNECT."""
         assert self.transport is not None
         self._open = True
-        self._socket = _Socket(self.transport.write, self.transport.loseConnection)
+        self._socket = _Socket(self.transport.write, self._close)
         self._client = client = _PahoClient(self._socket, self._login)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_answer
@@ -245,8 +245,20 @@ class Session(Protocol):
         """Say goodbye; `lost` fires when the transport is closed."""
         self._reason = self._reason or "tessflux disconnected"
         if self._open and self._closing is None:
-            self._closing = self._clock.callLater(CLOSING, self.abort, "it did not close")
+            self._cut_later()
             self._client.disconnect()
+
+    def _close(self) -> None:
+        """paho is done with the transport: after a goodbye, an error, or when the broker is silent."""
+        if self._open:
+            assert self.transport is not None
+            self._cut_later()
+            self.transport.loseConnection()
+
+    def _cut_later(self) -> None:
+        # What was written never leaves when nobody reads it any more.
+        if self._closing is None:
+            self._closing = self._clock.callLater(CLOSING, self.abort, "it did not close")
 
     def abort(self, reason: str) -> None:
         """Close at once, whatever the broker does."""

@@ -1,0 +1,191 @@
+"""One installation of tessflux in a test: its config, its process, and what reaches its database."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+from servers import Influxd, Mosquitto, ServerFailed
+
+DEADLINE = 30.0
+"""Seconds after which a condition will not come true any more."""
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition, not for a time; fails with `what` when it does not come."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, f"it never happened: {what}"
+        time.sleep(0.02)
+
+
+class Site:
+    """Start and stop the daemon as often as wished; the spool stays."""
+
+    def __init__(self, directory: Path, mosquitto: Mosquitto, influxd: Influxd) -> None:
+        self.mosquitto, self.influxd = mosquitto, influxd
+        self.config = directory / "config"
+        self.spool = directory / "spool"
+        self.log = directory / "tessflux.log"
+        self.schema = directory / "schema"
+        self.schema.write_text('CREATE DATABASE "tessdb";\n')
+        self._process: subprocess.Popen[bytes] | None = None
+        self.configure()
+
+    def configure(self, **changes: Mapping[str, object]) -> None:
+        """Write the config; `changes` are keys by section."""
+        sections: dict[str, dict[str, object]] = {
+            "global": {"log_file": "", "log_level": "info"},
+            "influxdb": {"url": self.influxd.url, "schema": self.schema, "flush_interval": 0.2},
+            "mqtt": {"broker": f"tcp:127.0.0.1:{self.mosquitto.port}"},
+            "spool": {"directory": self.spool},
+        }
+        for section, keys in changes.items():
+            sections[section].update(keys)
+        self.config.write_text(
+            "".join(
+                f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+                for section, keys in sections.items()
+            )
+        )
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The daemon that was started last."""
+        assert self._process is not None
+        return self._process
+
+    def start(self) -> None:
+        """Run the daemon in the foreground, and wait until it listens to the broker."""
+        self.launch()
+        self.wait_for_log("Subscribed to")
+
+    def launch(self) -> None:
+        """Run the daemon in the foreground."""
+        assert self._process is None or self._process.poll() is not None
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tessflux", "-k", "-c", self.config],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def logged(self) -> str:
+        """What the daemon has logged since it was started last."""
+        return self.log.read_bytes()[self._log_start :].decode()
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Wait until the log says so."""
+
+        def said() -> bool:
+            assert self.process.poll() is None, self.logged()
+            return self.logged().count(text) >= times
+
+        wait_until(said, f"{text!r} in the log:\n{self.logged()}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the daemon a signal."""
+        self.process.send_signal(number)
+
+    def stop(self) -> None:
+        """Stop it as an init script would; it must end well."""
+        self.signal(signal.SIGTERM)
+        assert self.process.wait(DEADLINE) == 0, self.logged()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def end(self) -> None:
+        """Leave nothing running."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of tessflux with this config."""
+        return subprocess.run(
+            [sys.executable, "-m", "tessflux", *arguments, "-c", str(self.config)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+            env={**os.environ, "COLUMNS": "100"},
+        )
+
+    def write(self, database: str, lines: str) -> None:
+        """Post lines to the database as anybody could, times in ms."""
+        url = f"{self.influxd.url}/write?db={database}&precision=ms"
+        with urllib.request.urlopen(url, lines.encode(), DEADLINE) as answer:
+            assert answer.status == 204
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All readings in the database, each with its name and its time in ms."""
+        rows: list[dict[str, Any]] = []
+        for series in self._query("SELECT * FROM readings"):
+            rows += (dict(zip(series["columns"], values, strict=True)) for values in series["values"])
+        return rows
+
+    def count(self) -> int:
+        """How many readings are in the database."""
+        series = self._query("SELECT count(freq) FROM readings")
+        return int(series[0]["values"][0][1]) if series else 0
+
+    def _query(self, text: str) -> list[dict[str, Any]]:
+        try:
+            return self.influxd.query(text, db="tessdb")
+        except ServerFailed as error:
+            if "database not found" in str(error):
+                return []
+            raise
+
+    def wait_for_rows(self, count: int) -> None:
+        """Wait until that many readings are in the database."""
+        wait_until(lambda: self.count() >= count, f"{count} rows; the log:\n{self.logged()}")
+
+
+class Publisher:
+    """A client that publishes and waits until the broker has it all."""
+
+    def __init__(self, mosquitto: Mosquitto) -> None:
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.max_inflight_messages_set(1000)
+        self._client.connect("127.0.0.1", mosquitto.port)
+        self._client.loop_start()
+
+    def publish(
+        self, messages: Iterable[tuple[str, bytes | str]], *, qos: int = 0, retain: bool = False
+    ) -> None:
+        """Publish (topic, payload) pairs."""
+        sent = [self._client.publish(topic, payload, qos, retain) for topic, payload in messages]
+        for info in sent:
+            info.wait_for_publish(DEADLINE)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+def payload(name: str, seq: int, freq: float, **more: object) -> str:
+    """A TESS-W payload; the freq tells readings apart."""
+    extra = "".join(f', "{key}":{value}' for key, value in more.items())
+    return (
+        f'{{"seq":{seq}, "rev":2, "name":"{name}", "freq":{freq:.2f}, "mag":12.34,'
+        f' "tamb":7.10, "tsky":-18.40, "wdBm":-61{extra}}}'
+    )
+
+
+def reading(name: str, seq: int, freq: float, **more: object) -> tuple[str, str]:
+    """Topic and payload."""
+    return f"STARS4ALL/{name}/reading", payload(name, seq, freq, **more)
