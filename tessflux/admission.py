@@ -149,7 +149,7 @@ class Admission:
         return photometer.arrival
 
     def _free(self, photometer: _Photometer, time: int, within: int) -> int:
-        """The first time from `time` on that no reading of the photometer has; later if none is `within` ms."""
+        """The first free time of this photometer from `time` on; `within` + 1 ms later if there is none."""
         latest = time + within
         while photometer.salt ^ time in self._taken and time <= latest:
             time += 1

@@ -115,7 +115,7 @@ KEYS: Mapping[str, Mapping[str, values.Converter]] = {
         "password": values.password,
         "password_file": values.password_file,
         "retpol": values.text,
-        "measurement": values.name,
+        "measurement": values.measurement,
         "batch": values.whole(1),
         "flush_interval": values.seconds(0.01, 60),
         "timeout": values.seconds(1, 600),

@@ -12,6 +12,7 @@ from tessflux import lineprotocol
 from tessflux.admission import Admission, Admitted, Filtered
 from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.journal import Quarantined
+from tessflux.limits import MAX_NAME
 from tessflux.reading import REGISTER, Reading, Refused, parse
 from tessflux.spool import Acknowledge, Spool
 from tessflux.stats import FILTERED, MqttStats, Reports
@@ -85,7 +86,7 @@ class Intake:
             self._refuse(message, verdict, acknowledge)
 
     def _refuse(self, message: Message, refused: Refused, acknowledge: Acknowledge | None) -> None:
-        name = refused.name or message.topic
+        name = refused.name or message.topic[:MAX_NAME]
         self.reports.note(name, refused.cause, refused.detail)
         self._spool.quarantine(
             Quarantined(

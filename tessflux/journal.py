@@ -24,6 +24,9 @@ from tessflux.limits import GROUP_READINGS, PHOTOMETERS, SEEN_READINGS
 
 FILE_NAME = "spool.db"
 VERSION = 1
+QUARANTINE_SHARE = 4
+"""The part of the largest size that payloads may take, so that a broken photometer leaves room for lines."""
+
 _PAGE = 4_096
 _SCHEMA = """
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, lines TEXT NOT NULL);
@@ -67,7 +70,7 @@ class Journal:
     """The open file. Raises sqlite3.Error: `is_full` and `is_damaged` tell what it means."""
 
     def __init__(self, directory: str, *, max_size: int, quarantine: int, last: int = 0) -> None:
-        """`max_size` in bytes and `quarantine` in rows bound the file; its lines are numbered from `last` on."""
+        """`max_size` in bytes and `quarantine` in rows bound the file; lines are numbered from `last` on."""
         self.path = Path(directory) / FILE_NAME
         self._max_pages = max_size // _PAGE
         self._quarantine = quarantine
@@ -75,6 +78,7 @@ class Journal:
         try:
             self.last = max(last, self._one("SELECT max(id) FROM seen"))
             self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+            self._quarantine_bytes = self._one("SELECT sum(length(payload)) FROM quarantine")
         except BaseException:
             self._db.close()
             raise
@@ -132,8 +136,9 @@ class Journal:
                 entries = [f"{identity} {time} {name}" for name, time, identity in group.admitted]
                 self._insert("seen", last, entries)
                 trimmed = self._trim_seen(self._seen_readings + len(entries))
-            forgotten = self._add_to_quarantine(group.quarantined)
+            forgotten, quarantine_bytes = self._add_to_quarantine(group.quarantined)
         self.last = last
+        self._quarantine_bytes = quarantine_bytes
         self._seen_readings += len(group.admitted) - trimmed
         return forgotten
 
@@ -182,18 +187,24 @@ class Journal:
         )
         return trimmed
 
-    def _add_to_quarantine(self, rows: Sequence[Quarantined]) -> int:
+    def _add_to_quarantine(self, rows: Sequence[Quarantined]) -> tuple[int, int]:
+        """Add payloads; returns how many of the oldest went for them, and the bytes that are there now."""
+        size = self._quarantine_bytes + sum(len(row.payload) for row in rows)
         if not rows:
-            return 0
+            return 0, size
         self._db.executemany(
             "INSERT INTO quarantine (time, topic, photometer, cause, detail, payload)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             rows,
         )
-        return self._db.execute(
-            "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?",
-            (self._quarantine,),
-        ).rowcount
+        forgotten, gone = 0, 0
+        newest = self._one("SELECT max(id) FROM quarantine")
+        for number, bytes_ in self._db.execute("SELECT id, length(payload) FROM quarantine ORDER BY id"):
+            if number > newest - self._quarantine and size <= self._max_pages * _PAGE // QUARANTINE_SHARE:
+                break
+            forgotten, gone, size = forgotten + 1, number, size - bytes_
+        self._db.execute("DELETE FROM quarantine WHERE id <= ?", (gone,))
+        return forgotten, size
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -211,7 +222,7 @@ class Journal:
         return self._db.execute(query).fetchone()[0] or 0
 
     def is_full(self, group: Group) -> bool:
-        """Whether the largest size has no room for a group, as a reason for SQLITE_FULL other than the disk."""
+        """Whether the largest size has no room for a group: SQLITE_FULL may also mean the disk."""
         size = sum(map(len, group.lines))
         size += sum(len(admitted.name) + 40 for admitted in group.admitted)
         size += sum(len(row.payload) + len(row.detail) + len(row.topic) + 100 for row in group.quarantined)

@@ -79,7 +79,7 @@ class _Malformed(Exception):
 def parse(
     payload: bytes, *, extra_fields: tuple[str, ...] = (), validation: bool = True
 ) -> Reading | Refused:
-    """Read one payload; `extra_fields` are names out of EXTRA_FIELDS, without `validation` any magnitude will do."""
+    """Read one payload; `extra_fields` are of EXTRA_FIELDS; without `validation` any finite number does."""
     if len(payload) > MAX_PAYLOAD:
         return Refused(TOO_LONG, f"{len(payload)} bytes, at most {MAX_PAYLOAD} are read")
     try:

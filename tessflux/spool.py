@@ -16,7 +16,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -38,6 +38,7 @@ REPEAT = 60.0
 """Seconds between two log lines while commits fail."""
 
 Acknowledge = Callable[[], None]
+T = TypeVar("T")
 
 
 class InThread(Protocol):
@@ -56,6 +57,10 @@ class _Gathering:
     messages: int = 0
     size: int = 0
     since: float = 0.0
+
+    @property
+    def fills_memory(self) -> bool:
+        return self.messages >= PENDING_MESSAGES or self.size >= PENDING_BYTES
 
 
 class Spool:
@@ -88,61 +93,88 @@ class Spool:
         self._busy = False
         self._commits: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
-        self._given: Batch | None = None
         self._retired = self._retired_on_disk = 0
         self._failing = ""
-        self._failing_logged = 0.0
+        self._failing_logged = self._unreadable_logged = float("-inf")
         self._full_memory = False
         self._holding = False
         self._left_to_broker = False
         self._stopping = False
+        # These belong to the thread.
+        self._journal: Journal | None = None
+        self._last = 0
+        self._begun_anew = False
 
     async def open(self) -> list[Admitted]:
         """Open or begin the file; returns what was committed earlier. Raises sqlite3.Error or OSError."""
-        admitted: list[Admitted] = await self._in_thread(self._open)
+        admitted, last, self.waiting = await self._ask(
+            lambda journal: (list(journal.admitted()), journal.last, journal.waiting)
+        )
+        self._retired = self._retired_on_disk = last - self.waiting
         if self.waiting:
             self.oldest = self._clock.seconds() - self._flush_interval
             log.info("{waiting} readings wait for InfluxDB", waiting=self.waiting)
         return admitted
 
-    def _open(self) -> list[Admitted]:
+    async def _ask(self, call: Callable[[Journal], T]) -> T:
+        """Call with the open journal, in the thread. Raises sqlite3.Error or OSError."""
+        result: T
+        result, begun_anew = await self._in_thread(self._on_journal, call)
+        if begun_anew:
+            # The numbers go on, so a batch of the former file retires nothing of the new one.
+            self._retired += self.waiting
+            self._retired_on_disk = self._retired
+            self.waiting = 0
+        return result
+
+    def _on_journal(self, call: Callable[[Journal], T]) -> tuple[T, bool]:
+        """In the thread: the result, and whether a file was begun anew since the last result.
+
+        A damaged file is replaced here, before another call can come upon it.
+        """
         try:
-            self._open_file()
-            return list(self._journal.admitted())
-        except (sqlite3.Error, ValueError) as error:
-            if isinstance(error, sqlite3.Error) and not is_damaged(error):
+            result = call(self._journal or self._open_file())
+        except sqlite3.Error as error:
+            if not is_damaged(error):
                 raise
-            self._begin_anew(error)
-            return []
+            self._move_aside(error)
+            result = call(self._open_file())
+        begun_anew, self._begun_anew = self._begun_anew, False
+        return result, begun_anew
 
-    def _open_file(self) -> None:
+    def _open_file(self) -> Journal:
         config = self._config
-        self._journal = Journal(config.directory, max_size=config.max_size, quarantine=config.quarantine)
-        # A batch of a former file must not be retired from this one: its numbers begin anew.
-        self._given = None
-        self._retired = self._retired_on_disk = 0
-        self.waiting = self._journal.waiting
+        self._journal = Journal(
+            config.directory, max_size=config.max_size, quarantine=config.quarantine, last=self._last
+        )
+        return self._journal
 
-    def _begin_anew(self, error: Exception) -> None:
-        if hasattr(self, "_journal"):
-            self._journal.close()
+    def _move_aside(self, error: sqlite3.Error) -> None:
         aside = move_aside(self._config.directory)
         log.error(
             "The spool was damaged ({error}). It was moved to {path} and a new one begun;"
             " readings that waited in it are there.",
-            error=error,
+            error=str(error)[:200],
             path=str(aside),
         )
-        self._open_file()
+        self._begun_anew = True
+        if self._journal is not None:
+            self._last = self._journal.last
+            self._journal.close()
+            self._journal = None
 
     def reconfigure(self, config: SpoolConfig, flush_interval: float) -> None:
         """Use new bounds and another interval from now on; the directory stays."""
         self._config, self._flush_interval = config, flush_interval
-        self._launch(
-            self._in_thread(
-                lambda: self._journal.resize(max_size=config.max_size, quarantine=config.quarantine)
+        Deferred.fromCoroutine(self._resize(config))
+
+    async def _resize(self, config: SpoolConfig) -> None:
+        try:
+            await self._ask(
+                lambda journal: journal.resize(max_size=config.max_size, quarantine=config.quarantine)
             )
-        )
+        except (sqlite3.Error, OSError) as error:
+            await self._failed(error, Group())
 
     @property
     def pending(self) -> int:
@@ -170,7 +202,7 @@ class Spool:
     def quarantine(self, refused: Quarantined, acknowledge: Acknowledge | None) -> None:
         """Put a refused payload into the next commit."""
         self._gathering.group.quarantined.append(refused)
-        self._gathered(REFUSED, refused.cause, len(refused.payload), acknowledge)
+        self._gathered(REFUSED, refused.cause, len(refused.payload) + len(refused.topic), acknowledge)
 
     def pass_by(self, kind: str, cause: str, acknowledge: Acknowledge | None) -> None:
         """Nothing to store, but it is counted, and acknowledged in its turn."""
@@ -190,11 +222,11 @@ class Spool:
             gathering.since = self._clock.seconds()
             if not self._busy:
                 self._timer = self._clock.callLater(self._flush_interval, self._commit)
-        elif gathering.messages >= GROUP_READINGS and not self._busy:
-            self._commit()
-        if gathering.messages >= PENDING_MESSAGES or gathering.size >= PENDING_BYTES:
+        if gathering.fills_memory:
             self._full_memory = True
             self._hold_or_not()
+        if not self._busy and (self._full_memory or gathering.messages >= GROUP_READINGS):
+            self._commit()
 
     def flush(self) -> None:
         """Nothing more to read: commit now if a message waits for its acknowledgement."""
@@ -212,42 +244,38 @@ class Spool:
             while self._gathering.messages:
                 gathering, self._gathering = self._gathering, _Gathering()
                 self._in_commit = gathering.messages
-                while not await self._try(gathering.group):
+                while not await self._try(gathering.group, self._retired):
                     if self._stopping:
                         self._give_up(gathering)
                         return
                     await deferLater(self._clock, RETRY)
                 self._settle(gathering)
                 following = self._gathering
-                if following.messages < GROUP_READINGS and not following.acknowledge:
+                enough = self._full_memory or following.messages >= GROUP_READINGS
+                if not enough and not following.acknowledge:
                     break
         finally:
             self._busy = False
             self._in_commit = 0
-        if self._gathering.messages:
-            age = self._clock.seconds() - self._gathering.since
-            self._timer = self._clock.callLater(max(0, self._flush_interval - age), self._commit)
+            if self._gathering.messages:
+                age = self._clock.seconds() - self._gathering.since
+                self._timer = self._clock.callLater(max(0, self._flush_interval - age), self._commit)
 
-    async def _try(self, group: Group) -> bool:
+    async def _try(self, group: Group, retired: int) -> bool:
+        """Commit a group, and forget the lines up to number `retired`."""
         try:
-            self.forgotten += await self._in_thread(self._journal.commit, group, self._retired)
-        except sqlite3.Error as error:
-            await self._failed(error)
+            self.forgotten += await self._ask(lambda journal: journal.commit(group, retired))
+        except (sqlite3.Error, OSError) as error:
+            await self._failed(error, group)
             return False
-        self._retired_on_disk = self._retired
+        self._retired_on_disk = max(self._retired_on_disk, retired)
         if self._failing:
             self._failing = ""
             log.info("The spool takes readings again")
         return True
 
-    async def _failed(self, error: sqlite3.Error) -> None:
-        if is_damaged(error):
-            await self._in_thread(self._begin_anew, error)
-            return
-        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL and await self._in_thread(
-            self._journal.is_full
-        )
-        cause = "spool full" if full else "disk failed"
+    async def _failed(self, error: Exception, group: Group) -> None:
+        cause = "spool full" if await self._is_full(error, group) else "disk failed"
         now = self._clock.seconds()
         if cause != self._failing or now - self._failing_logged >= REPEAT:
             self._failing, self._failing_logged = cause, now
@@ -256,11 +284,19 @@ class Spool:
                 "Cannot store readings: {cause} ({error}; {path}). {advice}; tessflux keeps trying.",
                 cause=cause,
                 error=error,
-                path=str(self._journal.path),
+                path=self._config.directory,
                 advice="Bring the database back or raise [spool] max_size"
-                if full
+                if cause == "spool full"
                 else "Look after the disk and its permissions",
             )
+
+    async def _is_full(self, error: Exception, group: Group) -> bool:
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+            return False
+        try:
+            return await self._ask(lambda journal: journal.is_full(group))
+        except (sqlite3.Error, OSError):
+            return False
 
     def _settle(self, gathering: _Gathering) -> None:
         self._in_commit = 0
@@ -273,7 +309,7 @@ class Spool:
             if self.oldest is None:
                 self.oldest = gathering.since
             self.committed()
-        self._full_memory = self._gathering.messages >= PENDING_MESSAGES
+        self._full_memory = self._gathering.fills_memory
         self._hold_or_not()
         if self._left_to_broker and not self._full_memory:
             self._left_to_broker = False
@@ -300,18 +336,18 @@ class Spool:
     async def head(self, limit: int) -> Batch:
         """The oldest lines that are not retired, in whole chunks. Empty when there are none."""
         self.oldest = None
+        after = self._retired
         try:
-            batch: Batch = await self._in_thread(self._head, limit)
-        except sqlite3.Error as error:
-            await self._failed(error)
+            batch = await self._ask(lambda journal: journal.head(after, limit))
+        except (sqlite3.Error, OSError) as error:
+            now = self._clock.seconds()
+            if now - self._unreadable_logged >= REPEAT:
+                self._unreadable_logged = now
+                log.error("Cannot read what waits: {error}; tessflux keeps trying.", error=error)
             return Batch(0, [])
-        self._given = batch
         if self.waiting > len(batch.lines) and self.oldest is None:
             self.oldest = self._clock.seconds() - self._flush_interval
         return batch
-
-    def _head(self, limit: int) -> Batch:
-        return self._journal.head(self._retired, limit)
 
     async def retire(self, batch: Batch, refused: Iterable[Quarantined] = ()) -> None:
         """InfluxDB has answered for the batch: forget it, and keep what it refused in quarantine.
@@ -319,19 +355,18 @@ class Spool:
         Without refused lines this waits for the next commit: were it lost, the batch would be written
         once more, which InfluxDB takes as the same points.
         """
-        quarantined = list(refused)
-        while self._given is batch:
-            self._retired = batch.last
-            if not quarantined or await self._try(Group(quarantined=quarantined)):
-                self.waiting -= len(batch.lines)
-                self._given = None
-            else:
-                await deferLater(self._clock, RETRY)
+        group = Group(quarantined=list(refused))
+        # The same commit forgets the lines, so that those that were refused are always somewhere.
+        while group.quarantined and not await self._try(group, max(self._retired, batch.last)):
+            await deferLater(self._clock, RETRY)
+        retired = max(self._retired, batch.last)
+        self.waiting -= retired - self._retired
+        self._retired = retired
 
     async def tidy(self) -> None:
         """Write down what is retired, if no commit came to do so. Call it now and then."""
         if self._retired != self._retired_on_disk and not self._busy:
-            await self._try(Group())
+            await self._try(Group(), self._retired)
 
     async def settle(self) -> None:
         """Commit what is pending, now; on a disk that takes nothing it is tried just once more."""
@@ -347,18 +382,13 @@ class Spool:
     async def close(self) -> None:
         """Close the file; `settle` comes first, and nothing more after it."""
         await self.tidy()
-        await self._in_thread(self._journal.close)
+        await self._in_thread(self._close)
+
+    def _close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-    def _launch(self, work: Awaitable[Any]) -> None:
-        async def run() -> None:
-            try:
-                await work
-            except sqlite3.Error as error:
-                await self._failed(error)
-
-        Deferred.fromCoroutine(run())

@@ -53,6 +53,13 @@ def name(value: str) -> str:
     return value
 
 
+def measurement(value: str) -> str:
+    """A name that a line can begin with."""
+    if not value.isprintable() or name(value).startswith("#") or value.endswith("\\"):
+        raise ValueError("must not begin with #, end in a backslash or hold control characters")
+    return value
+
+
 def flag(value: str) -> bool:
     """The words that RawConfigParser takes, as the old config files use them."""
     try:

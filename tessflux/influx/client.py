@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -32,6 +33,12 @@ from tessflux.limits import ANSWER_BYTES
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 GZIP_LEVEL = 1
 """Lines shrink to a sixth at this level already; the higher ones cost CPU for little more."""
+
+LONGEST_REASON = 500
+"""Characters of what the server says that go into logs, and into the quarantine with every line."""
+
+NO_LINES = "writing requires points"
+"""What InfluxDB 2 answers to a request without lines, when it has found the database."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,11 @@ _DROPPED = re.compile(r"dropped=(\d+)")
 def judge(code: int, body: bytes, retry_after: str | None, now: datetime) -> Verdict:
     """The verdict on one answer. Pure."""
     text = _error_text(body)
-    reason = f"{code} {text}".rstrip()
-    if code in (200, 204):
+    reason = f"{code} {text[:LONGEST_REASON]}".rstrip()
+    if code in (200, 204, 400, 422) and text.startswith("<"):
+        # A page of somebody between us and the database: it says nothing about lines.
+        return Unreachable(reason)
+    if code in (200, 204) or text == NO_LINES:
         return Delivered()
     if code in (400, 422):
         if "beyond retention policy" in text and "field type conflict" not in text:
@@ -120,15 +130,15 @@ def judge(code: int, body: bytes, retry_after: str | None, now: datetime) -> Ver
 
 
 def _error_text(body: bytes) -> str:
-    """What the server says is wrong: the "error" of its JSON, or the beginning of whatever it sent."""
-    text = body.decode("utf-8", "replace")
+    """What the server says is wrong: the "error" of its JSON, or whatever it sent."""
+    text = body.decode("utf-8", "replace").strip()
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
-        return text[:500].strip()
+        return text
     if isinstance(answer, dict):
         return str(answer.get("error") or answer.get("message") or "")
-    return text[:500].strip()
+    return text
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
@@ -137,11 +147,11 @@ def _seconds(retry_after: str | None, now: datetime) -> float | None:
         return None
     try:
         return max(0.0, float(int(retry_after)))
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     try:
         date = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
@@ -208,15 +218,19 @@ class InfluxClient:
         self._headers = Headers(headers)
 
     async def write(self, lines: Sequence[str]) -> Verdict:
-        """Post the lines; no lines at all ask whether the database is there."""
+        """Post the lines; no lines at all ask whether the database is there.
+
+        Raises nothing but CancelledError.
+        """
         body = "\n".join(lines).encode()
         if self._compress:
             body = gzip.compress(body, GZIP_LEVEL)
+        request = Deferred.fromCoroutine(self._post(body))
         try:
-            return await Deferred.fromCoroutine(self._post(body)).addTimeout(self._timeout, self._clock)
-        except CancelledError:
-            raise
+            return await request.addTimeout(self._timeout, self._clock, _too_late)
         except Exception as error:
+            if _is_cancelled(error):
+                raise CancelledError() from None
             return Unreachable(_explain(error, self._timeout))
 
     async def _post(self, body: bytes) -> Verdict:
@@ -226,6 +240,16 @@ class InfluxClient:
         text = await answer.done
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
         return judge(response.code, text, retry_after, datetime.now(UTC))
+
+
+def _too_late(result: Verdict | Failure, timeout: float) -> Verdict | Failure:
+    return Failure(DeferredTimeout()) if isinstance(result, Failure) else result
+
+
+def _is_cancelled(error: Exception) -> bool:
+    """Whether a request was broken off by us: the agent has an error for each of its states."""
+    reasons = error.reasons if isinstance(error, ResponseFailed) else [Failure(error)]
+    return any(reason.check(CancelledError, ConnectingCancelledError) for reason in reasons)
 
 
 def _explain(error: Exception, timeout: float) -> str:

@@ -28,7 +28,10 @@ def trust(ca_file: str) -> Any:
         return platformTrust()
     text = Path(ca_file).read_bytes()
     end = b"-----END CERTIFICATE-----"
-    return trustRootFromCertificates([Certificate.loadPEM(part + end) for part in text.split(end)[:-1]])
+    certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
+    if not certificates:
+        raise OSError(f"{ca_file} holds no certificate")
+    return trustRootFromCertificates(certificates)
 
 
 def client_certificate(config: MqttConfig) -> PrivateCertificate | None:

@@ -2,7 +2,8 @@
 
 paho's Client would open a socket of its own and wait for it. Here `_create_socket` gives it the Twisted
 transport in the shape of one: `recv` hands out what has arrived, `send` never blocks. That method is private
-to paho, there since its version 2.0; `test_session` fails should it move.
+to paho, there since its version 2.0; `test_session` fails should it move. Publications and their
+acknowledgements do not pass through paho, see `packets`; all that makes and keeps a connection does.
 
 A session is used once: connect, subscribe, deliver, lost. A new connection is a new session, so that an
 acknowledgement cannot reach another connection than the one which brought its message.
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -26,13 +27,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tessflux.errors import ServerError
-from tessflux.limits import MAX_PACKET
+from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Publication, Splitter, publication
 from tessflux.secret import Secret
 
 log = Logger(namespace="mqtt")
 
 Deliver = Callable[[str, bytes, bool, Callable[[], None] | None], None]
 """Called with topic, payload, retained, and how to acknowledge (None at QoS 0)."""
+
+AT_LEAST_ONCE = 0x02
+"""QoS 1, in the first byte of a publication."""
+
+PUBACK = b"\x40\x02"
+"""With the number of a message it acknowledges it (MQTT 3.1.1 section 3.4, and MQTT 5)."""
 
 TICK = 1.0
 """Seconds between two looks at the keepalive."""
@@ -69,28 +76,19 @@ class Refusal(ServerError):
 
 
 class _Socket:
-    """As much of a socket as paho needs, over what a transport has brought."""
+    """As much of a socket as paho needs: `arrived` has a whole packet for it, what it sends goes out."""
 
     def __init__(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
         self._send, self._close = send, close
         self._data = b""
-        self._position = 0
 
-    def arrived(self, data: bytes) -> None:
-        self._data = self._data[self._position :] + data
-        self._position = 0
-
-    def pending(self) -> int:
-        return len(self._data) - self._position
+    def arrived(self, packet: bytes) -> None:
+        self._data = packet
 
     def recv(self, size: int) -> bytes:
-        if size > MAX_PACKET:
-            raise OSError(f"a packet of over {MAX_PACKET} bytes")
-        position = self._position
-        data = self._data[position : position + size]
+        data, self._data = self._data[:size], self._data[size:]
         if not data:
             raise BlockingIOError
-        self._position = position + len(data)
         return data
 
     def send(self, data: bytes) -> int:
@@ -114,7 +112,6 @@ class _PahoClient(Client):
             client_id=login.client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if version5 else MQTTProtocolVersion.MQTTv311,
             clean_session=None if version5 else not login.keep_session,
-            manual_ack=True,
             reconnect_on_failure=False,
         )
         self._given_socket = socket
@@ -144,10 +141,14 @@ class Session(Protocol):
         self._login, self._deliver, self._idle = login, deliver, idle
         self._clock = clock
         self.session_present = False
+        self.goodbye = False
+        """Whether it was us who wanted the end."""
         self.accepted: Deferred[None] = Deferred()
         self.lost: Deferred[str] = Deferred()
         self._answers: dict[int, Deferred[list[ReasonCode]]] = {}
         self._reason = ""
+        self._splitter = Splitter()
+        self._version5 = login.version == "5"
         self._held = False
         self._open = False
         self._closing: IDelayedCall | None = None
@@ -162,7 +163,6 @@ class Session(Protocol):
         client.on_subscribe = self._on_answer
         client.on_unsubscribe = self._on_answer
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self._clock
         client.reconnect()
@@ -170,25 +170,42 @@ class Session(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the broker: deliver the messages that they complete."""
-        self._socket.arrived(data)
+        self._splitter.feed(data)
         if not self._held:
             self._read()
 
     def _read(self) -> None:
-        socket, client = self._socket, self._client
         try:
-            while socket.pending() and not self._held and self._open:
-                # An error has closed the connection; what was not read is no concern any more.
-                if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                    break
-            if client.want_write():
-                # paho only queues what is sent from within its callbacks.
-                client.loop_write()
+            while not self._held and self._talks() and (packet := self._splitter.take()):
+                if packet.first & KIND == PUBLISH and packet.first & QOS <= AT_LEAST_ONCE:
+                    self._publication(publication(packet, version5=self._version5))
+                else:
+                    self._protocol(packet.data)
+        except Malformed as error:
+            self.abort(f"the broker sent something that cannot be read: {error}")
         except Exception:
-            # Whatever a broker sends that paho cannot digest, this connection is of no use any more.
-            log.failure("The broker sent something that cannot be read")
+            # Such as what paho cannot digest. Whatever it was, this connection is of no use any more.
+            log.failure("What the broker sent could not be taken")
             self.abort("unreadable packet")
         self._idle()
+
+    def _talks(self) -> bool:
+        """Whether the connection is there, and nobody has said goodbye."""
+        return self._open and self._closing is None
+
+    def _publication(self, message: Publication) -> None:
+        topic, payload, retained, mid = message
+        acknowledge = None if mid is None else partial(self._acknowledge, mid)
+        self._deliver(topic, payload, retained, acknowledge)
+
+    def _protocol(self, packet: bytes) -> None:
+        """Let paho do what is to be done about anything but a publication."""
+        self._socket.arrived(packet)
+        # An error makes paho close the socket, and so the transport.
+        self._client.loop_read()
+        if self._client.want_write():
+            # paho only queues what is sent from within its callbacks.
+            self._client.loop_write()
 
     def _tick(self) -> None:
         try:
@@ -243,6 +260,7 @@ class Session(Protocol):
 
     def disconnect(self) -> None:
         """Say goodbye; `lost` fires when the transport is closed."""
+        self.goodbye = True
         self._reason = self._reason or "tessflux disconnected"
         if self._open and self._closing is None:
             self._cut_later()
@@ -268,8 +286,9 @@ class Session(Protocol):
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def _acknowledge(self, mid: int) -> None:
-        if self._open:
-            self._client.ack(mid, 1)
+        if self._talks():
+            assert self.transport is not None
+            self.transport.write(PUBACK + mid.to_bytes(2))
 
     def _on_connect(
         self,
@@ -305,12 +324,3 @@ class Session(Protocol):
     ) -> None:
         who = "the broker says" if flags.is_disconnect_packet_from_server else "MQTT"
         self._reason = self._reason or f"{who}: {code}"
-
-    def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
-        # A message is acknowledged after a commit, so never while paho holds the lock of this callback.
-        acknowledge = partial(self._acknowledge, message.mid) if message.qos else None
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "(a topic that is no UTF-8)"
-        self._deliver(topic, bytes(message.payload), message.retain, acknowledge)

@@ -10,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import connectProtocol
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -61,6 +62,7 @@ class Subscriber(Service):
         self._version = config.version
         self._session: Session | None = None
         self._subscribed: frozenset[str] = frozenset()
+        self._subscribing = False
         self._loop: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._stopping = False
@@ -110,9 +112,8 @@ class Subscriber(Service):
                 self._session.disconnect()
             elif self._pause is not None:
                 self._pause.cancel()
-        elif before.topics != config.topics and self._session is not None and self._subscribed:
-            work = Deferred.fromCoroutine(self._subscribe(self._session))
-            work.addErrback(lambda failure: log.error("{error}", error=failure.getErrorMessage()))
+        elif (session := self._session) is not None and self._subscribed and not self._subscribing:
+            Deferred.fromCoroutine(self._resubscribe(session))
 
     async def _run(self) -> None:
         attempt = 0
@@ -146,6 +147,8 @@ class Subscriber(Service):
         self._pause = connecting
         try:
             await connecting
+        except (CancelledError, ConnectingCancelledError):
+            return  # Stopping, or there is a new config.
         finally:
             self._pause = None
         self._session = session
@@ -157,6 +160,7 @@ class Subscriber(Service):
             self._last_message = self._clock.seconds()
             watch.start(WATCH, now=False)
             await self._subscribe(session)
+            self._complaint = ""
             reason = await session.lost
         finally:
             self._session, self._subscribed = None, frozenset()
@@ -172,11 +176,11 @@ class Subscriber(Service):
         try:
             await session.accepted.addTimeout(HANDSHAKE, self._clock)
         except ServerError as error:
-            if self._version == "5" and (not isinstance(error, Refusal) or error.bad_version):
+            refused = not isinstance(error, Refusal) or error.bad_version
+            if self._version == "5" and refused and not session.goodbye:
                 log.warn("The broker does not take MQTT 5; trying MQTT 3.1.1")
                 self._version = "3.1.1"
             raise
-        self._complaint = ""
         log.info(
             "Connected to the broker {broker} by MQTT {version}, {session} session",
             broker=str(self._config.broker),
@@ -185,16 +189,31 @@ class Subscriber(Service):
         )
 
     async def _subscribe(self, session: Session) -> None:
-        topics = frozenset(self._config.topics)
-        if gone := self._subscribed - topics:
+        """Subscribe to what the config names, and go on should it change meanwhile."""
+        self._subscribing = True
+        try:
+            while (topics := frozenset(self._config.topics)) != self._subscribed:
+                await self._change(session, self._subscribed - topics, topics - self._subscribed)
+                self._subscribed = topics
+        finally:
+            self._subscribing = False
+
+    async def _resubscribe(self, session: Session) -> None:
+        try:
+            await self._subscribe(session)
+        except Exception as error:
+            # The next connection subscribes to everything, and says what is wrong.
+            session.abort(_text(error))
+
+    async def _change(self, session: Session, gone: frozenset[str], new: frozenset[str]) -> None:
+        if gone:
             await self._answer(session.unsubscribe(sorted(gone)))
             log.info("Unsubscribed from {topics}", topics=sorted(gone))
-        if new := topics - self._subscribed:
+        if new:
             refused = await self._answer(session.subscribe(sorted(new), min(self._config.qos, 1)))
             if refused:
                 raise ServerError(f"the broker refuses the subscription: {refused}")
             log.info("Subscribed to {topics}", topics=sorted(new))
-        self._subscribed = topics
 
     async def _answer(self, request: Coroutine[Deferred[T], Any, T]) -> T:
         return await Deferred.fromCoroutine(request).addTimeout(HANDSHAKE, self._clock)
@@ -221,8 +240,10 @@ class Subscriber(Service):
             )
 
     def _watch(self, session: Session) -> None:
+        if self._hold:
+            self._last_message = self._clock.seconds()
         silence = self._clock.seconds() - self._last_message
-        if 0 < self._config.silence <= silence and not self._hold:
+        if 0 < self._config.silence <= silence:
             self._last_message = self._clock.seconds()
             session.abort(f"no message for {silence:.0f} s")
 

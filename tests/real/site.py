@@ -138,7 +138,7 @@ class Site:
 
     def count(self) -> int:
         """How many readings are in the database."""
-        series = self._query("SELECT count(freq) FROM readings")
+        series = self._query("SELECT count(seq) FROM readings")
         return int(series[0]["values"][0][1]) if series else 0
 
     def _query(self, text: str) -> list[dict[str, Any]]:

@@ -3,31 +3,14 @@
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import (
-    Influxd,
-    Mosquitto,
-    Program,
-    Server,
-    ServerFailed,
-    find_program,
-    free_port,
-    listening,
-)
+from servers import Influxd, Mosquitto, Program, Server, ServerFailed, find_program, free_port, listening
+
+from tests.real.site import wait_until
 
 SERVERS = [Mosquitto, Influxd]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Fail when it does not come true within some seconds."""
-    deadline = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def has_ended(pid: int) -> bool:
@@ -129,13 +112,13 @@ def test_a_server_ends_with_its_starter_even_if_that_is_killed(tmp_path: Path) -
         pid = int(starter.stdout.readline())
         assert not has_ended(pid)
         starter.kill()
-    wait_until(lambda: has_ended(pid))
+    wait_until(lambda: has_ended(pid), "the server ends")
 
 
 def test_a_program_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> None:
     command = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"]
     with Program("deaf", command, tmp_path / "log") as deaf:
-        wait_until(lambda: deaf.tail() == "deaf")
+        wait_until(lambda: deaf.tail() == "deaf", "it is deaf")
         deaf.stop(seconds=0.1)
         assert deaf.returncode == -signal.SIGKILL
 

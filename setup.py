@@ -1,0 +1,66 @@
+"""What pip installs. It reads the version and changes nothing."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """As tessflux/__init__.py gives it; an import would need what is not installed yet."""
+    text = (HERE / "tessflux" / "__init__.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise SystemExit("tessflux/__init__.py has no __version__")
+    return match[1]
+
+
+setup(
+    name="tessflux",
+    version=version(),
+    description="A daemon that stores the readings of TESS sky photometers in InfluxDB",
+    author="tessflux developers",
+    license="MIT",
+    classifiers=[
+        "Environment :: No Input/Output (Daemon)",
+        "Framework :: Twisted",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Astronomy",
+    ],
+    packages=find_packages(include=["tessflux", "tessflux.*"]),
+    package_data={"tessflux": ["py.typed"]},
+    # What `tessflux --install` puts in place.
+    data_files=[
+        (
+            "share/tessflux/etc/tessflux",
+            ["etc/tessflux/config.example", "etc/tessflux/influxdb.example"],
+        ),
+        ("share/tessflux/init.d", ["init.d/tessflux"]),
+        ("share/tessflux/logrotate.d", ["logrotate.d/tessflux"]),
+    ],
+    entry_points={"console_scripts": ["tessflux = tessflux.cli:main"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "Twisted[tls] >= 24.10",
+        # mqtt/session.py overrides a private method of this major version.
+        "paho-mqtt >= 2.1, < 3",
+        "influxdb >= 5.3.2, < 6",
+        "python-daemon >= 3.1, < 4",
+        "zope.interface >= 6",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis >= 6.100",
+            "mypy >= 1.11",
+            "mypy-zope >= 1.0.8",
+            "pytest >= 8",
+            "pytest-timeout >= 2.3",
+            "ruff >= 0.9",
+            "types-requests",
+        ],
+    },
+)

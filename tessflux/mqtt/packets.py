@@ -1,0 +1,114 @@
+"""The bytes of a connection -> MQTT packets -> publications. Pure.
+
+paho reads a packet in four calls, each under locks, and makes an object with an event of its own for every
+message, which costs more than all the rest of a reading's way. So publications are taken out of the stream
+here, at QoS 0 and 1 the simplest of packets, and everything else goes to paho as it came.
+"""
+
+from typing import NamedTuple
+
+from tessflux.limits import MAX_PACKET
+
+PUBLISH, KIND, QOS, RETAIN = 0x30, 0xF0, 0x06, 0x01
+"""The first byte of a packet: what it is, and what a publication adds to it (MQTT 3.1.1, section 3.3.1)."""
+
+
+class Malformed(ValueError):
+    """No broker that keeps to the rules would send this."""
+
+
+class Packet(NamedTuple):
+    """One packet: its first byte, where its body begins in `data`, and all its bytes."""
+
+    first: int
+    body: int
+    data: bytes
+
+
+class Publication(NamedTuple):
+    """What a PUBLISH at QoS 0 or 1 says; `mid` is None at QoS 0."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    mid: int | None
+
+
+class Splitter:
+    """Feed it what arrives, take out whole packets."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._wanted = 0
+        self._data = b""
+        self._position = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add what has arrived. It is not looked at before the packet that was begun is whole."""
+        self._chunks.append(data)
+        self._held += len(data)
+
+    def take(self) -> Packet | None:
+        """The next packet, None while it is not whole. Raises Malformed."""
+        if self._chunks and self._held >= self._wanted:
+            self._data = b"".join([self._data[self._position :], *self._chunks])
+            self._position = self._held = self._wanted = 0
+            self._chunks.clear()
+        data, start = self._data, self._position
+        end = len(data)
+        if end - start < 2:
+            return None
+        length, body = data[start + 1], start + 2
+        if length > 0x7F:
+            length &= 0x7F
+            for shift in (7, 14, 21):
+                if body >= end:
+                    return None
+                digit = data[body]
+                body += 1
+                length |= (digit & 0x7F) << shift
+                if digit <= 0x7F:
+                    break
+            else:
+                raise Malformed("a packet's length has more than four bytes")
+            if length > MAX_PACKET:
+                raise Malformed(f"a packet of {length} bytes, more than the {MAX_PACKET} that are read")
+        if body + length > end:
+            self._wanted = body + length - end
+            return None
+        self._position = body + length
+        return Packet(data[start], body - start, data[start : body + length])
+
+
+def publication(packet: Packet, *, version5: bool) -> Publication:
+    """Read a PUBLISH at QoS 0 or 1. Raises Malformed."""
+    first, start, data = packet
+    payload = start + 2 + (data[start] << 8 | data[start + 1]) if len(data) > start + 1 else len(data) + 1
+    topic = data[start + 2 : payload]
+    mid = None
+    if first & QOS:
+        mid = int.from_bytes(data[payload : payload + 2])
+        payload += 2
+    if version5:
+        payload = _behind_properties(data, payload)
+    if payload > len(data) or mid == 0:
+        raise Malformed("a publication ends too early, or has no number")
+    try:
+        return Publication(topic.decode(), data[payload:], bool(first & RETAIN), mid)
+    except UnicodeDecodeError:
+        return Publication("(a topic that is no UTF-8)", data[payload:], bool(first & RETAIN), mid)
+
+
+def _behind_properties(data: bytes, position: int) -> int:
+    """Where the properties of MQTT 5 end; they say nothing that a reading needs."""
+    length = shift = 0
+    while True:
+        if position >= len(data) or shift > 21:
+            raise Malformed("a publication's properties have no good length")
+        digit = data[position]
+        position += 1
+        length |= (digit & 0x7F) << shift
+        shift += 7
+        if digit <= 0x7F:
+            return position + length

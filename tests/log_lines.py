@@ -1,0 +1,23 @@
+"""What is logged while a test runs."""
+
+from collections.abc import Callable
+
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+
+def record(case: SynchronousTestCase, namespace: str) -> Callable[..., list[str]]:
+    """Record from now on; call the result for the lines of the given levels, by default warn and worse."""
+    events: list[LogEvent] = []
+    globalLogPublisher.addObserver(events.append)
+    case.addCleanup(globalLogPublisher.removeObserver, events.append)
+
+    def lines(*levels: LogLevel) -> list[str]:
+        wanted = levels or (LogLevel.warn, LogLevel.error, LogLevel.critical)
+        return [
+            formatEvent(event)
+            for event in events
+            if event.get("log_namespace") == namespace and event["log_level"] in wanted
+        ]
+
+    return lines

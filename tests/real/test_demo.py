@@ -1,0 +1,170 @@
+"""The demo as a person runs it, but for the place of its data and without a terminal."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import demo
+import pytest
+from servers import Influxd, Mosquitto, ServerFailed
+
+from tests.real.site import Publisher, reading, wait_until
+
+
+class Running:
+    """A demo, its children and what it has printed so far."""
+
+    def __init__(self, place: Path, *arguments: str) -> None:
+        self.place = place
+        self.output = place.with_suffix(".out")
+        with self.output.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, demo.__file__, "--directory", place, *arguments],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def child(self, word: str) -> int:
+        """The process whose command line has this word."""
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = entry.joinpath("stat").read_text().rpartition(") ")[2].split()[1]
+                command = entry.joinpath("cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            if int(parent) == self.process.pid and word in command:
+                return int(entry.name)
+        return 0
+
+    def stored(self) -> bool:
+        """Whether InfluxDB has a reading."""
+        config = self.place / "config"
+        if not config.exists():
+            return False
+        (port,) = re.findall(r"^url = .*:(\d+)$", config.read_text(), re.MULTILINE)
+        try:
+            series = Influxd(self.place / "influxd", port=int(port)).query("SHOW SERIES", "tessdb")
+        except ServerFailed:
+            return False
+        return series != []
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "demo"
+
+
+Run = Callable[..., Running]
+
+
+@pytest.fixture
+def run(place: Path) -> Iterator[Run]:
+    """Begin a demo; its end is that of the test."""
+    begun = []
+
+    def begin(*arguments: str) -> Running:
+        begun.append(Running(place, *arguments))
+        return begun[-1]
+
+    yield begin
+    for running in begun:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture
+def publisher(mosquitto: Mosquitto) -> Iterator[Publisher]:
+    publisher = Publisher(mosquitto)
+    yield publisher
+    publisher.close()
+
+
+def is_at_work(running: Running) -> bool:
+    """tessflux has made the database and subscribed, so that all others run as well."""
+    log = running.place / "tessflux.log"
+    text = log.read_text() if log.exists() else ""
+    return "takes readings into tessdb" in text and "Subscribed to" in text
+
+
+def test_a_bounded_demo_stores_readings_and_says_how_many(place: Path, run: Run) -> None:
+    running = run("--seconds", "6")
+    assert running.process.wait() == 0, running.text
+    *_, stored, where = running.text.splitlines()
+    words = stored.split()
+    assert (words[0], words[2:]) == ("stored", ["readings", "of", "5", "photometers"])
+    assert int(words[1]) >= 5
+    assert str(place) in where
+    assert "\x1b" not in running.text
+
+
+def test_without_photometers_it_fails_and_says_so(mosquitto: Mosquitto, run: Run) -> None:
+    running = run("--seconds", "3", "--broker", f"mqtt://{mosquitto.address}")
+    assert running.process.wait() == 1
+    assert "stored 0 readings of 0 photometers" in running.text
+
+
+def test_it_listens_to_a_broker_of_others_and_leaves_no_queue_there(
+    place: Path, publisher: Publisher, mosquitto: Mosquitto, run: Run
+) -> None:
+    running = run("--broker", f"mqtt://{mosquitto.address}")
+    wait_until(lambda: is_at_work(running), "the demo runs")
+    publisher.publish([reading("stars7", 1, 1)])
+    wait_until(running.stored, "the reading is stored")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait() == 0, running.text
+    assert "stored 1 readings of 1 photometers" in running.text
+    assert not (place / "mosquitto").exists()
+    assert "qos = 0\n" in (place / "config").read_text()
+
+
+def test_ctrl_c_ends_all_in_order(run: Run) -> None:
+    running = run()
+    wait_until(running.stored, "a reading is stored")
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait() == 0, running.text
+    assert "\nstored " in running.text
+    # The simulator says so when it is let finish, and mosquitto saves when it is told to stop.
+    assert "published " in (running.place / "simulator.log").read_text()
+    assert (running.place / "mosquitto" / "mosquitto.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "name"), [("tessflux.simulator", "simulator"), ("tessflux", "tessflux"), ("-config", "influxd")]
+)
+def test_what_ends_by_itself_is_named_and_ends_the_demo(run: Run, word: str, name: str) -> None:
+    running = run()
+    wait_until(lambda: is_at_work(running) and running.child(word), f"{name} runs")
+    subprocess.run(["kill", "-KILL", str(running.child(word))], check=True)
+    assert running.process.wait() == 1
+    assert f"demo: {name} ended by itself (exit code -9); the end of {running.place}" in running.text
+
+
+def test_two_demos_do_not_share_a_directory(run: Run) -> None:
+    first = run()
+    wait_until(lambda: is_at_work(first), "the first runs")
+    second = run("--seconds", "1")
+    assert second.process.wait() == 1
+    assert "another demo runs" in second.text
+    assert is_at_work(first)
+
+
+def test_a_directory_of_someone_else_is_left_alone(place: Path, run: Run) -> None:
+    place.mkdir()
+    (place / "thesis").write_text("precious")
+    running = run("--seconds", "1")
+    assert running.process.wait() == 1
+    assert "give another --directory" in running.text
+    assert [path.name for path in place.iterdir()] == ["thesis"]
+
+
+def test_a_wrong_broker_is_a_wrong_option(run: Run) -> None:
+    running = run("--broker", "http://localhost")
+    assert running.process.wait() == 2
+    assert "must be one of tcp:HOST:PORT" in running.text

@@ -1,0 +1,414 @@
+"""What is sent to InfluxDB byte by byte, and the verdict on everything that can come back."""
+
+import gzip
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from tessflux.config import InfluxConfig
+from tessflux.influx.client import (
+    BadLines,
+    Busy,
+    Delivered,
+    Expired,
+    InfluxClient,
+    Missing,
+    TooLarge,
+    Unauthorised,
+    Unreachable,
+    Verdict,
+    judge,
+)
+from tessflux.limits import ANSWER_BYTES
+from tessflux.secret import Secret
+
+NOW = datetime(2024, 3, 20, 12, 0, 0, tzinfo=UTC)
+LINE = 'r,name=o\'neil mag="x" 1'
+CONFLICT = (
+    'partial write: field type conflict: input field "mag" on measurement "r" is type integer,'
+    " already exists as type float dropped=1"
+)
+PAGE = b"<html><body><h1>400 Bad Request</h1></body></html>"
+
+
+def error(text: str) -> bytes:
+    return json.dumps({"error": text}).encode() + b"\n"
+
+
+def said(code: int, text: str) -> str:
+    return f"{code} {text}"
+
+
+VERDICTS: list[tuple[int, bytes, Verdict]] = [
+    (204, b"", Delivered()),
+    (200, b"", Delivered()),
+    (200, b"{}", Delivered()),
+    (404, error('database not found: "nope"'), Missing('404 database not found: "nope"')),
+    (404, b"404 page not found\n", Missing("404 404 page not found")),
+    (500, error("retention policy not found: zzz"), Missing("500 retention policy not found: zzz")),
+    (400, error(CONFLICT), BadLines(said(400, CONFLICT))),
+    (
+        400,
+        error(f"partial write: unable to parse '{LINE}': invalid number dropped=0"),
+        BadLines(f"400 partial write: unable to parse '{LINE}': invalid number dropped=0", (LINE,)),
+    ),
+    (
+        400,
+        error("unable to parse 'a': missing fields\nunable to parse 'b\\ c': invalid tag format"),
+        BadLines(
+            "400 unable to parse 'a': missing fields\nunable to parse 'b\\ c': invalid tag format",
+            ("a", "b\\ c"),
+        ),
+    ),
+    (
+        400,
+        error("partial write: points beyond retention policy dropped=2"),
+        Expired(2, "400 partial write: points beyond retention policy dropped=2"),
+    ),
+    (
+        400,
+        error("partial write: points beyond retention policy"),
+        Expired(0, "400 partial write: points beyond retention policy"),
+    ),
+    (
+        400,
+        error("points beyond retention policy; field type conflict dropped=2"),
+        BadLines("400 points beyond retention policy; field type conflict dropped=2"),
+    ),
+    (400, b"", BadLines("400")),
+    (400, b"plain text", BadLines("400 plain text")),
+    (
+        422,
+        b'{"code":"unprocessable entity","message":"unable to parse"}',
+        BadLines("422 unable to parse"),
+    ),
+    # What InfluxDB 2 says to the empty request that asks whether the database is there.
+    (400, b'{"code":"invalid","message":"writing requires points"}', Delivered()),
+    (413, b'{"error":"Request Entity Too Large"}', TooLarge("413 Request Entity Too Large")),
+    (413, PAGE, TooLarge("413 " + PAGE.decode())),
+    (401, error("authorization failed"), Unauthorised("401 authorization failed")),
+    (403, b'{"code":"forbidden","message":"no rights"}', Unauthorised("403 no rights")),
+    (429, b"", Busy("429")),
+    (503, error("timeout"), Busy("503 timeout")),
+    (500, error("timeout"), Unreachable("500 timeout")),
+    (502, b"<html>Bad Gateway</html>", Unreachable("502 <html>Bad Gateway</html>")),
+    (504, b"\xff\xfe gone", Unreachable("504 \ufffd\ufffd gone")),
+    (302, b"", Unreachable("302")),
+    (301, b"Moved", Unreachable("301 Moved")),
+    (418, b"[1, 2]", Unreachable("418 [1, 2]")),
+    (500, b'{"error": null}', Unreachable("500")),
+    (500, b'{"error": {"deep": 1}}', Unreachable("500 {'deep': 1}")),
+    (500, b"[" * 50_000, Unreachable("500 " + "[" * 500)),
+    # A page is never a database's answer: somebody in between speaks.
+    (200, PAGE, Unreachable("200 " + PAGE.decode())),
+    (400, b"\n" + PAGE, Unreachable("400 " + PAGE.decode())),
+]
+
+
+@pytest.mark.parametrize(("code", "body", "verdict"), VERDICTS)
+def test_every_answer_has_its_verdict(code: int, body: bytes, verdict: Verdict) -> None:
+    assert judge(code, body, None, NOW) == verdict
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("17", 17.0),
+        (" 17 ", 17.0),
+        ("0", 0.0),
+        ("-5", 0.0),
+        ("Wed, 20 Mar 2024 12:01:30 GMT", 90.0),
+        ("Wed, 20 Mar 2024 12:01:30", 90.0),
+        ("Wed, 20 Mar 2024 14:01:30 +0200", 90.0),
+        ("Wed, 20 Mar 2024 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("1.5", None),
+        ("nan", None),
+        ("Wed, 20 Mar 2024 12:01:30 +9999999999999999", None),
+        ("9" * 400, None),
+        ("9" * 5_000, None),
+    ],
+)
+@pytest.mark.parametrize("code", [429, 503])
+def test_retry_after_is_read_in_seconds_or_as_a_date(
+    code: int, header: str | None, seconds: float | None
+) -> None:
+    assert judge(code, b"", header, NOW) == Busy(str(code), seconds)
+
+
+@given(st.integers(100, 599), st.binary(), st.none() | st.text())
+def test_no_answer_is_without_a_verdict(code: int, body: bytes, retry_after: str | None) -> None:
+    assert judge(code, body, retry_after, NOW) is not None
+
+
+@given(st.text())
+def test_any_text_of_an_error_is_read(text: str) -> None:
+    assert isinstance(judge(500, error(text), None, NOW), Unreachable | Missing)
+
+
+def test_a_reason_is_short_however_much_the_server_says_and_every_quoted_line_is_found() -> None:
+    lines = [f"r,name=n{number} bad" for number in range(2_000)]
+    text = "\n".join(f"unable to parse '{line}': invalid field format" for line in lines)
+    verdict = judge(400, error(text), None, NOW)
+    assert isinstance(verdict, BadLines)
+    assert verdict.quoted == tuple(lines)
+    assert len(verdict.reason) < 600
+    beyond = judge(400, error("x" * 600 + " beyond retention policy dropped=3"), None, NOW)
+    assert isinstance(beyond, Expired)
+    assert beyond.dropped == 3
+
+
+class Server(Protocol):
+    """Reads one request after the other, and lets the test decide on the answer."""
+
+    def __init__(self, case: "ClientTest") -> None:
+        self._case = case
+        self._data = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._data += data
+        while b"\r\n\r\n" in self._data:
+            head, _, rest = self._data.partition(b"\r\n\r\n")
+            first, *headers = head.decode("latin-1").split("\r\n")
+            fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}
+            length = int(fields["content-length"])
+            if len(rest) < length:
+                return
+            self._data = rest[length:]
+            self._case.requested(self, first, fields, rest[:length])
+
+    def connectionMade(self) -> None:
+        self._case.connected(self)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self._case.disconnected(self)
+
+    def answer(self, status: str, body: bytes = b"", *headers: str) -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+        self.raw("\r\n".join(lines).encode() + body)
+
+    def raw(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+
+class ClientTest(TestCase):
+    """The real HTTP client against a server of this process."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.clock = Clock()
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections: list[Server] = []
+        self.open: set[Server] = set()
+        self.closed: list[Deferred[None]] = []
+        self.react: Callable[[Server], object] = lambda server: server.answer("204 No Content")
+        self.port = self.listen()
+        self.pool = HTTPConnectionPool(self.reactor)
+        self.addCleanup(self.end)
+
+    def listen(self) -> Any:
+        factory = Factory.forProtocol(lambda: Server(self))  # type: ignore[arg-type]
+        return self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+
+    async def end(self) -> None:
+        await self.pool.closeCachedConnections()
+        await self.port.stopListening()
+        for server in list(self.open):
+            server.transport.abortConnection()  # type: ignore[union-attr]
+            await self.end_of(server)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def connected(self, server: Server) -> None:
+        self.connections.append(server)
+        self.open.add(server)
+
+    def disconnected(self, server: Server) -> None:
+        self.open.discard(server)
+        for waiting in self.closed:
+            if not waiting.called:
+                waiting.callback(None)
+
+    async def end_of(self, server: Server) -> None:
+        while server in self.open:
+            ended: Deferred[None] = Deferred()
+            self.closed.append(ended)
+            await ended
+
+    def requested(self, server: Server, first: str, headers: dict[str, str], body: bytes) -> None:
+        self.requests.append((first, headers, body))
+        self.react(server)
+
+    def client(self, host: str = "127.0.0.1", **changes: Any) -> InfluxClient:
+        config = InfluxConfig(**{"url": f"http://{host}:{self.port.getHost().port}", **changes})
+        return InfluxClient(config, Agent(self.reactor, pool=self.pool), self.clock)
+
+    async def write(self, *lines: str, **changes: Any) -> Verdict:
+        return await self.client(**changes).write(lines)
+
+    async def test_lines_are_posted_as_they_are(self) -> None:
+        lines = ["r,name=a mag=1.0 1", "r,name=año mag=2.0 2"]
+        self.assertEqual(await self.write(*lines), Delivered())
+        [(first, headers, body)] = self.requests
+        method, target, _ = first.split(" ")
+        self.assertEqual(method, "POST")
+        self.assertEqual(urlsplit(target).path, "/write")
+        self.assertEqual(parse_qs(urlsplit(target).query), {"db": ["tessdb"], "precision": ["ms"]})
+        self.assertEqual(body.decode(), "\n".join(lines))
+        self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
+        self.assertRegex(headers["user-agent"], "^tessflux/")
+        self.assertNotIn("authorization", headers)
+        self.assertNotIn("content-encoding", headers)
+
+    async def test_names_in_the_url_are_escaped_and_the_path_of_a_proxy_is_kept(self) -> None:
+        port = self.port.getHost().port
+        await self.write("x", url=f"http://127.0.0.1:{port}/influx", dbname="a&b c", retpol="dos días")
+        target = self.requests[0][0].split(" ")[1]
+        self.assertEqual(urlsplit(target).path, "/influx/write")
+        query = parse_qs(urlsplit(target).query)
+        self.assertEqual((query["db"], query["rp"]), (["a&b c"], ["dos días"]))
+
+    async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
+        client = self.client(username="wríter", password=Secret("sésame:1"))
+        await client.write(["x"])
+        first, headers, _ = self.requests[0]
+        login = b64encode("wríter:sésame:1".encode()).decode()
+        self.assertEqual(headers["authorization"], f"Basic {login}")
+        for shown in (first, repr(client), str(client)):
+            self.assertNotIn("same", shown)
+            self.assertNotIn(login, shown)
+
+    async def test_a_probe_has_an_empty_body(self) -> None:
+        self.assertEqual(await self.write(), Delivered())
+        self.assertEqual(self.requests[0][2], b"")
+
+    async def test_only_a_server_elsewhere_gets_its_lines_compressed(self) -> None:
+        # Any address of 127.0.0.0/8 is this machine, but only one is taken for it.
+        port = self.reactor.listenTCP(0, self.port.factory, interface="127.0.0.2")
+        self.addCleanup(port.stopListening)
+        await self.write("r a=1.0 1" * 100, url=f"http://127.0.0.2:{port.getHost().port}")
+        await self.write("r a=1.0 1", host="localhost")
+        (_, headers, body), (_, plain, _) = self.requests
+        self.assertEqual(headers["content-encoding"], "gzip")
+        self.assertLess(len(body), 100)
+        self.assertEqual(gzip.decompress(body).decode(), "r a=1.0 1" * 100)
+        self.assertNotIn("content-encoding", plain)
+
+    async def test_one_connection_serves_many_requests(self) -> None:
+        client = self.client()
+        for _ in range(5):
+            self.assertEqual(await client.write(["x"]), Delivered())
+        self.assertEqual((len(self.requests), len(self.connections)), (5, 1))
+
+    async def test_the_answer_is_judged_with_its_body_and_headers(self) -> None:
+        self.react = lambda server: server.answer("503 Service Unavailable", error("later"), "Retry-After: 7")
+        self.assertEqual(await self.write("x"), Busy("503 later", 7.0))
+        self.react = lambda server: server.answer("400 Bad Request", error("unable to parse 'x': why"))
+        self.assertEqual(await self.write("x"), BadLines("400 unable to parse 'x': why", ("x",)))
+
+    async def test_a_header_that_is_no_text_does_no_harm(self) -> None:
+        self.react = lambda server: server.raw(
+            b"HTTP/1.1 503 No\r\nRetry-After: \xff\r\nContent-Length: 0\r\n\r\n"
+        )
+        self.assertIsInstance(await self.write("x"), Busy | Unreachable)
+
+    async def test_a_redirection_is_not_followed(self) -> None:
+        self.react = lambda server: server.answer("302 Found", b"", "Location: http://127.0.0.1:1/login")
+        self.assertEqual(await self.write("x"), Unreachable("302"))
+        self.assertEqual(len(self.requests), 1)
+
+    async def test_a_server_that_is_not_there(self) -> None:
+        port = self.listen()
+        number = port.getHost().port
+        await port.stopListening()
+        verdict = await self.write("x", url=f"http://127.0.0.1:{number}")
+        assert isinstance(verdict, Unreachable)
+        self.assertIn("refused", verdict.reason)
+
+    async def test_a_server_that_hangs_up_before_its_answer(self) -> None:
+        self.react = lambda server: server.transport.loseConnection()  # type: ignore[union-attr]
+        verdict = await self.write("x")
+        assert isinstance(verdict, Unreachable)
+        self.assertNotEqual(verdict.reason, "")
+
+    async def test_an_answer_that_breaks_off_is_judged_by_what_came(self) -> None:
+        def half(server: Server) -> None:
+            server.raw(b"HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\nhalf of")
+            server.transport.loseConnection()  # type: ignore[union-attr]
+
+        self.react = half
+        self.assertEqual(await self.write("x"), Unreachable("500 half of"))
+
+    async def test_what_is_no_http_is_no_answer(self) -> None:
+        def nonsense(server: Server) -> None:
+            server.raw(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+        self.react = nonsense
+        verdict = await self.write("x")
+        assert isinstance(verdict, Unreachable)
+        self.assertNotEqual(verdict.reason, "")
+
+    async def test_an_answer_without_end_is_cut_and_its_connection_closed(self) -> None:
+        def endless(server: Server) -> None:
+            server.raw(b"HTTP/1.1 500 No\r\n\r\n" + b"x" * (ANSWER_BYTES + 1))
+
+        self.react = endless
+        self.assertEqual(await self.write("x"), Unreachable("500 " + "x" * 500))
+        await self.end_of(self.connections[0])
+
+    async def test_a_server_that_does_not_answer_in_time(self) -> None:
+        def silent(server: Server) -> None:
+            self.reactor.callLater(0, self.clock.advance, 30)
+
+        for start in (b"", b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"):
+            self.react = lambda server, start=start: (server.raw(start), silent(server))  # type: ignore[misc]
+            with self.subTest(start):
+                self.assertEqual(await self.write("x"), Unreachable("no answer within 30 s"))
+                await self.end_of(self.connections[-1])
+
+    async def test_a_server_that_does_not_take_the_connection_in_time(self) -> None:
+        class Deaf:
+            """An agent that is still connecting."""
+
+            def request(self, *arguments: Any) -> Deferred[Any]:
+                return Deferred()
+
+        config = InfluxConfig(url="http://127.0.0.1:1", timeout=5.0)
+        verdict = Deferred.fromCoroutine(InfluxClient(config, Deaf(), self.clock).write(["x"]))  # type: ignore[arg-type]
+        self.clock.advance(5)
+        self.assertEqual(await verdict, Unreachable("no answer within 5 s"))
+
+    async def test_a_request_that_is_cancelled_is_broken_off_and_its_connection_closed(self) -> None:
+        for start in (b"", b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"):
+            asked: Deferred[None] = Deferred()
+
+            def keep(server: Server, start: bytes = start, asked: Deferred[None] = asked) -> None:
+                server.raw(start)
+                # Once round the reactor, so that the beginning of the answer is there.
+                self.reactor.callLater(0.01, asked.callback, None)
+
+            self.react = keep
+            verdict = Deferred.fromCoroutine(self.write("x"))
+            await asked
+            verdict.cancel()
+            with self.assertRaises(CancelledError):
+                await verdict
+            await self.end_of(self.connections[-1])
