@@ -49,7 +49,11 @@ setup(
         # mqtt/session.py overrides a private method of this major version.
         "paho-mqtt >= 2.1, < 3",
         "influxdb >= 5.3.2, < 6",
+        # Reads a payload in a quarter of the time that `json` takes.
+        "msgspec >= 0.18.6",
         "python-daemon >= 3.1, < 4",
+        # What the influxdb package raises.
+        "requests >= 2.28",
         "zope.interface >= 6",
     ],
     extras_require={
