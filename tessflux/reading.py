@@ -101,7 +101,7 @@ def parse(
 
 
 def _decode(payload: bytes) -> object:
-    """Raises ValueError for what is no JSON, no UTF-8 or an absurd integer, RecursionError when nested too deep."""
+    """Raises ValueError for what is no JSON or no UTF-8, RecursionError for brackets nested too deep."""
     try:
         return msgspec.json.decode(payload)
     except (ValueError, RecursionError):

@@ -178,6 +178,7 @@ class Server(Protocol):
     def __init__(self, case: "ClientTest") -> None:
         self._case = case
         self._data = b""
+        self.ended: Deferred[None] = Deferred()
 
     def dataReceived(self, data: bytes) -> None:
         self._data += data
@@ -192,10 +193,10 @@ class Server(Protocol):
             self._case.requested(self, first, fields, rest[:length])
 
     def connectionMade(self) -> None:
-        self._case.connected(self)
+        self._case.connections.append(self)
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._case.disconnected(self)
+        self.ended.callback(None)
 
     def answer(self, status: str, body: bytes = b"", *headers: str) -> None:
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
@@ -218,8 +219,6 @@ class ClientTest(TestCase):
         self.clock = Clock()
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.connections: list[Server] = []
-        self.open: set[Server] = set()
-        self.closed: list[Deferred[None]] = []
         self.react: Callable[[Server], object] = lambda server: server.answer("204 No Content")
         self.port = self.listen()
         self.pool = HTTPConnectionPool(self.reactor)
@@ -232,26 +231,10 @@ class ClientTest(TestCase):
     async def end(self) -> None:
         await self.pool.closeCachedConnections()
         await self.port.stopListening()
-        for server in list(self.open):
+        for server in self.connections:
             server.transport.abortConnection()  # type: ignore[union-attr]
-            await self.end_of(server)
+            await server.ended
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def connected(self, server: Server) -> None:
-        self.connections.append(server)
-        self.open.add(server)
-
-    def disconnected(self, server: Server) -> None:
-        self.open.discard(server)
-        for waiting in self.closed:
-            if not waiting.called:
-                waiting.callback(None)
-
-    async def end_of(self, server: Server) -> None:
-        while server in self.open:
-            ended: Deferred[None] = Deferred()
-            self.closed.append(ended)
-            await ended
 
     def requested(self, server: Server, first: str, headers: dict[str, str], body: bytes) -> None:
         self.requests.append((first, headers, body))
@@ -372,17 +355,21 @@ class ClientTest(TestCase):
 
         self.react = endless
         self.assertEqual(await self.write("x"), Unreachable("500 " + "x" * 500))
-        await self.end_of(self.connections[0])
+        await self.connections[0].ended
 
     async def test_a_server_that_does_not_answer_in_time(self) -> None:
         def silent(server: Server) -> None:
             self.reactor.callLater(0, self.clock.advance, 30)
 
-        for start in (b"", b"HTTP/1.1 204 No Content\r\n", b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"):
+        for start in (
+            b"",
+            b"HTTP/1.1 204 No Content\r\n",
+            b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf",
+        ):
             self.react = lambda server, start=start: (server.raw(start), silent(server))  # type: ignore[misc]
             with self.subTest(start):
                 self.assertEqual(await self.write("x"), Unreachable("no answer within 30 s"))
-                await self.end_of(self.connections[-1])
+                await self.connections[-1].ended
 
     async def test_a_server_that_does_not_take_the_connection_in_time(self) -> None:
         class Deaf:
@@ -411,4 +398,4 @@ class ClientTest(TestCase):
             verdict.cancel()
             with self.assertRaises(CancelledError):
                 await verdict
-            await self.end_of(self.connections[-1])
+            await self.connections[-1].ended

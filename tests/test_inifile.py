@@ -41,9 +41,7 @@ def test_sections_have_keys_of_their_own() -> None:
 
 
 def test_a_value_may_hold_the_characters_of_the_grammar() -> None:
-    assert values("[mqtt]\nbroker = a=b:c#d;e[f]%(g)s # h") == {
-        "mqtt.broker": "a=b:c#d;e[f]%(g)s # h"
-    }
+    assert values("[mqtt]\nbroker = a=b:c#d;e[f]%(g)s # h") == {"mqtt.broker": "a=b:c#d;e[f]%(g)s # h"}
 
 
 @pytest.mark.parametrize("text", ["", " ", '""', ' "" ; nothing'])

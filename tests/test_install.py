@@ -224,9 +224,7 @@ def test_what_is_there_was_put_and_comes_decides(
 def test_a_second_installation_changes_nothing(site: Site) -> None:
     site.install()
     before = {name: (site.root / name).stat().st_ino for name in PUT}
-    assert site.install() == [
-        f"unchanged {name}" for name in ("var/lib/tessflux", "var/log/tessflux", *PUT)
-    ]
+    assert site.install() == [f"unchanged {name}" for name in ("var/lib/tessflux", "var/log/tessflux", *PUT)]
     assert {name: (site.root / name).stat().st_ino for name in PUT} == before
 
 
@@ -389,9 +387,7 @@ def test_where_nothing_was_put_nothing_is_removed(site: Site) -> None:
     assert site.files() == {"etc/init.d/tessflux"}
 
 
-@pytest.mark.parametrize(
-    "pid_file", ["run/tessflux.pid", "run/tessflux/tessflux.pid", "srv/own.pid"]
-)
+@pytest.mark.parametrize("pid_file", ["run/tessflux.pid", "run/tessflux/tessflux.pid", "srv/own.pid"])
 def test_a_service_that_runs_is_not_uninstalled(site: Site, pid_file: str) -> None:
     site.install()
     site.write("etc/default/tessflux", "PIDFILE='/srv/own.pid'\n")
@@ -502,9 +498,7 @@ def test_the_first_place_that_has_the_files_is_taken(site: Site, tmp_path: Path)
 # The program
 
 
-def test_the_init_script_is_told_the_program_that_runs(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_init_script_is_told_the_program_that_runs(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/opt/our flux/bin/tessflux", "--install"])
     site.install()
     answer = subprocess.run(

@@ -51,9 +51,7 @@ SCENARIO = Scenario(
     topic="STARS4ALL",
 )
 
-instants = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)).map(
-    lambda at: at.replace(tzinfo=UTC)
-)
+instants = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 photometers = st.builds(
     lambda model, seed, place: model("stars1", Random(seed), place),
     st.sampled_from([Photometer, Tess4C]),
@@ -124,8 +122,7 @@ def test_a_payload_is_written_character_by_character_as_the_firmware_does() -> N
         "F1": {"zp": 20.4},
     }
     assert (
-        firmware_json(fields)
-        == '{"seq":15, "name":"pru21", "freq":50000.00, "mag":-0.00, "F1":{"zp":20.40}}'
+        firmware_json(fields) == '{"seq":15, "name":"pru21", "freq":50000.00, "mag":-0.00, "F1":{"zp":20.40}}'
     )
 
 
@@ -199,9 +196,7 @@ def test_every_reading_lies_within_what_the_instruments_can_give(
 
 
 @given(photometers, instants)
-def test_magnitude_follows_from_frequency_and_zero_point(
-    photometer: Photometer, at: datetime
-) -> None:
+def test_magnitude_follows_from_frequency_and_zero_point(photometer: Photometer, at: datetime) -> None:
     row = sent(photometer, at)
     lights = [row | {"zp": zero_point(photometer)}] if "mag" in row else []
     for light in lights or [row[key] for key in ("F1", "F2", "F3", "F4")]:
@@ -389,9 +384,7 @@ def test_an_option_that_makes_no_sense_is_refused(arguments: str) -> None:
 
 def test_a_wrong_option_ends_with_one_line_and_code_64(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--period", "0"], Stop()) == 64
-    assert capsys.readouterr().err == (
-        "simulator: argument --period: must be 0.001 or more; see --help\n"
-    )
+    assert capsys.readouterr().err == ("simulator: argument --period: must be 0.001 or more; see --help\n")
 
 
 def test_without_a_broker_it_ends_with_one_line_and_code_69(

@@ -440,7 +440,9 @@ class MessageTest(Case):
     def test_one_message_at_qos_1_is_enough_not_to_say_so(self) -> None:
         self.start()
         wire = self.subscribed()
-        wire.bring(publish("a", b"x") * (ENOUGH - 1) + publish("a", b"x", mid=1) + publish("a", b"x") * ENOUGH)
+        wire.bring(
+            publish("a", b"x") * (ENOUGH - 1) + publish("a", b"x", mid=1) + publish("a", b"x") * ENOUGH
+        )
         self.assertNotIn("All messages", " ".join(self.log(LogLevel.info)))
 
 
@@ -449,9 +451,7 @@ class ReconfigureTest(Case):
         subscriber = self.start()
         wire = self.subscribed()
         subscriber.reconfigure(replace(CONFIG, topics=("b", "c", "d")))
-        self.assertEqual(
-            self.agree(wire), [(UNSUBSCRIBE, [("a", None)]), (SUBSCRIBE, [("c", 1), ("d", 1)])]
-        )
+        self.assertEqual(self.agree(wire), [(UNSUBSCRIBE, [("a", None)]), (SUBSCRIBE, [("c", 1), ("d", 1)])])
         subscriber.reconfigure(replace(CONFIG, topics=("d", "c", "b")))
         self.assertEqual(self.agree(wire), [])
         self.assertFalse(wire.closed)
@@ -508,9 +508,7 @@ class ReconfigureTest(Case):
         subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
         self.clock.pump([HANDSHAKE, 0])
         self.assertTrue(wire.aborted)
-        self.assertEqual(
-            self.log(), ["Lost the broker tcp:broker:1883: no answer within 30 s"]
-        )
+        self.assertEqual(self.log(), ["Lost the broker tcp:broker:1883: no answer within 30 s"])
 
     def test_another_login_connects_anew(self) -> None:
         subscriber = self.start()

@@ -273,9 +273,7 @@ def test_a_user_cannot_make_root_signal_the_process_of_another(
 
 
 @pytest.mark.parametrize("content", ["", "not a number\n"])
-def test_a_locked_pid_file_without_a_number_is_no_reason_to_guess(
-    machine: Machine, content: str
-) -> None:
+def test_a_locked_pid_file_without_a_number_is_no_reason_to_guess(machine: Machine, content: str) -> None:
     machine.pid_file.write_text(content)
     with machine.pid_file.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -306,9 +304,7 @@ def test_what_is_missing_is_named(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("action", [(), ("",), ("begin",)])
-def test_an_unknown_action_is_answered_with_the_usage(
-    machine: Machine, action: tuple[str, ...]
-) -> None:
+def test_an_unknown_action_is_answered_with_the_usage(machine: Machine, action: tuple[str, ...]) -> None:
     result = machine.do(*action)
     assert result.returncode == 2
     # the words by which systemd learns that there is a reload
@@ -425,9 +421,7 @@ def logs(place: Path) -> Logs:
 
 
 @pytest.mark.parametrize("whose", ["of_root", "of_the_user"])
-def test_a_log_is_renamed_with_its_date_and_the_new_one_is_as_the_old_was(
-    logs: Logs, whose: str
-) -> None:
+def test_a_log_is_renamed_with_its_date_and_the_new_one_is_as_the_old_was(logs: Logs, whose: str) -> None:
     path: Path = getattr(logs, whose)
     logs.write(path, 0o640)
     before = path.stat()

@@ -59,9 +59,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("section", "key", "text", "part"), WRONG)
-def test_a_wrong_value_is_refused_with_what_is_right(
-    section: str, key: str, text: str, part: str
-) -> None:
+def test_a_wrong_value_is_refused_with_what_is_right(section: str, key: str, text: str, part: str) -> None:
     with pytest.raises(ValueError, match=re.escape(part)):
         KEYS[section][key](text)
 

@@ -67,7 +67,10 @@ def test_every_payload_gets_its_verdict(site: Site, run: list[Case]) -> None:
     site.stop()
     publisher.close()
     stored = Counter(
-        (row["name"], frozenset((k, v) for k, v in row.items() if v is not None and k not in ("name", "time")))
+        (
+            row["name"],
+            frozenset((k, v) for k, v in row.items() if v is not None and k not in ("name", "time")),
+        )
         for row in site.rows()
         if row["name"] != LAST[0]
     )
