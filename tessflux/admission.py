@@ -9,7 +9,7 @@ reading gets that of its arrival, later than the one before; with one it keeps i
 milliseconds where another reading of the photometer is already there.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -58,22 +58,24 @@ class _Photometer:
 
 
 class _Recent:
-    """The last so many numbers that were added."""
+    """The numbers that were added last: `size` of them at least, and at most twice as many."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._numbers: set[int] = set()
-        self._order: deque[int] = deque()
+        self._new: set[int] = set()
+        self._old: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._new) + len(self._old)
 
     def __contains__(self, number: int) -> bool:
-        return number in self._numbers
+        return number in self._new or number in self._old
 
     def add(self, number: int) -> None:
         """Add a number that is not among them."""
-        self._numbers.add(number)
-        self._order.append(number)
-        if len(self._order) > self._size:
-            self._numbers.discard(self._order.popleft())
+        if len(self._new) == self._size:
+            self._old, self._new = self._new, set()
+        self._new.add(number)
 
 
 class Admission:

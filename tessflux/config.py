@@ -252,7 +252,7 @@ def _quoted(entry: inifile.Entry) -> str:
 
 
 def _check_credentials(loading: _Loading, section: str) -> None:
-    """Bring password and password_file together; they exclude each other and mean nothing without a username."""
+    """Bring password and password_file together; one excludes the other, and both need a username."""
     found = loading.values[section]
     from_file = found.pop("password_file", NO_SECRET)
     if loading.stated(section, "password_file"):

@@ -11,10 +11,11 @@ from twisted.logger import Logger
 from tessflux import lineprotocol
 from tessflux.admission import Admission, Admitted, Filtered
 from tessflux.config import InfluxConfig, MqttConfig
+from tessflux.gathering import Acknowledge
 from tessflux.journal import Quarantined
 from tessflux.limits import MAX_NAME
 from tessflux.reading import REGISTER, Reading, Refused, parse
-from tessflux.spool import Acknowledge, Spool
+from tessflux.spool import Spool
 from tessflux.stats import FILTERED, MqttStats, Reports
 
 log = Logger(namespace="mqtt")
@@ -61,17 +62,21 @@ class Intake:
         topic, payload, retained, received_at = message
         if not payload:
             # This is how a retained message is deleted.
-            return self._spool.pass_by(FILTERED, EMPTY, acknowledge)
+            self._spool.pass_by(FILTERED, EMPTY, acknowledge)
+            return
         reading = parse(payload, extra_fields=self._extra_fields, validation=self._validation)
         if topic.endswith(OTHER_KINDS):
             kind = topic.rpartition("/")[2]
             if kind == "register" and isinstance(reading, Refused) and reading.cause == REGISTER:
-                return self._spool.pass_by(FILTERED, REGISTER, acknowledge)
+                self._spool.pass_by(FILTERED, REGISTER, acknowledge)
+                return
             if kind in OTHER_KINDS and isinstance(reading, Reading):
                 self.reports.note(reading.name, MISROUTED, f"it publishes its readings on {topic}")
-                return self._spool.pass_by(FILTERED, MISROUTED, acknowledge)
+                self._spool.pass_by(FILTERED, MISROUTED, acknowledge)
+                return
         if isinstance(reading, Refused):
-            return self._refuse(message, reading, acknowledge)
+            self._refuse(message, reading, acknowledge)
+            return
         values = lineprotocol.values(reading.fields)
         verdict = self._admission.admit(reading, values, received_at=received_at, retained=retained)
         if isinstance(verdict, Admitted):

@@ -11,11 +11,10 @@ A commit is one transaction, written ahead (WAL) and synced before it returns.
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ class Batch(NamedTuple):
 
 
 class Journal:
-    """The open file. Raises sqlite3.Error: `is_full` and `is_damaged` tell what it means."""
+    """The open file. Raises sqlite3.Error; NotSupportedError when the file is no spool."""
 
     def __init__(self, directory: str, *, max_size: int, quarantine: int, last: int = 0) -> None:
         """`max_size` in bytes and `quarantine` in rows bound the file; lines are numbered from `last` on."""
@@ -239,31 +238,6 @@ def _decode(entries: str) -> Iterator[Admitted]:
             yield Admitted(name, int(time_), int(identity))
         except ValueError:
             raise sqlite3.NotSupportedError(f"{entry[:100]!r} is no reading") from None
-
-
-def is_damaged(error: sqlite3.Error) -> bool:
-    """Whether this error says that the file is no spool, or no longer."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        # Not SQLite's: ours, or Python's about a text that is no UTF-8.
-        return isinstance(error, sqlite3.NotSupportedError | sqlite3.OperationalError)
-    return (code & 0xFF) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def move_aside(directory: str) -> Path:
-    """Rename a damaged spool, so that a new one can be begun; returns the new name, which has the time.
-
-    Raises OSError.
-    """
-    path = Path(directory) / FILE_NAME
-    stem = f"{FILE_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    names = (path.with_name(f"{stem}-{number}" if number else stem) for number in count())
-    aside = next(name for name in names if not name.exists())
-    for suffix in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
 
 
 def read_only(directory: str) -> sqlite3.Connection:

@@ -26,8 +26,9 @@ BATCH_LINES = 5_000
 """Lines in one request to InfluxDB, its own recommended batch; more is hardly faster."""
 
 SEEN_READINGS = 65_536
-"""Readings whose identity and time are remembered: a whole window of unacknowledged MQTT messages,
-which is the most that a broker can deliver again, and an hour of a thousand photometers."""
+"""Readings whose identity and time are remembered at least, and at most twice as many: a whole window of
+unacknowledged MQTT messages, which is the most that a broker can deliver again, and an hour of a thousand
+photometers."""
 
 PHOTOMETERS = 200_000
 """Photometers of which the last reading is remembered; the longest silent one is forgotten first."""

@@ -7,7 +7,7 @@ of a bug of ours has lines of its own.
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import IO, Any, cast
+from typing import Any, TextIO, cast
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -96,7 +96,7 @@ class Logs:
                 old.close()
 
     @staticmethod
-    def _open(path: str) -> IO[str] | None:
+    def _open(path: str) -> TextIO | None:
         if not path:
             return None
         try:
@@ -111,9 +111,13 @@ class Logs:
         line = format_line(event)
         for stream in (self._file, sys.stdout if self._console else None):
             if stream is not None:
-                try:
-                    stream.write(line)
-                    stream.flush()
-                except (OSError, UnicodeError):
-                    # A full disk or a closed terminal. A log line is no reason to stop.
-                    pass
+                # A full disk or a closed terminal: a log line is no reason to stop.
+                with suppress(OSError):
+                    _print(line, stream)
+
+
+def _print(line: str, stream: TextIO) -> None:
+    """Write a line; what the stream's encoding does not know is shown as escapes."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

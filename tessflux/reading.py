@@ -25,11 +25,11 @@ FREQ_RANGE = (0.0, 1_000_000.0)
 MAG_RANGE = (-10.0, 27.0)
 """mag/arcsec2. The darkest sky is below 24; a photometer that lost its zero point comes down to -10."""
 
-CHANNELS = ("1", "2", "3", "4")
 OPTIONAL = ("tamb", "tsky", "wdBm")
 EXTRA_FIELDS = frozenset({"az", "alt", "lat", "long", "height", "text", "hrel", "pres", "ain", "vbat", "zp"})
 """Further values that photometers are known to send; stored where the operator names them."""
 
+_CHANNEL_KEYS = ("F1", "F2", "F3", "F4")
 _ALIASES = {"seq": ("udp",), "tamb": ("tbox",), "az": ("azi",), "zp": ("ZP", "ci")}
 _NO_MAGNITUDE = (-99.0, 99.0)
 _NO_MEASURE = {"tamb": -273.15, "tsky": -273.15, "wdBm": 99.0}
@@ -127,14 +127,12 @@ def _name(value: object) -> str:
 
 def _fields(row: dict[str, Any], extra_fields: tuple[str, ...], validation: bool) -> dict[str, float]:
     seq = _number(_lookup(row, "seq"))
-    fields: dict[str, float] = {}
-    if seq is not None:
-        fields["seq"] = seq
-    channels = [channel for channel in CHANNELS if "F" + channel in row]
-    if channels:
-        _add_channels(fields, row, channels, validation)
-    else:
+    # The sequence comes first in a line.
+    fields: dict[str, float] = {} if seq is None else {"seq": seq}
+    if row.keys().isdisjoint(_CHANNEL_KEYS):
         _add_light(fields, row, "", validation)
+    else:
+        _add_channels(fields, row, validation)
     if seq is None:
         raise _Malformed(INCOMPLETE, "no number under seq, nor under udp")
     for key in OPTIONAL + extra_fields:
@@ -144,17 +142,17 @@ def _fields(row: dict[str, Any], extra_fields: tuple[str, ...], validation: bool
     return fields
 
 
-def _add_channels(
-    fields: dict[str, float], row: dict[str, Any], channels: list[str], validation: bool
-) -> None:
+def _add_channels(fields: dict[str, float], row: dict[str, Any], validation: bool) -> None:
     """Add what every usable channel measured; one that is broken does not spoil the others."""
     broken: _Malformed | None = None
     before = len(fields)
-    for channel in channels:
-        light = row["F" + channel]
+    for key in _CHANNEL_KEYS:
+        if key not in row:
+            continue
+        light, channel = row[key], key[1]
         try:
             if type(light) is not dict:
-                raise _Malformed(INCOMPLETE, f"F{channel} is no object")
+                raise _Malformed(INCOMPLETE, f"{key} is no object")
             _add_light(fields, light, channel, validation)
         except _Malformed as problem:
             broken = broken or problem

@@ -23,6 +23,8 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Control characters but tab and newline, and the marks of bytes that were not UTF-8.
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# The readings that are remembered take some MB of the spool, and one commit may bring 16 MB.
+_SMALLEST_SPOOL = 64 * 2**20
 # The largest database that SQLite can keep with its default page size of 4 KiB is 16 TiB.
 _LARGEST_SPOOL = 16 * 2**40
 # A larger number than this is a slip of the finger; all of them also fit where they are stored.
@@ -114,8 +116,8 @@ def size(value: str) -> int:
     """Bytes: `1G`, `512M`, `100000K` or a plain number."""
     match = re.fullmatch(r"([0-9]{1,15})\s*([KMGT]?)B?", value.upper())
     number = int(match[1]) * _SIZE_UNITS[match[2]] if match else 0
-    if not 2**20 <= number <= _LARGEST_SPOOL:
-        raise ValueError("must be a size from 1M to 16T, for instance 512M or 1G")
+    if not _SMALLEST_SPOOL <= number <= _LARGEST_SPOOL:
+        raise ValueError("must be a size from 64M to 16T, for instance 512M or 1G")
     return number
 
 

@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
+from tessflux.gathering import Acknowledge
 from tessflux.journal import FILE_NAME, Group, Journal, Quarantined, read_only
-from tessflux.spool import RETRY, Acknowledge, Spool
+from tessflux.spool import RETRY, Spool
 from tessflux.stats import FILTERED, MqttStats
 
 FLUSH = 5.0

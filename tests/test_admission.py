@@ -328,13 +328,13 @@ def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: 
 # Bounds
 
 
-def test_recent_numbers_are_the_last_so_many() -> None:
+def test_recent_numbers_are_the_last_so_many_and_at_most_twice_as_many() -> None:
     recent = _Recent(3)
-    for number in range(5):
+    for number in range(20):
         recent.add(number)
-        assert number in recent
-    assert [number in recent for number in range(5)] == [False, False, True, True, True]
-    assert len(recent._numbers) == len(recent._order) == 3
+        assert all(last in recent for last in range(max(0, number - 2), number + 1))
+        assert len(recent) <= 6
+    assert 13 not in recent
 
 
 def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,8 +344,8 @@ def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None
     for seq in range(200):
         admit(admission, f"stars{seq}", seq, tstamp=NOW if seq % 2 else None)
         assert len(admission._photometers) <= 10
-        assert len(admission._identities._numbers) <= 20
-        assert len(admission._taken._numbers) <= 20
+        assert len(admission._identities) <= 40
+        assert len(admission._taken) <= 40
     assert list(admission._photometers) == [f"stars{seq}" for seq in range(190, 200)]
 
 

@@ -4,12 +4,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from OpenSSL.crypto import Error as CryptoError
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, platformTrust
 from twisted.python.failure import Failure
@@ -96,14 +97,14 @@ class EndpointTest(TestCase):
 
     async def test_tcp(self) -> None:
         port = self.serve()
-        self.assertEqual(await self.hear(MqttConfig(BrokerAddress("tcp", "127.0.0.1", port, ""))), b"hello")
-        self.assertEqual(await self.hear(MqttConfig(BrokerAddress("tcp", "localhost", port, ""))), b"hello")
+        assert await self.hear(MqttConfig(BrokerAddress("tcp", "127.0.0.1", port, ""))) == b"hello"
+        assert await self.hear(MqttConfig(BrokerAddress("tcp", "localhost", port, ""))) == b"hello"
 
     async def test_a_port_on_which_nobody_listens(self) -> None:
         port = self.reactor.listenTCP(0, Factory.forProtocol(Greeter), interface="127.0.0.1")
         number = port.getHost().port
         await port.stopListening()
-        with self.assertRaises(ConnectionRefusedError):
+        with pytest.raises(Refused):
             await self.hear(MqttConfig(BrokerAddress("tcp", "127.0.0.1", number, "")))
 
     async def test_a_unix_socket(self) -> None:
@@ -111,15 +112,15 @@ class EndpointTest(TestCase):
         port = self.reactor.listenUNIX(path, Factory.forProtocol(Greeter))
         self.addCleanup(port.stopListening)
         config = MqttConfig(BrokerAddress("unix", "", 0, path))
-        self.assertIsInstance(endpoint(self.reactor, config), UNIXClientEndpoint)
-        self.assertEqual(await self.hear(config), b"hello")
+        assert isinstance(endpoint(self.reactor, config), UNIXClientEndpoint)
+        assert await self.hear(config) == b"hello"
 
     async def test_tls_with_the_authority_of_the_config(self) -> None:
         other, right = self_signed("other.example"), self_signed("localhost")
         port = self.serve(PrivateCertificate.loadPEM(right).options())
         # More than one authority may stand in the file, with remarks around them.
         ca = self.file("ca.pem", b"# ours\n", other, b"\n# the broker's\n", right, b"\n")
-        self.assertEqual(await self.hear_tls(port, tls_ca=ca), b"hello")
+        assert await self.hear_tls(port, tls_ca=ca) == b"hello"
 
     async def test_tls_refuses_a_certificate_of_nobody_we_know(self) -> None:
         port = self.serve(PrivateCertificate.loadPEM(self_signed("localhost")).options())
@@ -129,7 +130,7 @@ class EndpointTest(TestCase):
     async def test_tls_refuses_a_certificate_for_another_host(self) -> None:
         wrong = self_signed("other.example")
         port = self.serve(PrivateCertificate.loadPEM(wrong).options())
-        with self.assertRaises(VerificationError):
+        with pytest.raises(VerificationError):
             await self.hear_tls(port, tls_ca=self.file("ca.pem", wrong))
 
     async def test_tls_shows_the_broker_who_we_are(self) -> None:
@@ -141,9 +142,9 @@ class EndpointTest(TestCase):
             "tls_cert": self.file("cert.pem", certificate.rstrip()),
             "tls_key": self.file("key.pem", b"-----BEGIN PRIVATE KEY-----", key.rstrip()),
         }
-        self.assertEqual(await self.hear_tls(port, tls_ca=ca, **separate), b"hello")
+        assert await self.hear_tls(port, tls_ca=ca, **separate) == b"hello"
         both = self.file("both.pem", client)
-        self.assertEqual(await self.hear_tls(port, tls_ca=ca, tls_cert=both), b"hello")
+        assert await self.hear_tls(port, tls_ca=ca, tls_cert=both) == b"hello"
         await self.refused(self.hear_tls(port, tls_ca=ca))
 
     async def test_a_renewed_certificate_counts_from_the_next_connection_on(self) -> None:
@@ -151,31 +152,31 @@ class EndpointTest(TestCase):
         ca = self.file("ca.pem", self_signed("other.example"))
         await self.refused(self.hear_tls(port, tls_ca=ca))
         self.file("ca.pem", self_signed("localhost"))
-        self.assertEqual(await self.hear_tls(port, tls_ca=ca), b"hello")
+        assert await self.hear_tls(port, tls_ca=ca) == b"hello"
 
     def test_a_tls_file_that_is_missing_is_an_oserror(self) -> None:
         broker = BrokerAddress("tls", "localhost", 8883, "")
         missing = str(self.directory / "missing.pem")
         for config in (MqttConfig(broker, tls_ca=missing), MqttConfig(broker, tls_cert=missing)):
-            with self.assertRaises(OSError):
+            with pytest.raises(FileNotFoundError):
                 endpoint(self.reactor, config)
 
     def test_a_tls_file_without_a_certificate_is_an_error(self) -> None:
         nonsense = self.file("nonsense.pem", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
         empty = self.file("empty.pem", b"# to be filled in\n")
         broker = BrokerAddress("tls", "localhost", 8883, "")
-        with self.assertRaises(CryptoError):
+        with pytest.raises(CryptoError):
             endpoint(self.reactor, MqttConfig(broker, tls_ca=nonsense))
-        with self.assertRaisesRegex(OSError, "empty.pem holds no certificate"):
+        with pytest.raises(OSError, match=r"empty\.pem holds no certificate"):
             endpoint(self.reactor, MqttConfig(broker, tls_ca=empty))
 
     def test_without_tls_no_file_is_read(self) -> None:
         missing = str(self.directory / "missing.pem")
         config = MqttConfig(BrokerAddress("tcp", "localhost", 1883, ""), tls_ca=missing, tls_cert=missing)
-        self.assertIsInstance(endpoint(self.reactor, config), HostnameEndpoint)
+        assert isinstance(endpoint(self.reactor, config), HostnameEndpoint)
 
     def test_no_certificate_of_ours_unless_it_is_configured(self) -> None:
-        self.assertIsNone(client_certificate(MqttConfig(BrokerAddress("tls", "localhost", 8883, ""))))
+        assert client_certificate(MqttConfig(BrokerAddress("tls", "localhost", 8883, ""))) is None
 
     def test_without_a_file_the_authorities_of_the_system_are_believed(self) -> None:
-        self.assertIs(type(trust("")), type(platformTrust()))
+        assert type(trust("")) is type(platformTrust())

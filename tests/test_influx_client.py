@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -225,7 +226,7 @@ class ClientTest(TestCase):
         self.addCleanup(self.end)
 
     def listen(self) -> Any:
-        factory = Factory.forProtocol(lambda: Server(self))  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: Server(self))
         return self.reactor.listenTCP(0, factory, interface="127.0.0.1")
 
     async def end(self) -> None:
@@ -234,7 +235,7 @@ class ClientTest(TestCase):
         for server in self.connections:
             server.transport.abortConnection()  # type: ignore[union-attr]
             await server.ended
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        assert self.clock.getDelayedCalls() == []
 
     def requested(self, server: Server, first: str, headers: dict[str, str], body: bytes) -> None:
         self.requests.append((first, headers, body))
@@ -249,39 +250,39 @@ class ClientTest(TestCase):
 
     async def test_lines_are_posted_as_they_are(self) -> None:
         lines = ["r,name=a mag=1.0 1", "r,name=año mag=2.0 2"]
-        self.assertEqual(await self.write(*lines), Delivered())
+        assert await self.write(*lines) == Delivered()
         [(first, headers, body)] = self.requests
         method, target, _ = first.split(" ")
-        self.assertEqual(method, "POST")
-        self.assertEqual(urlsplit(target).path, "/write")
-        self.assertEqual(parse_qs(urlsplit(target).query), {"db": ["tessdb"], "precision": ["ms"]})
-        self.assertEqual(body.decode(), "\n".join(lines))
-        self.assertEqual(headers["content-type"], "text/plain; charset=utf-8")
-        self.assertRegex(headers["user-agent"], "^tessflux/")
-        self.assertNotIn("authorization", headers)
-        self.assertNotIn("content-encoding", headers)
+        assert method == "POST"
+        assert urlsplit(target).path == "/write"
+        assert parse_qs(urlsplit(target).query) == {"db": ["tessdb"], "precision": ["ms"]}
+        assert body.decode() == "\n".join(lines)
+        assert headers["content-type"] == "text/plain; charset=utf-8"
+        assert re.search("^tessflux/", headers["user-agent"])
+        assert "authorization" not in headers
+        assert "content-encoding" not in headers
 
     async def test_names_in_the_url_are_escaped_and_the_path_of_a_proxy_is_kept(self) -> None:
         port = self.port.getHost().port
         await self.write("x", url=f"http://127.0.0.1:{port}/influx", dbname="a&b c", retpol="dos días")
         target = self.requests[0][0].split(" ")[1]
-        self.assertEqual(urlsplit(target).path, "/influx/write")
+        assert urlsplit(target).path == "/influx/write"
         query = parse_qs(urlsplit(target).query)
-        self.assertEqual((query["db"], query["rp"]), (["a&b c"], ["dos días"]))
+        assert (query["db"], query["rp"]) == (["a&b c"], ["dos días"])
 
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
         client = self.client(username="wríter", password=Secret("sésame:1"))
         await client.write(["x"])
         first, headers, _ = self.requests[0]
         login = b64encode("wríter:sésame:1".encode()).decode()
-        self.assertEqual(headers["authorization"], f"Basic {login}")
+        assert headers["authorization"] == f"Basic {login}"
         for shown in (first, repr(client), str(client)):
-            self.assertNotIn("same", shown)
-            self.assertNotIn(login, shown)
+            assert "same" not in shown
+            assert login not in shown
 
     async def test_a_probe_has_an_empty_body(self) -> None:
-        self.assertEqual(await self.write(), Delivered())
-        self.assertEqual(self.requests[0][2], b"")
+        assert await self.write() == Delivered()
+        assert self.requests[0][2] == b""
 
     async def test_only_a_server_elsewhere_gets_its_lines_compressed(self) -> None:
         # Any address of 127.0.0.0/8 is this machine, but only one is taken for it.
@@ -290,33 +291,33 @@ class ClientTest(TestCase):
         await self.write("r a=1.0 1" * 100, url=f"http://127.0.0.2:{port.getHost().port}")
         await self.write("r a=1.0 1", host="localhost")
         (_, headers, body), (_, plain, _) = self.requests
-        self.assertEqual(headers["content-encoding"], "gzip")
-        self.assertLess(len(body), 100)
-        self.assertEqual(gzip.decompress(body).decode(), "r a=1.0 1" * 100)
-        self.assertNotIn("content-encoding", plain)
+        assert headers["content-encoding"] == "gzip"
+        assert len(body) < 100
+        assert gzip.decompress(body).decode() == "r a=1.0 1" * 100
+        assert "content-encoding" not in plain
 
     async def test_one_connection_serves_many_requests(self) -> None:
         client = self.client()
         for _ in range(5):
-            self.assertEqual(await client.write(["x"]), Delivered())
-        self.assertEqual((len(self.requests), len(self.connections)), (5, 1))
+            assert await client.write(["x"]) == Delivered()
+        assert (len(self.requests), len(self.connections)) == (5, 1)
 
     async def test_the_answer_is_judged_with_its_body_and_headers(self) -> None:
         self.react = lambda server: server.answer("503 Service Unavailable", error("later"), "Retry-After: 7")
-        self.assertEqual(await self.write("x"), Busy("503 later", 7.0))
+        assert await self.write("x") == Busy("503 later", 7.0)
         self.react = lambda server: server.answer("400 Bad Request", error("unable to parse 'x': why"))
-        self.assertEqual(await self.write("x"), BadLines("400 unable to parse 'x': why", ("x",)))
+        assert await self.write("x") == BadLines("400 unable to parse 'x': why", ("x",))
 
     async def test_a_header_that_is_no_text_does_no_harm(self) -> None:
         self.react = lambda server: server.raw(
             b"HTTP/1.1 503 No\r\nRetry-After: \xff\r\nContent-Length: 0\r\n\r\n"
         )
-        self.assertIsInstance(await self.write("x"), Busy | Unreachable)
+        assert isinstance(await self.write("x"), Busy | Unreachable)
 
     async def test_a_redirection_is_not_followed(self) -> None:
         self.react = lambda server: server.answer("302 Found", b"", "Location: http://127.0.0.1:1/login")
-        self.assertEqual(await self.write("x"), Unreachable("302"))
-        self.assertEqual(len(self.requests), 1)
+        assert await self.write("x") == Unreachable("302")
+        assert len(self.requests) == 1
 
     async def test_a_server_that_is_not_there(self) -> None:
         port = self.listen()
@@ -324,13 +325,13 @@ class ClientTest(TestCase):
         await port.stopListening()
         verdict = await self.write("x", url=f"http://127.0.0.1:{number}")
         assert isinstance(verdict, Unreachable)
-        self.assertIn("refused", verdict.reason)
+        assert "refused" in verdict.reason
 
     async def test_a_server_that_hangs_up_before_its_answer(self) -> None:
         self.react = lambda server: server.transport.loseConnection()  # type: ignore[union-attr]
         verdict = await self.write("x")
         assert isinstance(verdict, Unreachable)
-        self.assertNotEqual(verdict.reason, "")
+        assert verdict.reason != ""
 
     async def test_an_answer_that_breaks_off_is_judged_by_what_came(self) -> None:
         def half(server: Server) -> None:
@@ -338,7 +339,7 @@ class ClientTest(TestCase):
             server.transport.loseConnection()  # type: ignore[union-attr]
 
         self.react = half
-        self.assertEqual(await self.write("x"), Unreachable("500 half of"))
+        assert await self.write("x") == Unreachable("500 half of")
 
     async def test_what_is_no_http_is_no_answer(self) -> None:
         def nonsense(server: Server) -> None:
@@ -347,28 +348,30 @@ class ClientTest(TestCase):
         self.react = nonsense
         verdict = await self.write("x")
         assert isinstance(verdict, Unreachable)
-        self.assertNotEqual(verdict.reason, "")
+        assert verdict.reason != ""
 
     async def test_an_answer_without_end_is_cut_and_its_connection_closed(self) -> None:
         def endless(server: Server) -> None:
             server.raw(b"HTTP/1.1 500 No\r\n\r\n" + b"x" * (ANSWER_BYTES + 1))
 
         self.react = endless
-        self.assertEqual(await self.write("x"), Unreachable("500 " + "x" * 500))
+        assert await self.write("x") == Unreachable("500 " + "x" * 500)
         await self.connections[0].ended
 
     async def test_a_server_that_does_not_answer_in_time(self) -> None:
-        def silent(server: Server) -> None:
-            self.reactor.callLater(0, self.clock.advance, 30)
-
         for start in (
             b"",
             b"HTTP/1.1 204 No Content\r\n",
             b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf",
         ):
-            self.react = lambda server, start=start: (server.raw(start), silent(server))  # type: ignore[misc]
+
+            def begin(server: Server, start: bytes = start) -> None:
+                server.raw(start)
+                self.reactor.callLater(0.01, self.clock.advance, 30)
+
+            self.react = begin
             with self.subTest(start):
-                self.assertEqual(await self.write("x"), Unreachable("no answer within 30 s"))
+                assert await self.write("x") == Unreachable("no answer within 30 s")
                 await self.connections[-1].ended
 
     async def test_a_server_that_does_not_take_the_connection_in_time(self) -> None:
@@ -381,7 +384,7 @@ class ClientTest(TestCase):
         config = InfluxConfig(url="http://127.0.0.1:1", timeout=5.0)
         verdict = Deferred.fromCoroutine(InfluxClient(config, Deaf(), self.clock).write(["x"]))  # type: ignore[arg-type]
         self.clock.advance(5)
-        self.assertEqual(await verdict, Unreachable("no answer within 5 s"))
+        assert await verdict == Unreachable("no answer within 5 s")
 
     async def test_a_request_that_is_cancelled_is_broken_off_and_its_connection_closed(self) -> None:
         for start in (b"", b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"):
@@ -396,6 +399,6 @@ class ClientTest(TestCase):
             verdict = Deferred.fromCoroutine(self.write("x"))
             await asked
             verdict.cancel()
-            with self.assertRaises(CancelledError):
+            with pytest.raises(CancelledError):
                 await verdict
             await self.connections[-1].ended

@@ -312,7 +312,7 @@ def test_sha256sum_reads_the_manifest(site: Site) -> None:
         check=False,
     )
     verdicts = dict(line.split(": ") for line in check.stdout.splitlines())
-    assert verdicts == {name: "OK" for name in PUT} | {"etc/tessflux/influxdb": "FAILED"}
+    assert verdicts == dict.fromkeys(PUT, "OK") | {"etc/tessflux/influxdb": "FAILED"}
 
 
 @pytest.mark.parametrize("line", ["", "etc/tessflux/config", "12ab  etc/tessflux/config"])

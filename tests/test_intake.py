@@ -16,9 +16,10 @@ from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from tessflux.addresses import BrokerAddress
 from tessflux.admission import Admission, Admitted
 from tessflux.config import InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.gathering import Acknowledge
 from tessflux.intake import SKEW_MS, Intake, Message
 from tessflux.journal import Quarantined
-from tessflux.spool import Acknowledge, Spool
+from tessflux.spool import Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats, Reports
 from tests.payloads import Case, cases
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tessflux import journal as module
 from tessflux.admission import Admitted
-from tessflux.journal import FILE_NAME, Batch, Group, Journal, Quarantined, is_damaged, move_aside, read_only
+from tessflux.journal import FILE_NAME, Batch, Group, Journal, Quarantined, read_only
+from tessflux.spoolfile import is_damaged, move_aside
 
 MAX_SIZE = 2**30
 

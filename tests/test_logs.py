@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import pytest
 from hypothesis import given
@@ -281,15 +281,35 @@ class Gone(io.StringIO):
         raise OSError(errno.EIO, "Input/output error")
 
 
-@pytest.mark.parametrize("console", [Gone(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")])
-def test_a_console_that_cannot_show_a_line_stops_nothing(
-    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: IO[str]
+def test_a_console_that_is_gone_stops_nothing(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "log"
     log = logger(opened(path, console=True))
-    monkeypatch.setattr(sys, "stdout", console)
+    monkeypatch.setattr(sys, "stdout", Gone())
     log.info("ñuñoa")
     assert messages(path) == ["[mqtt#info] ñuñoa"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", r"\xf1u\xf1oa-\u03b2 \U0001f52d \ud800"),
+        ("latin-1", r"ñuñoa-\u03b2 \U0001f52d \ud800"),
+        ("utf-8", r"ñuñoa-β 🔭 \ud800"),
+    ],
+)
+def test_a_console_shows_what_it_has_no_character_for_as_escapes(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
+) -> None:
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    log = logger(opened("", console=True))
+    monkeypatch.setattr(sys, "stdout", console)
+    log.info("{name}", name="ñuñoa-β 🔭 \ud800")
+    log.info("next")
+    console.seek(0)
+    said = [line.split(" ", 1)[1] for line in console.read().splitlines()]
+    assert said == [f"[mqtt#info] {shown}", "[mqtt#info] next"]
 
 
 PROCESS = """

@@ -22,9 +22,7 @@ from tests.mqtt_packets import (
     DISCONNECT,
     PINGREQ,
     PINGRESP,
-    PUBACK,
     PUBLISH,
-    SUBACK,
     SUBSCRIBE,
     UNSUBSCRIBE,
     Wire,
@@ -96,25 +94,25 @@ class Case(SynchronousTestCase):
         """A session to which the broker has said yes."""
         session, wire = self.open(stuck=stuck, **changes)
         wire.bring(connack(version=changes.get("version", "3.1.1")))
-        self.assertIsNone(self.successResultOf(session.accepted))
+        assert self.successResultOf(session.accepted) is None
         wire.sent()
         return session, wire
 
     def end(self) -> None:
         for session, wire in self.opened:
             wire.close()
-            self.assertTrue(session.lost.called)
+            assert session.lost.called
         self.opened.clear()
         # A close that was under way comes to nothing.
         self.clock.advance(0)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        assert self.clock.getDelayedCalls() == []
 
 
 class ConnectTest(Case):
     def connect(self, **changes: Any) -> bytes:
         session, wire = self.open(**changes)
         [(kind, body)] = wire.sent()
-        self.assertEqual(kind, CONNECT)
+        assert kind == CONNECT
         session.accepted.addErrback(lambda _: None)
         return body
 
@@ -123,36 +121,34 @@ class ConnectTest(Case):
             raise AssertionError("paho opens a socket of its own")
 
         self.patch(socket, "create_connection", no_socket)
-        self.assertTrue(hasattr(paho.mqtt.client.Client, "_create_socket"))
-        self.assertEqual(self.connect()[:6], text("MQTT"))
+        assert hasattr(paho.mqtt.client.Client, "_create_socket")
+        assert self.connect()[:6] == text("MQTT")
 
     def test_the_session_is_kept_and_the_login_given(self) -> None:
-        self.assertEqual(
-            self.connect(keepalive=90),
-            text("MQTT") + b"\x04\xc0\x00\x5a" + text("me") + text("user") + text("pass"),
-        )
+        assert self.connect(keepalive=90) == text("MQTT") + b"\x04\xc0\x00Z" + text("me") + text(
+            "user"
+        ) + text("pass")
 
     def test_without_a_username_there_is_no_login(self) -> None:
         body = self.connect(username="", password=Secret("pass"))
-        self.assertEqual(body, text("MQTT") + b"\x04\x00\x00\x3c" + text("me"))
+        assert body == text("MQTT") + b"\x04\x00\x00<" + text("me")
 
     def test_a_username_needs_no_password(self) -> None:
         body = self.connect(password=Secret())
-        self.assertEqual(body, text("MQTT") + b"\x04\x80\x00\x3c" + text("me") + text("user"))
+        assert body == text("MQTT") + b"\x04\x80\x00<" + text("me") + text("user")
 
     def test_a_probe_leaves_no_session(self) -> None:
-        self.assertEqual(self.connect(keep_session=False)[7], 0xC2)
+        assert self.connect(keep_session=False)[7] == 194
 
     def test_by_mqtt_5_the_session_is_kept_for_ever_with_a_receive_maximum_of_500(self) -> None:
         properties = b"\x08\x11\xff\xff\xff\xff\x21\x01\xf4"
-        self.assertEqual(
-            self.connect(version="5"),
-            text("MQTT") + b"\x05\xc0\x00\x3c" + properties + text("me") + text("user") + text("pass"),
-        )
+        assert self.connect(version="5") == text("MQTT") + b"\x05\xc0\x00<" + properties + text("me") + text(
+            "user"
+        ) + text("pass")
 
     def test_by_mqtt_5_a_probe_starts_clean_and_its_session_ends_with_it(self) -> None:
         body = self.connect(version="5", keep_session=False)
-        self.assertEqual((body[7], body[10:19]), (0xC2, b"\x08\x11\x00\x00\x00\x00\x21\x01\xf4"))
+        assert (body[7], body[10:19]) == (194, b"\x08\x11\x00\x00\x00\x00!\x01\xf4")
 
     def test_the_broker_says_whether_it_had_kept_our_session(self) -> None:
         for version in ("3.1.1", "5"):
@@ -160,7 +156,7 @@ class ConnectTest(Case):
                 session, wire = self.open(version=version)
                 wire.bring(connack(session_present=present, version=version))
                 self.successResultOf(session.accepted)
-                self.assertIs(session.session_present, present)
+                assert session.session_present is present
 
     def test_a_refusal_is_told_with_the_reason_and_the_connection_closed(self) -> None:
         for version, code, reason in (
@@ -172,32 +168,32 @@ class ConnectTest(Case):
             session, wire = self.open(version=version)
             wire.bring(connack(code, version=version))
             refusal = self.failureResultOf(session.accepted, Refusal).value
-            self.assertEqual(str(refusal), f"the broker refuses: {reason}")
-            self.assertFalse(refusal.bad_version)
+            assert str(refusal) == f"the broker refuses: {reason}"
+            assert not refusal.bad_version
             self.clock.advance(0)
-            self.assertTrue(wire.closed)
+            assert wire.closed
 
     def test_a_broker_that_does_not_know_mqtt_5_is_told_apart(self) -> None:
         for answer in (connack(0x84, version="5"), connack(1, version="3.1.1")):
             session, wire = self.open(version="5")
             wire.bring(answer)
-            self.assertTrue(self.failureResultOf(session.accepted, Refusal).value.bad_version)
+            assert self.failureResultOf(session.accepted, Refusal).value.bad_version
 
     def test_a_connection_that_ends_before_the_answer_is_a_server_error(self) -> None:
         session, wire = self.open()
         wire.close()
         error = self.failureResultOf(session.accepted, ServerError).value
-        self.assertIn("the connection was lost", str(error))
+        assert "the connection was lost" in str(error)
 
     def test_a_second_yes_changes_nothing(self) -> None:
         session, wire = self.accepted()
         wire.bring(connack())
-        self.assertIsNone(self.successResultOf(session.accepted))
-        self.assertFalse(wire.closed)
+        assert self.successResultOf(session.accepted) is None
+        assert not wire.closed
 
     def test_the_password_is_in_no_repr(self) -> None:
         session, _ = self.accepted()
-        self.assertNotIn("pass'", f"{session!r} {login()!r} {session.__dict__!r}")
+        assert "pass'" not in f"{session!r} {login()!r} {session.__dict__!r}"
 
 
 messages = st.tuples(
@@ -224,8 +220,8 @@ class MessageTest(Case):
             wire.bring(data[:cut])
             data = data[cut:]
         wire.bring(data)
-        self.assertEqual(heard.messages, [message[:3] for message in sent])
-        self.assertEqual([ack is not None for ack in heard.acknowledge], [bool(mid) for *_, mid in sent])
+        assert heard.messages == [message[:3] for message in sent]
+        assert [ack is not None for ack in heard.acknowledge] == [bool(mid) for *_, mid in sent]
         self.end()
 
     def test_a_message_is_delivered_with_its_last_byte(self) -> None:
@@ -233,26 +229,27 @@ class MessageTest(Case):
         data = publish("a/b", b"payload", retained=True)
         for position in range(len(data) - 1):
             wire.bring(data[position : position + 1])
-        self.assertEqual(self.heard.messages, [])
+        assert self.heard.messages == []
         wire.bring(data[-1:])
-        self.assertEqual(self.heard.messages, [("a/b", b"payload", True)])
+        assert self.heard.messages == [("a/b", b"payload", True)]
 
     def test_idle_comes_once_for_all_that_arrived_together(self) -> None:
         _, wire = self.accepted()
         self.heard.idle = 0
         wire.bring(b"".join(publish("a", b"x", mid=mid) for mid in range(1, 501)))
-        self.assertEqual((len(self.heard.messages), self.heard.idle), (500, 1))
+        assert (len(self.heard.messages), self.heard.idle) == (500, 1)
 
     def test_nothing_is_acknowledged_before_it_is_told_to_and_then_in_that_order(self) -> None:
         _, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7) + publish("a", b"2") + publish("a", b"3", mid=6))
-        self.assertEqual(wire.value(), b"")
+        assert wire.value() == b""
         seventh, none, sixth = self.heard.acknowledge
-        assert seventh is not None and sixth is not None
-        self.assertIsNone(none)
+        assert seventh is not None
+        assert sixth is not None
+        assert none is None
         seventh()
         sixth()
-        self.assertEqual(wire.value(), puback(7) + puback(6))
+        assert wire.value() == puback(7) + puback(6)
 
     def test_after_the_connection_was_lost_nothing_is_acknowledged(self) -> None:
         _, wire = self.accepted()
@@ -261,7 +258,7 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
-        self.assertEqual(wire.value(), b"")
+        assert wire.value() == b""
 
     def test_an_acknowledgement_after_the_goodbye_does_no_harm(self) -> None:
         session, wire = self.accepted()
@@ -271,7 +268,7 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
-        self.assertEqual(wire.sent(), [])
+        assert wire.sent() == []
 
     def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(self) -> None:
         _, first = self.accepted()
@@ -281,15 +278,12 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
-        self.assertEqual(second.sent(), [])
+        assert second.sent() == []
 
     def test_a_topic_that_is_no_utf_8_has_a_name(self) -> None:
         _, wire = self.accepted()
         wire.bring(packet(PUBLISH, b"\x00\x02\xff\xfe{}") + publish("b", b"next"))
-        self.assertEqual(
-            self.heard.messages,
-            [("(a topic that is no UTF-8)", b"{}", False), ("b", b"next", False)],
-        )
+        assert self.heard.messages == [("(a topic that is no UTF-8)", b"{}", False), ("b", b"next", False)]
 
     def test_a_payload_of_many_parts_arrives_whole(self) -> None:
         _, wire = self.accepted()
@@ -297,17 +291,17 @@ class MessageTest(Case):
         data = publish("a", payload)
         for position in range(0, len(data), 997):
             wire.bring(data[position : position + 997])
-        self.assertEqual(self.heard.messages, [("a", payload, False)])
+        assert self.heard.messages == [("a", payload, False)]
 
     def test_a_held_session_reads_nothing_and_then_all(self) -> None:
         session, wire = self.accepted()
         session.hold(True)
-        self.assertEqual(wire.producerState, "paused")
+        assert wire.producerState == "paused"
         wire.bring(publish("a", b"1") + publish("a", b"2"))
-        self.assertEqual(self.heard.messages, [])
+        assert self.heard.messages == []
         session.hold(False)
-        self.assertEqual(wire.producerState, "producing")
-        self.assertEqual([payload for _, payload, _ in self.heard.messages], [b"1", b"2"])
+        assert wire.producerState == "producing"
+        assert [payload for _, payload, _ in self.heard.messages] == [b"1", b"2"]
 
     def test_a_session_that_is_held_by_a_message_keeps_those_behind_it(self) -> None:
         def hold_after_one(*message: Any) -> None:
@@ -318,7 +312,7 @@ class MessageTest(Case):
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2") + publish("a", b"3"))
         for count in (1, 2, 3):
-            self.assertEqual(len(self.heard.messages), count)
+            assert len(self.heard.messages) == count
             session.hold(False)
 
     def test_holding_a_session_without_connection_does_no_harm(self) -> None:
@@ -329,7 +323,7 @@ class MessageTest(Case):
         wire.close()
         session.hold(True)
         session.hold(False)
-        self.assertEqual(self.heard.messages, [])
+        assert self.heard.messages == []
 
 
 class SubscribeTest(Case):
@@ -341,21 +335,21 @@ class SubscribeTest(Case):
             session, wire = self.accepted(version=version)
             answer = self.ask(session.subscribe(["a/+", "b", "c"], 1))
             [(kind, body)] = wire.sent()
-            self.assertEqual(kind, SUBSCRIBE)
-            self.assertEqual(topics_of(kind, body, version), [("a/+", 1), ("b", 1), ("c", 1)])
+            assert kind == SUBSCRIBE
+            assert topics_of(kind, body, version) == [("a/+", 1), ("b", 1), ("c", 1)]
             self.assertNoResult(answer)
             wire.bring(suback(mid_of(body), 1, refused, 0, version=version))
-            self.assertEqual(self.successResultOf(answer), {"b": reason})
+            assert self.successResultOf(answer) == {"b": reason}
 
     def test_topics_are_unsubscribed_in_one_packet(self) -> None:
         for version in ("3.1.1", "5"):
             session, wire = self.accepted(version=version)
             answer = self.ask(session.unsubscribe(["a", "b"]))
             [(kind, body)] = wire.sent()
-            self.assertEqual(kind, UNSUBSCRIBE)
-            self.assertEqual(topics_of(kind, body, version), [("a", None), ("b", None)])
+            assert kind == UNSUBSCRIBE
+            assert topics_of(kind, body, version) == [("a", None), ("b", None)]
             wire.bring(unsuback(mid_of(body), *([0, 0] if version == "5" else []), version=version))
-            self.assertIsNone(self.successResultOf(answer))
+            assert self.successResultOf(answer) is None
 
     def test_answers_find_their_questions_in_any_order_and_others_are_ignored(self) -> None:
         session, wire = self.accepted()
@@ -363,8 +357,8 @@ class SubscribeTest(Case):
         second = self.ask(session.subscribe(["b"], 0))
         (_, body), (_, other) = wire.sent()
         wire.bring(suback(999, 1) + suback(mid_of(other), 0x80) + suback(mid_of(body), 1))
-        self.assertEqual(self.successResultOf(first), {})
-        self.assertEqual(list(self.successResultOf(second)), ["b"])
+        assert self.successResultOf(first) == {}
+        assert list(self.successResultOf(second)) == ["b"]
 
     def test_a_connection_that_ends_fails_what_waits_for_an_answer(self) -> None:
         session, wire = self.accepted()
@@ -377,7 +371,7 @@ class SubscribeTest(Case):
         session, wire = self.accepted()
         session.disconnect()
         self.failureResultOf(self.ask(session.subscribe(["a"], 1)), ServerError)
-        self.assertEqual([kind for kind, _ in wire.sent()], [DISCONNECT])
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
 
     def test_a_subscription_code_that_mqtt_does_not_know_ends_the_connection(self) -> None:
         session, wire = self.accepted()
@@ -385,46 +379,46 @@ class SubscribeTest(Case):
         [(_, body)] = wire.sent()
         wire.bring(suback(mid_of(body), 5))
         self.clock.advance(0)
-        self.assertTrue(wire.closed)
+        assert wire.closed
         self.failureResultOf(answer, ServerError)
-        self.assertLessEqual(len(self.flushLoggedErrors()), 1)
+        assert len(self.flushLoggedErrors()) <= 1
 
 
 class EndTest(Case):
     def test_goodbye_is_said_and_the_connection_closes(self) -> None:
         session, wire = self.accepted()
         session.disconnect()
-        self.assertEqual([kind for kind, _ in wire.sent()], [DISCONNECT])
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
         self.assertNoResult(session.lost)
         self.clock.advance(0)
-        self.assertEqual(self.successResultOf(session.lost), "tessflux disconnected")
-        self.assertFalse(wire.aborted)
+        assert self.successResultOf(session.lost) == "tessflux disconnected"
+        assert not wire.aborted
 
     def test_a_peer_that_does_nothing_is_cut_off_after_a_while(self) -> None:
         session, wire = self.accepted(stuck=True)
         session.disconnect()
         self.clock.advance(CLOSING - 0.1)
-        self.assertFalse(wire.aborted)
+        assert not wire.aborted
         self.clock.advance(0.1)
-        self.assertTrue(wire.aborted)
-        self.assertEqual(self.successResultOf(session.lost), "tessflux disconnected")
+        assert wire.aborted
+        assert self.successResultOf(session.lost) == "tessflux disconnected"
 
     def test_goodbye_twice_and_after_the_end_does_no_harm(self) -> None:
         session, wire = self.accepted()
         session.disconnect()
         session.disconnect()
-        self.assertEqual([kind for kind, _ in wire.sent()], [DISCONNECT])
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
         self.clock.advance(0)
         session.disconnect()
         session.abort("again")
-        self.assertEqual(wire.sent(), [])
+        assert wire.sent() == []
 
     def test_goodbye_before_the_answer_to_connect(self) -> None:
         session, wire = self.open()
         wire.sent()
         session.disconnect()
         self.clock.advance(0)
-        self.assertTrue(wire.closed)
+        assert wire.closed
         self.failureResultOf(session.accepted, ServerError)
 
     def test_an_aborted_connection_is_cut_at_once_with_the_reason(self) -> None:
@@ -432,20 +426,20 @@ class EndTest(Case):
         session.abort("enough")
         session.abort("another reason")
         self.clock.advance(0)
-        self.assertTrue(wire.aborted)
-        self.assertEqual(self.successResultOf(session.lost), "enough")
+        assert wire.aborted
+        assert self.successResultOf(session.lost) == "enough"
 
     def test_the_reason_of_an_mqtt_5_broker_is_passed_on(self) -> None:
         session, wire = self.accepted(version="5")
         wire.bring(packet(DISCONNECT, b"\x8e\x00") + publish("a", b"too late", version="5"))
         self.clock.advance(0)
-        self.assertEqual(self.successResultOf(session.lost), "the broker says: Session taken over")
-        self.assertEqual(self.heard.messages, [])
+        assert self.successResultOf(session.lost) == "the broker says: Session taken over"
+        assert self.heard.messages == []
 
     def test_the_network_gives_its_own_reason(self) -> None:
         session, wire = self.accepted()
         wire.close()
-        self.assertIn("closed cleanly", self.successResultOf(session.lost))
+        assert "closed cleanly" in self.successResultOf(session.lost)
 
     def test_what_cannot_be_read_ends_the_connection_with_one_traceback_at_most(self) -> None:
         for name, data in {
@@ -465,10 +459,10 @@ class EndTest(Case):
                 wire.bring(data * 50)
                 wire.bring(data * 50)
                 self.clock.advance(0)
-                self.assertTrue(wire.closed, name)
+                assert wire.closed, name
                 self.successResultOf(session.lost)
-                self.assertLessEqual(len(self.flushLoggedErrors()), 1)
-        self.assertEqual(self.heard.messages, [])
+                assert len(self.flushLoggedErrors()) <= 1
+        assert self.heard.messages == []
 
     @given(st.binary(max_size=60), st.sampled_from(["3.1.1", "5"]), st.booleans())
     def test_no_bytes_at_all_raise_anything(self, data: bytes, version: str, accepted: bool) -> None:
@@ -480,14 +474,14 @@ class EndTest(Case):
         wire.bring(data)
         wire.bring(data)
         self.end()
-        self.assertLessEqual(len(self.flushLoggedErrors()), 1)
+        assert len(self.flushLoggedErrors()) <= 1
 
     def test_a_packet_that_announces_too_much_ends_the_connection(self) -> None:
         session, wire = self.accepted()
         wire.bring(packet(PUBLISH, bytes(MAX_PACKET + 1))[:10])
         self.clock.advance(0)
-        self.assertTrue(wire.closed)
-        self.assertEqual(self.flushLoggedErrors(), [])
+        assert wire.closed
+        assert self.flushLoggedErrors() == []
         self.successResultOf(session.lost)
 
     def test_the_largest_packet_is_read(self) -> None:
@@ -495,7 +489,7 @@ class EndTest(Case):
         data = publish("a", bytes(MAX_PACKET - 3))
         wire.bring(data[:10])
         wire.bring(data[10:])
-        self.assertEqual([len(payload) for _, payload, _ in self.heard.messages], [MAX_PACKET - 3])
+        assert [len(payload) for _, payload, _ in self.heard.messages] == [MAX_PACKET - 3]
         self.assertNoResult(session.lost)
 
     def test_an_exception_in_deliver_ends_the_connection_and_is_logged_once(self) -> None:
@@ -506,8 +500,8 @@ class EndTest(Case):
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2"))
         self.clock.advance(0)
-        self.assertTrue(wire.closed)
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        assert wire.closed
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
 
 
 class KeepaliveTest(Case):
@@ -515,24 +509,24 @@ class KeepaliveTest(Case):
         session, wire = self.accepted(keepalive=10)
         for _ in range(5):
             self.clock.pump([TICK] * 10)
-            self.assertEqual([kind for kind, _ in wire.sent()], [PINGREQ])
+            assert [kind for kind, _ in wire.sent()] == [PINGREQ]
             wire.bring(packet(PINGRESP))
         self.assertNoResult(session.lost)
 
     def test_a_broker_that_answers_no_ping_is_given_up(self) -> None:
         session, wire = self.accepted(keepalive=10)
         self.clock.pump([TICK] * 21)
-        self.assertEqual([kind for kind, _ in wire.sent()], [PINGREQ])
-        self.assertEqual(self.successResultOf(session.lost), "MQTT: Keep alive timeout")
+        assert [kind for kind, _ in wire.sent()] == [PINGREQ]
+        assert self.successResultOf(session.lost) == "MQTT: Keep alive timeout"
 
     def test_a_broker_that_answers_nothing_and_reads_nothing_is_cut_off(self) -> None:
         session, wire = self.accepted(keepalive=10, stuck=True)
         self.clock.pump([TICK] * 21)
-        self.assertFalse(wire.aborted)
+        assert not wire.aborted
         self.clock.advance(CLOSING)
         self.clock.advance(0)
-        self.assertTrue(wire.aborted)
-        self.assertEqual(self.successResultOf(session.lost), "MQTT: Keep alive timeout")
+        assert wire.aborted
+        assert self.successResultOf(session.lost) == "MQTT: Keep alive timeout"
 
     def test_a_keepalive_that_goes_wrong_ends_the_connection(self) -> None:
         session, wire = self.accepted()
@@ -542,8 +536,8 @@ class KeepaliveTest(Case):
 
         self.patch(session._client, "loop_misc", fail)
         self.clock.pump([TICK] * 3)
-        self.assertTrue(wire.closed)
-        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        assert wire.closed
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
 
 
 class LogTest(Case):
@@ -552,4 +546,4 @@ class LogTest(Case):
         wire.bring(publish("a", b"1", mid=1))
         session.disconnect()
         self.clock.advance(0)
-        self.assertEqual(self.log(LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error), [])
+        assert self.log(LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error) == []

@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux import spool as module
+from tessflux import gathering, spoolfile
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
+from tessflux.disk import REPEAT
 from tessflux.journal import FILE_NAME, Batch, Journal
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.spool import REPEAT, RETRY
+from tessflux.spool import RETRY, Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED
 from tests.log_lines import record
 from tests.spool_site import FLUSH, Site, disk_error, line, lines, overwrite, refused
@@ -495,7 +496,7 @@ class Start(Case):
         self.site.stop()
         directory = self.site.directory
         self.site.directory = directory / "missing"
-        spool = module.Spool(
+        spool = Spool(
             SpoolConfig(str(directory / "missing")),
             flush_interval=FLUSH,
             stats=self.stats,
@@ -607,7 +608,7 @@ class Damage(Case):
 
     def test_a_file_that_cannot_be_moved_is_tried_again(self) -> None:
         self.open_damaged()
-        with mock.patch.object(module, "move_aside", side_effect=PermissionError("read-only file system")):
+        with mock.patch.object(spoolfile, "move_aside", side_effect=PermissionError("read-only file system")):
             self.site.store(qos=1)
             self.site.spool.flush()
             self.clock.advance(RETRY)
@@ -620,7 +621,7 @@ class Damage(Case):
 
     def test_a_new_file_that_cannot_be_begun_is_tried_again(self) -> None:
         self.open_damaged()
-        with mock.patch.object(module, "Journal", side_effect=disk_error(sqlite3.SQLITE_FULL)):
+        with mock.patch.object(spoolfile, "Journal", side_effect=disk_error(sqlite3.SQLITE_FULL)):
             self.site.store(qos=1)
             self.site.spool.flush()
             self.clock.advance(RETRY)
@@ -666,7 +667,7 @@ class Always(SynchronousTestCase):
             with TemporaryDirectory() as directory:
                 self.play(Site(self, directory), steps)
 
-        with mock.patch.multiple(module, GROUP_READINGS=4, PENDING_MESSAGES=8):
+        with mock.patch.multiple(gathering, GROUP_READINGS=4, PENDING_MESSAGES=8):
             check()
 
     def play(self, site: Site, steps: list[tuple[Any, ...]]) -> None:

@@ -1,7 +1,8 @@
 """All that is done with InfluxDB but writing readings: the data definition file, and what there is.
 
 Through the `influxdb` package, which blocks: every call here runs in a thread. Statements may hold passwords,
-so a statement is named by its number and its first words, and an error never shows what stands in quotes.
+so a statement is named by its number and its first words, an error never shows what stands in quotes, and of
+what InfluxDB says about a statement with a password only such words are shown as cannot be the password.
 """
 
 import re
@@ -22,6 +23,12 @@ _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
     re.DOTALL | re.VERBOSE,
 )
+_FROM_PASSWORD = re.compile(r"\bPASSWORD\b.*", re.IGNORECASE | re.DOTALL)
+_HARMLESS = re.compile(
+    r"expected [A-Z;=, ]+ at line \d+, char \d+|user (?:not found|already exists)", re.IGNORECASE
+)
+# requests shows the whole address, and the package sends statements as a part of it.
+_ADDRESS = re.compile(r" with url: \S+")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'""")
 _DATABASE = re.compile(r"""\bCREATE\s+DATABASE\s+(?:"((?:\\.|[^"\\])*)"|(\w+))""", re.IGNORECASE)
 
@@ -42,6 +49,10 @@ def databases(text: str) -> list[str]:
     """The databases that a data definition file creates."""
     found = (_DATABASE.match(statement) for statement in statements(text))
     return [match[1] or match[2] for match in found if match]
+
+
+class _Rejected(ServerError):
+    """The server has answered, and the answer is no."""
 
 
 class Administration:
@@ -74,22 +85,36 @@ class Administration:
     def define(self) -> list[str]:
         """Run the data definition file; returns a line for each statement that failed, the others are done.
 
-        Raises OSError when the file cannot be read.
+        Raises OSError when the file cannot be read, ServerError when the server does not answer.
         """
-        text = Path(self._config.schema).read_text()
+        try:
+            text = Path(self._config.schema).read_text("utf-8")
+        except UnicodeDecodeError:
+            raise OSError(f"{self._config.schema} is not UTF-8 text") from None
         problems = []
         for number, statement in enumerate(statements(text), 1):
             try:
                 self._call(partial(self._client.query, statement, method="POST"))
-            except ServerError as error:
-                words = " ".join(_QUOTED.sub("'...'", statement).split()[:4])
-                problems.append(f"statement {number} ({words} ...): {error}")
+            except _Rejected as error:
+                problems.append(f"statement {number} {_describe(statement, str(error))}")
         return problems
 
     def _call(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except (InfluxDBClientError, InfluxDBServerError) as error:
-            raise ServerError(_QUOTED.sub("'...'", str(error)).strip()) from None
+            # The package keeps the answer of a 5xx as bytes.
+            [said] = error.args
+            text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+            raise _Rejected(_QUOTED.sub("'...'", text).strip()) from None
         except (requests.RequestException, OSError, ValueError) as error:
-            raise ServerError(f"{self._config.url}: {_QUOTED.sub(chr(39) * 2, str(error))}") from None
+            raise ServerError(f"{self._config.url}: {_ADDRESS.sub('', str(error))}") from None
+
+
+def _describe(statement: str, error: str) -> str:
+    """A statement and what is wrong with it, without its password."""
+    first_words = " ".join(_FROM_PASSWORD.sub("PASSWORD", statement).split()[:4])
+    if _FROM_PASSWORD.search(statement):
+        found = _HARMLESS.search(error)
+        error = found[0] if found else "refused; the reason is not shown, since it may have the password"
+    return f"({first_words} ...): {error}"

@@ -99,8 +99,8 @@ class Writer(Service):
         self._use(config)
 
     def _use(self, config: InfluxConfig) -> None:
-        self._config = config
         self._client = self._make_client(config)
+        self._config = config
         self._limit = BATCH_LINES
         self._known = False
         self._complaint = ""
@@ -166,17 +166,20 @@ class Writer(Service):
             self._pause = None
 
     async def _run(self) -> None:
+        failed = False
         while not self._stopping:
             try:
+                if failed:
+                    failed = False
+                    await self._wait(PARKED)
                 await self._turn()
-            except CancelledError:
-                if self._stopping:
-                    break
             except _NoServer:
                 continue
-            except Exception:
+            except Exception as error:
+                if self._stopping and isinstance(error, CancelledError):
+                    break
                 log.failure("A delivery went wrong; its readings stay in the spool")
-                await self._wait(PARKED)
+                failed = True
 
     def _due(self) -> float | None:
         """Seconds until a request is due, None when there is nothing to send or nobody to take it."""
@@ -252,44 +255,58 @@ class Writer(Service):
 
     async def _answer(self, lines: Sequence[str]) -> Delivered | Expired | BadLines | TooLarge:
         """Ask until the server says something about the lines, and not about itself."""
-        attempt = 0
+        attempt, created = 0, False
         while True:
             while self._paused:
                 await self._wait(IDLE)
             if not self._config.url:
                 raise _NoServer
+            client = self._client
             self._stats.requested += 1
-            verdict = await self._client.write(lines)
-            match verdict:
-                case Delivered() | Expired():
-                    self._stats.ok += 1
+            verdict = await client.write(lines)
+            if isinstance(verdict, Delivered | Expired):
+                self._stats.ok += 1
+                if client is self._client:
                     self._recovered()
-                    return verdict
-                case BadLines() | TooLarge():
-                    self._stats.rejected += 1
-                    return verdict
-                case Missing(reason):
-                    self._stats.rejected += 1
-                    await self._provide(reason, first=attempt == 0)
-                case Unauthorised(reason):
-                    self._stats.rejected += 1
-                    self._complain(reason, "check username, password and the user's rights")
-                    await self._wait(PARKED)
-                    await self._renew()
-                case Busy(reason, seconds):
-                    self._stats.failed += 1
-                    self._complain(reason, "it is busy")
-                    wish = self._backoff(attempt) if seconds is None else seconds
-                    await self._wait(min(wish, LONGEST_WAIT))
-                case Unreachable(reason):
-                    self._stats.failed += 1
-                    self._complain(reason, "is it running, and is the url right?")
-                    await self._wait(self._backoff(attempt))
+                return verdict
+            if isinstance(verdict, Busy | Unreachable):
+                self._stats.failed += 1
+            else:
+                self._stats.rejected += 1
+            if client is not self._client:
+                continue  # There is a new config, and its server may see things differently.
+            if lines and isinstance(verdict, BadLines | TooLarge):
+                return verdict
+            created = await self._endure(verdict, attempt, created)
             attempt += 1
 
-    async def _provide(self, reason: str, *, first: bool) -> None:
-        """Create what is missing, and park if that does not help."""
+    async def _endure(
+        self,
+        verdict: BadLines | TooLarge | Missing | Unauthorised | Busy | Unreachable,
+        attempt: int,
+        created: bool,
+    ) -> bool:
+        """Wait until it is worth asking again; returns whether the data definition file was run by now."""
+        match verdict:
+            case Missing(reason):
+                return await self._provide(reason, again=created)
+            case Unauthorised(reason):
+                self._complain(reason, "check username, password and the user's rights")
+                await self._wait(PARKED)
+                await self._renew()
+            case Busy(reason, seconds):
+                self._complain(reason, "it is busy")
+                # A server that asks for no pause at all gets one all the same.
+                await self._wait(min(seconds or self._backoff(attempt), LONGEST_WAIT))
+            case Unreachable(reason) | BadLines(reason) | TooLarge(reason):
+                self._complain(reason, "is it running, and is the url right?")
+                await self._wait(self._backoff(attempt))
+        return created
+
+    async def _provide(self, reason: str, *, again: bool) -> bool:
+        """Create what is missing, and park if that does not help; returns whether the file was run."""
         config = self._config
+        problems: list[str] = []
         if not config.schema:
             self._complain(reason, "create it, or name a data definition file in [influxdb] schema")
         else:
@@ -297,14 +314,15 @@ class Writer(Service):
                 problems = await self._define(config)
             except (ServerError, OSError) as error:
                 problems = [str(error)]
-            for problem in problems:
-                self._complain(f"{config.schema}: {problem}", "mend the data definition file")
-            if not problems:
-                log.info("Ran the data definition file {file}", file=config.schema)
-                if first:
-                    return
+            if problems:
+                self._complain(f"{config.schema}: {'; '.join(problems)}", "mend the data definition file")
+            elif again:
                 self._complain(reason, f"{config.schema} does not create it")
+            else:
+                log.info("Ran the data definition file {file}", file=config.schema)
+                return True
         await self._wait(PARKED)
+        return again
 
     async def _renew(self) -> None:
         """Read the secret again: somebody may have changed it."""

@@ -1,1 +1,1 @@
-"""A network of TESS photometers to try tessflux with: `python -m tessflux.simulator`. No part of the daemon."""
+"""TESS photometers to try tessflux with: `python -m tessflux.simulator`. No part of the daemon."""

@@ -48,7 +48,7 @@ def _measured(case: Case) -> tuple[str, frozenset[tuple[str, float]]]:
 
 @pytest.mark.parametrize("run", groups(), ids=lambda run: f"{run[0].id}-and-{len(run) - 1}-more")
 def test_every_payload_gets_its_verdict(site: Site, run: list[Case]) -> None:
-    """What is accepted is in the database with its values, what is rejected is in quarantine, byte for byte."""
+    """What is accepted is in the database with its values, what is rejected in quarantine, byte for byte."""
     whitelist = {*run[0].whitelist, LAST[0]} if run[0].whitelist else set()
     site.configure(
         mqtt={
