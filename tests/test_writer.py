@@ -20,7 +20,8 @@ from tessflux.influx.client import (
     Unauthorised,
     Verdict,
 )
-from tessflux.influx.writer import IDLE, LONGEST_WAIT, PARKED, REFUSED_LINE
+from tessflux.influx.placing import REFUSED_LINE
+from tessflux.influx.writer import IDLE, LONGEST_WAIT, PARKED
 from tessflux.journal import Batch, Quarantined
 from tessflux.limits import BATCH_LINES
 from tessflux.secret import Secret

@@ -14,7 +14,8 @@ from tessflux.influx.client import (
     Delivered,
     TooLarge,
 )
-from tessflux.influx.writer import IDLE, PARKED, REFUSED_LINE, Writer
+from tessflux.influx.placing import REFUSED_LINE
+from tessflux.influx.writer import IDLE, PARKED, Writer
 from tessflux.journal import read_only
 from tessflux.spool import Spool
 from tessflux.stats import MqttStats

@@ -3,8 +3,7 @@
 A request goes when `batch` lines wait or the oldest is `flush_interval` old, and carries all that waits, up
 to BATCH_LINES. Only an answer retires lines; everything else keeps them and tries again, for ever:
 
-    wrong lines       found by halving, which is harmless because writing twice is, and put in quarantine
-    too large         in smaller requests from now on
+    wrong, too large  the lines are placed in parts, see `placing`
     missing           run the data definition file, if there is one; else park
     unauthorised      park: one error, the secret is read anew, another attempt every PARKED seconds
     busy              as long as the server asks for, else back off
@@ -20,7 +19,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from tessflux import lineprotocol
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.client import (
@@ -34,6 +32,7 @@ from tessflux.influx.client import (
     Unreachable,
     Verdict,
 )
+from tessflux.influx.placing import LinesVerdict, Placing
 from tessflux.journal import Batch, Quarantined
 from tessflux.limits import BATCH_LINES
 from tessflux.stats import InfluxStats, Reports
@@ -49,8 +48,6 @@ IDLE = 60.0
 LONGEST_WAIT = 300.0
 """Seconds that a server may ask us to wait; it may not mean a year."""
 
-REFUSED_LINE = "refused by InfluxDB"
-
 
 class WriteClient(Protocol):
     """Where lines are written."""
@@ -61,9 +58,10 @@ class WriteClient(Protocol):
 class Source(Protocol):
     """Where the lines wait: the spool."""
 
-    waiting: int
-    oldest: float | None
-
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def oldest(self) -> float | None: ...
     async def head(self, limit: int) -> Batch: ...
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> None: ...
 
@@ -91,8 +89,9 @@ class Writer(Service):
     ) -> None:
         self._spool, self._stats = spool, stats
         self._make_client, self._define, self._refresh = client, define, refresh
-        self._clock, self._now, self._backoff = clock, now, backoff
+        self._clock, self._backoff = clock, backoff
         self.reports = Reports(log)
+        self._placing = Placing(self._answer, stats, self.reports, now)
         self._loop: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._idle = self._paused = self._draining = self._stopping = False
@@ -101,7 +100,7 @@ class Writer(Service):
     def _use(self, config: InfluxConfig) -> None:
         self._client = self._make_client(config)
         self._config = config
-        self._limit = BATCH_LINES
+        self._placing.limit = BATCH_LINES
         self._known = False
         self._complaint = ""
 
@@ -203,57 +202,16 @@ class Writer(Service):
             finally:
                 self._idle = False
         elif not self._known:
-            await self._place([])
+            await self._answer([])
         else:
-            batch = await self._spool.head(self._limit)
+            batch = await self._spool.head(self._placing.limit)
             if not batch.lines:
                 await self._wait(1.0)
                 return
-            refused = await self._place(batch.lines)
+            refused = await self._placing.place(batch.lines)
             await self._spool.retire(batch, refused)
 
-    async def _place(self, lines: Sequence[str]) -> list[Quarantined]:
-        """Bring lines into the database; returns those that it refuses."""
-        if len(lines) > self._limit:
-            return await self._halves(lines)
-        verdict = await self._answer(lines)
-        match verdict:
-            case BadLines(reason, quoted):
-                if bad := set(quoted).intersection(lines):
-                    refused = [self._refuse(line, reason) for line in lines if line in bad]
-                    good = [line for line in lines if line not in bad]
-                    return refused + (await self._place(good) if good else [])
-            case TooLarge(reason):
-                if len(lines) > 1:
-                    self._limit = (len(lines) + 1) // 2
-                    log.info(
-                        "InfluxDB finds {count} lines too large; sending {limit} from now on",
-                        count=len(lines),
-                        limit=self._limit,
-                    )
-            case Expired(dropped, reason):
-                self._stats.delivered += len(lines) - dropped
-                self._stats.expired += dropped
-                self.reports.note("readings", "older than the retention policy keeps", reason)
-                return []
-            case _:
-                self._stats.delivered += len(lines)
-                return []
-        if len(lines) == 1:
-            return [self._refuse(lines[0], reason)]
-        return await self._halves(lines) if lines else []
-
-    async def _halves(self, lines: Sequence[str]) -> list[Quarantined]:
-        middle = len(lines) // 2
-        return await self._place(lines[:middle]) + await self._place(lines[middle:])
-
-    def _refuse(self, line: str, reason: str) -> Quarantined:
-        name = lineprotocol.photometer(line)
-        self._stats.quarantined += 1
-        self.reports.note(name, REFUSED_LINE, reason)
-        return Quarantined(int(self._now() * 1000), "", name, REFUSED_LINE, reason, line.encode())
-
-    async def _answer(self, lines: Sequence[str]) -> Delivered | Expired | BadLines | TooLarge:
+    async def _answer(self, lines: Sequence[str]) -> LinesVerdict:
         """Ask until the server says something about the lines, and not about itself."""
         attempt, created = 0, False
         while True:
