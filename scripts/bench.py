@@ -1,8 +1,8 @@
 """How many readings a second come from the broker into the database, and what one costs.
 
 The same readings, in turns, on a private mosquitto and influxd: tessflux at QoS 0 and 1 with its spool on
-disk, and `mosquitto_sub -q 1`, which only counts what the same broker gives. The machine is shared with the broker,
-the database and the publisher, so compare figures of one run, not of two.
+disk, and `mosquitto_sub -q 1`, which only counts what the same broker gives. Broker, database and publisher
+share the machine, so compare figures of one run, not of two.
 """
 
 import argparse

@@ -40,17 +40,39 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run tessflux with these arguments (by default those of the process); returns the exit code."""
+    _open_standard_streams()
     try:
         options = _parse(sys.argv[1:] if argv is None else argv)
         run: Callable[[argparse.Namespace], int] = options.run
-        return run(options)
+        code = run(options)
+        sys.stdout.flush()
+        return code
     except OperatorError as error:
         print(f"tessflux: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has read enough; keep Python from complaining at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
+
+
+def _open_standard_streams() -> None:
+    # In the place of one that the caller closed would come a file of ours, which the detaching then closes.
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115 (it stays open)
+
+
+def _discard_output() -> None:
+    # Whoever read our output has read enough; keep Python from complaining at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(line: str) -> None:
+    """Print a line. The work goes on when nobody reads any more: half an installation is none."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        _discard_output()
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -80,7 +102,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--root", metavar="DIR", type=Path, default=Path("/"), help="install under this directory"
     )
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
     _add_config(export, argparse.SUPPRESS)
     export.set_defaults(run=_export)
@@ -109,14 +131,14 @@ def _run(options: argparse.Namespace) -> int:
     from tessflux import check, install
 
     if options.install:
-        install.install(options.root, print)
+        install.install(options.root, _say)
         return 0
     if options.uninstall:
-        install.uninstall(options.root, print)
+        install.uninstall(options.root, _say)
         return 0
     config = _load(options)
     if options.check:
-        return _react(lambda reactor: check.check(config, reactor, print))
+        return _react(lambda reactor: check.check(config, reactor, _say))
     daemon.ignore_signals()
     if options.console:
         return _serve(config, console=True, ready=lambda: None)

@@ -112,6 +112,7 @@ def write_whole(path: Path, content: bytes, mode: int, gid: int | None) -> None:
             stream.flush()
             os.fsync(number)
         os.replace(temporary, path)
-    except OSError:
+    except OSError as error:
         os.unlink(temporary)
+        error.filename = str(path)  # Of a full disk it names none.
         raise

@@ -540,8 +540,7 @@ FILES = st.one_of(
 
 @settings(
     max_examples=1000,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(data=FILES)
 def test_any_file_is_a_config_or_a_list_of_problems(file: Path, data: bytes) -> None:

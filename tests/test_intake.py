@@ -334,7 +334,7 @@ MESSAGES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(MESSAGES, st.integers(0, 1), st.booleans()), max_size=30))
 def test_every_message_ends_in_exactly_one_counter(
     messages: list[tuple[Message, int, bool]],

@@ -496,7 +496,7 @@ def test_there_is_no_look_into_a_spool_that_is_not_there(tmp_path: Path) -> None
         max_size=12,
     )
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_whatever_is_done_the_lines_that_wait_are_those_committed_and_not_retired(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
 ) -> None:

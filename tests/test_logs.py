@@ -302,13 +302,12 @@ def test_a_console_that_is_gone_stops_nothing(
 def test_a_console_shows_what_it_has_no_character_for_as_escapes(
     opened: Open, monkeypatch: pytest.MonkeyPatch, encoding: str, shown: str
 ) -> None:
-    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    terminal = io.BytesIO()
     log = logger(opened("", console=True))
-    monkeypatch.setattr(sys, "stdout", console)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal, encoding=encoding))
     log.info("{name}", name="ñuñoa-β 🔭 \ud800")
     log.info("next")
-    console.seek(0)
-    said = [line.split(" ", 1)[1] for line in console.read().splitlines()]
+    said = [line.split(" ", 1)[1] for line in terminal.getvalue().decode(encoding).splitlines()]
     assert said == [f"[mqtt#info] {shown}", "[mqtt#info] next"]
 
 

@@ -214,6 +214,17 @@ class FailingDisk(Case):
         assert self.site.store() == 0
         assert self.stats.ended == {(LOST, "disk failed"): 1}
 
+    def test_a_broker_that_was_held_is_let_go_on_when_a_reload_finds_the_disk_failing(self) -> None:
+        self.thread.held = True
+        self.site.store(GROUP_READINGS + PENDING_MESSAGES)
+        self.patch(Journal, "resize", mock.Mock(side_effect=disk_error()))
+        self.site.spool.reconfigure(SpoolConfig(str(self.site.directory)), FLUSH)
+        self.thread.work()
+        self.thread.tell()
+        assert self.site.events == ["hold", "committed", "go on"]
+        self.thread.release()
+        assert self.stats.ended == {(STORED, ""): GROUP_READINGS + PENDING_MESSAGES}
+
     def test_a_disk_that_does_not_say_whether_the_file_is_full_has_failed(self) -> None:
         self.thread.error = disk_error(sqlite3.SQLITE_FULL)
         self.site.store(qos=1)
@@ -606,6 +617,14 @@ class Damage(Case):
         self.site.restart()
         assert (self.site.spool.waiting, len(self.head().lines)) == (3, 3)
 
+    def test_a_new_file_has_the_bounds_of_the_last_reload(self) -> None:
+        self.site.spool.reconfigure(SpoolConfig(str(self.site.directory), 2**30, 2), FLUSH)
+        self.damage_next_commit()
+        for _ in range(3):
+            self.site.refuse(qos=1)
+        self.site.spool.flush()
+        assert (len(self.site.asides()), self.site.spool.forgotten) == (1, 1)
+
     def test_a_file_that_cannot_be_moved_is_tried_again(self) -> None:
         self.open_damaged()
         with mock.patch.object(spoolfile, "move_aside", side_effect=PermissionError("read-only file system")):
@@ -662,7 +681,7 @@ class Always(SynchronousTestCase):
         self,
     ) -> None:
         @given(st.lists(STEPS, max_size=60))
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=150)
         def check(steps: list[tuple[Any, ...]]) -> None:
             with TemporaryDirectory() as directory:
                 self.play(Site(self, directory), steps)
@@ -685,9 +704,9 @@ class Always(SynchronousTestCase):
                     else:
                         left |= qos > 0
                 case ("filter", qos):
-                    site.filter(qos=qos)
+                    left |= not site.filter(qos=qos) and qos > 0
                 case ("refuse", qos):
-                    site.refuse(qos=qos)
+                    left |= not site.refuse(qos=qos) and qos > 0
                 case ("flush",):
                     site.spool.flush()
                 case ("hold",):

@@ -135,7 +135,7 @@ class Machine:
         return [line.split()[0] for line in self.log.read_text().splitlines()]
 
     def wait_for_events(self, *expected: str) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while self.events() != list(expected):
             assert time.monotonic() < deadline, self.events()
             time.sleep(0.01)
