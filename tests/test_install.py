@@ -327,8 +327,9 @@ def test_a_damaged_manifest_stops_both_ways_and_its_line_is_named(site: Site, li
 
 def test_a_file_that_cannot_be_written_leaves_nothing_half_done(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
-    with pytest.raises(OSError, match="target"):
+    with pytest.raises(OSError, match="target") as raised:
         write_whole(tmp_path / "target", b"content", 0o644, None)
+    assert raised.value.filename == str(tmp_path / "target")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 

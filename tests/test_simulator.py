@@ -189,7 +189,7 @@ def test_every_reading_lies_within_what_the_instruments_can_give(
     row = sent(photometer, at)
     lights = [row] if "mag" in row else [row[key] for key in ("F1", "F2", "F3", "F4")]
     for light in lights:
-        assert 0.06 < light["freq"] <= 125_000
+        assert 0.06 <= light["freq"] <= 125_000
         assert light["mag"] == 0 or 5 < light["mag"] < 23.8
     assert -50 < row["tsky"] < row["tamb"] < 50
     assert -85 <= row["wdBm"] <= -50

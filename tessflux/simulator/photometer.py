@@ -22,6 +22,9 @@ SATURATED_HZ = 50_000.0
 TESS4C_LIMIT_HZ = 62_500.0
 """From here on a TESS4C counts so few ticks of its 1 MHz clock that daylight reads 10**6 / n."""
 
+LEAST_HZ = 0.06
+"""The slowest ticks that a sensor still counts."""
+
 CHANNELS = (
     ("F1", "UVIR750", 0.0),
     ("F2", "UVIR650", 0.2),
@@ -211,7 +214,7 @@ class Tess4C(Photometer):
         return head | channels | {"tamb": tamb, "tsky": tsky}
 
     def _channel(self, magnitude: float, zero_point: float) -> dict[str, float | str]:
-        freq = 10 ** (0.4 * (zero_point - magnitude))
+        freq = max(LEAST_HZ, 10 ** (0.4 * (zero_point - magnitude)))
         if freq > TESS4C_LIMIT_HZ:
             freq = 1e6 / self._rng.randint(8, 16)
         seen = zero_point - 2.5 * math.log10(freq)
