@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
 from tessflux.config import Config, InfluxConfig
-from tessflux.errors import ServerError
+from tessflux.errors import CannotCreate, ServerError
 from tessflux.influx import client, schema
 from tessflux.mqtt.endpoint import endpoint, trust
 from tessflux.mqtt.session import Login, Session
@@ -34,9 +34,30 @@ async def check(config: Config, reactor: Any, say: Say) -> int:
     say(f"config     ok: {config.path}")
     for warning in config.warnings:
         say(f"config     warning: {warning}")
+    places = _places(config, say)
     broker = await _broker(config, reactor, say)
     database = await _database(config.influxdb, reactor, say)
+    if not places:
+        return CannotCreate.exit_code
     return 0 if broker and database else UNAVAILABLE
+
+
+def _places(config: Config, say: Say) -> bool:
+    """Whether the user who asks may write where the daemon would, without writing."""
+    good = True
+    log_file = config.global_.log_file
+    for what, path in (("spool", config.spool.directory), ("log", log_file)):
+        if not path:
+            continue
+        # What is not there yet is made in the next directory above that is.
+        there = next(each for each in (Path(path), *Path(path).parents) if each.exists())
+        makes_parents = what == "spool" or there in (Path(path), Path(path).parent)
+        if makes_parents and os.access(there, os.W_OK):
+            say(f"{what:<10} ok: {path}")
+        else:
+            good = False
+            say(f"{what:<10} this user cannot write {path}; run the check as the user of the daemon")
+    return good
 
 
 async def _broker(config: Config, reactor: Any, say: Say) -> bool:
@@ -97,13 +118,23 @@ async def _database(config: InfluxConfig, reactor: Any, say: Say) -> bool:
             return good
         case client.Missing(reason):
             if config.schema:
-                say(f"write      {reason}; tessflux will run {config.schema} to create it")
-                return good
+                return await _may_create(config, say) and good
             say(f"write      {reason}; create it, or name a data definition file in [influxdb] schema")
         case client.Unauthorised(reason):
             say(f"write      {reason}; check [influxdb] username, password and the user's rights")
         case _:
             say(f"write      {getattr(verdict, 'reason', verdict)}")
+    return False
+
+
+async def _may_create(config: InfluxConfig, say: Say) -> bool:
+    if await deferToThread(_administer, config, lambda influx: influx.may_create()):
+        say(f"write      ok: what is missing will be created, by running {config.schema}")
+        return True
+    say(
+        "write      database or retention policy are missing, and our user is no administrator:"
+        f" have one run {config.schema} and GRANT WRITE ON {config.dbname}"
+    )
     return False
 
 

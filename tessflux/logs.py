@@ -102,7 +102,10 @@ class Logs:
         try:
             return open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise CannotCreate(f"cannot open the log file {path}: {error.strerror}") from None
+            raise CannotCreate(
+                f"cannot open the log file {path}: {error.strerror};"
+                " see [global] log_file, and who owns its directory"
+            ) from None
 
     def _judge(self, event: LogEvent) -> Any:
         return self._predicate(event)

@@ -39,7 +39,10 @@ def _rows(spool: SpoolConfig, query: str, *arguments: str) -> Iterator[tuple[obj
         with closing(read_only(spool.directory)) as db:
             yield from db.execute(query, arguments)
     except sqlite3.Error as error:
-        raise CannotCreate(f"cannot read the spool in {spool.directory}: {error}") from None
+        raise CannotCreate(
+            f"cannot read the spool in {spool.directory}: {error};"
+            " it is there once tessflux has run with this config, and for its user and root"
+        ) from None
 
 
 def _format(entry: Quarantined, form: Form) -> str:

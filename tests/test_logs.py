@@ -235,7 +235,10 @@ def test_a_file_that_cannot_be_opened_is_said_to_the_operator(
     path = tmp_path / place
     with pytest.raises(CannotCreate) as caught:
         opened(path)
-    assert str(caught.value) == f"cannot open the log file {path}: {reason}"
+    assert (
+        str(caught.value)
+        == f"cannot open the log file {path}: {reason}; see [global] log_file, and who owns its directory"
+    )
     assert caught.value.exit_code == 73
 
 

@@ -232,17 +232,26 @@ def test_a_server_that_is_gone_is_told_without_the_statement(tmp_path: Path) -> 
     influx = Influx()
     with serve(influx):
         pass
-    with pytest.raises(ServerError, match="Connection refused") as caught:
+    with pytest.raises(ServerError, match="no connection") as caught:
         define(influx, tmp_path, "CREATE USER u WITH PASSWORD 'Xsecret'; CREATE DATABASE a")
     assert "Xsecret" not in str(caught.value)
     assert influx.url in str(caught.value)
+
+
+@pytest.mark.parametrize(("code", "may"), [(200, True), (403, False)])
+def test_only_an_administrator_may_create(influx: Influx, tmp_path: Path, code: int, may: bool) -> None:
+    body = '{"results":[{"statement_id":0}]}' if may else '{"error":"requires admin privilege"}'
+    influx.answers = {"SHOW USERS": (code, body)}
+    administration = Administration(InfluxConfig(url=influx.url))
+    assert administration.may_create() is may
+    administration.close()
 
 
 def test_a_server_that_does_not_answer_is_not_asked_again(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         influx = Influx()
         influx.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(ServerError, match="timed out") as caught:
+        with pytest.raises(ServerError, match="no answer within 0.1 s") as caught:
             define(influx, tmp_path, "SET PASSWORD FOR u = 'Xsecret'; CREATE DATABASE a", timeout=0.1)
         assert "Xsecret" not in str(caught.value)
         silent.setblocking(False)

@@ -82,6 +82,15 @@ class Administration:
         """The version of the server; raises when it does not answer."""
         return str(self._call(self._client.ping))
 
+    def may_create(self) -> bool:
+        """Whether our user may create databases, which only an administrator may."""
+        try:
+            # Who may not create may not list the users either.
+            self._call(self._client.get_list_users)
+        except _Rejected:
+            return False
+        return True
+
     def define(self) -> list[str]:
         """Run the data definition file; returns a line for each statement that failed, the others are done.
 
@@ -107,6 +116,14 @@ class Administration:
             [said] = error.args
             text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
             raise _Rejected(_QUOTED.sub("'...'", text).strip()) from None
+        except requests.Timeout:
+            raise ServerError(f"{self._config.url}: no answer within {self._config.timeout:g} s") from None
+        except requests.exceptions.SSLError as error:
+            raise ServerError(f"{self._config.url}: TLS: {_ADDRESS.sub('', str(error))}") from None
+        except requests.ConnectionError:
+            raise ServerError(
+                f"{self._config.url}: no connection; nothing listens there, or not for us"
+            ) from None
         except (requests.RequestException, OSError, ValueError) as error:
             raise ServerError(f"{self._config.url}: {_ADDRESS.sub('', str(error))}") from None
 

@@ -273,7 +273,10 @@ class Writer(Service):
             except (ServerError, OSError) as error:
                 problems = [str(error)]
             if problems:
-                self._complain(f"{config.schema}: {'; '.join(problems)}", "mend the data definition file")
+                self._complain(
+                    f"{config.schema}: {'; '.join(problems)}",
+                    "mend the file, or have an administrator run it",
+                )
             elif again:
                 self._complain(reason, f"{config.schema} does not create it")
             else:

@@ -196,6 +196,7 @@ def test_bad_payloads_are_kept_and_said_once(site: Site, publisher: Publisher) -
 def test_check_says_what_is_right_and_what_to_do(site: Site) -> None:
     good = site.run("--check")
     assert good.returncode == 0, good.stdout
+    assert "ok: what is missing will be created" in good.stdout
     site.influxd.query('CREATE DATABASE "tessdb"')
     site.configure(influxdb={"retpol": "nowhere", "schema": ""})
     bad = site.run("--check")
