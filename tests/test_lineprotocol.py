@@ -98,7 +98,7 @@ def test_a_measurement_escapes_commas_and_blanks_but_no_equals_sign() -> None:
         (0.0, "0.0"),
         (-0.0, "-0.0"),
         (0.1, "0.1"),
-        (1e16, "1e+16"),
+        (1e16, "1e16"),
         (5e-324, "5e-324"),
         (4294967295.0, "4294967295.0"),
     ],

@@ -251,7 +251,7 @@ def test_a_server_that_does_not_answer_is_not_asked_again(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", 0)) as silent:
         influx = Influx()
         influx.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(ServerError, match="no answer within 0.1 s") as caught:
+        with pytest.raises(ServerError, match=r"no answer within 0\.1 s") as caught:
             define(influx, tmp_path, "SET PASSWORD FOR u = 'Xsecret'; CREATE DATABASE a", timeout=0.1)
         assert "Xsecret" not in str(caught.value)
         silent.setblocking(False)

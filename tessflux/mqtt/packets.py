@@ -17,12 +17,8 @@ class Malformed(ValueError):
     """No broker that keeps to the rules would send this."""
 
 
-class Packet(NamedTuple):
-    """One packet: its first byte, where its body begins in `data`, and all its bytes."""
-
-    first: int
-    body: int
-    data: bytes
+Packet = tuple[int, int, bytes]
+"""One packet: its first byte, where its body begins, and all its bytes. It lives too short to have names."""
 
 
 class Publication(NamedTuple):
@@ -78,7 +74,7 @@ class Splitter:
             self._wanted = body + length - end
             return None
         self._position = body + length
-        return Packet(data[start], body - start, data[start : body + length])
+        return data[start], body - start, data[start : body + length]
 
 
 def publication(packet: Packet, *, version5: bool) -> Publication:

@@ -177,10 +177,11 @@ class Session(Protocol):
     def _read(self) -> None:
         try:
             while not self._held and self._talks() and (packet := self._splitter.take()):
-                if packet.first & KIND == PUBLISH and packet.first & QOS <= AT_LEAST_ONCE:
+                first = packet[0]
+                if first & KIND == PUBLISH and first & QOS <= AT_LEAST_ONCE:
                     self._publication(publication(packet, version5=self._version5))
                 else:
-                    self._protocol(packet.data)
+                    self._protocol(packet[2])
         except Malformed as error:
             self.abort(f"the broker sent something that cannot be read: {error}")
         except Exception:
