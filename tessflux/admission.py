@@ -147,7 +147,7 @@ class Admission:
         if received_at <= photometer.arrival <= received_at + STEP_MS:
             received_at = photometer.arrival + 1
         # No more times than these are remembered, so there is always a free one.
-        photometer.arrival = self._free(photometer, received_at, SEEN_READINGS)
+        photometer.arrival = self._free(photometer, received_at, 2 * SEEN_READINGS)
         return photometer.arrival
 
     def _free(self, photometer: _Photometer, time: int, within: int) -> int:

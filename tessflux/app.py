@@ -9,8 +9,10 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import random
+from threading import Thread
 from typing import Any
 
 from twisted.application.internet import backoffPolicy
@@ -82,6 +84,8 @@ class App:
     def __init__(self, config: Config, log_output: logs.Logs, reactor: Any) -> None:
         self._config, self._logs, self._reactor = config, log_output, reactor
         self._threads = {name: ThreadPool(1, 1, name) for name in ("spool", "influxdb")}
+        # A call to a database that does not answer must not keep the process alive.
+        self._threads["influxdb"].threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._mqtt_stats, self._influx_stats = MqttStats(), InfluxStats()
         self._spool = Spool(
             config.spool,
@@ -175,9 +179,12 @@ class App:
             except Exception:
                 log.failure("A step of the stop went wrong")
         self._report()
-        for pool in self._threads.values():
-            pool.stop()
         log.info("tessflux has stopped, {waiting} readings wait", waiting=self._spool.waiting)
+
+    def end_threads(self) -> None:
+        """Comes last, also after a start that failed: Python does not end before its threads do."""
+        if self._threads["spool"].started:
+            self._threads["spool"].stop()
 
     def reload(self) -> None:
         """Read the config again: all of it, or, if anything in it is wrong, nothing. Reopens the log file."""

@@ -136,10 +136,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.uninstall:
         install.uninstall(options.root, _say)
         return 0
+    if not options.check:
+        daemon.ignore_signals()
     config = _load(options)
     if options.check:
         return _react(lambda reactor: check.check(config, reactor, _say))
-    daemon.ignore_signals()
     if options.console:
         return _serve(config, console=True, ready=lambda: None)
     if not config.global_.log_file:
@@ -210,12 +211,12 @@ def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
     log.set_levels(logs.levels(config))
     log.begin()
     service = app.App(config, log, reactor)
-    problems: list[OperatorError] = []
+    problems: list[Exception] = []
 
     async def start() -> None:
         try:
             await service.start()
-        except OperatorError as error:
+        except Exception as error:
             problems.append(error)
             reactor.stop()
             return
@@ -227,6 +228,7 @@ def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
     reactor.run()
+    service.end_threads()
     os.close(lock)
     if problems:
         raise problems[0]

@@ -275,7 +275,9 @@ def _check_mqtt(loading: _Loading) -> None:
             loading.problem("mqtt", key, f": needs {other} beside it")
     if found.get("qos") == 2:
         found["qos"] = 1
-        loading.warn("mqtt", "qos", " = 2 means 1, because QoS 2 would lose readings when tessflux is killed")
+        loading.warn(
+            "mqtt", "qos", " = 2 means 1: what is delivered twice is recognised, so QoS 2 would bring nothing"
+        )
 
 
 def _check_tls(loading: _Loading) -> None:

@@ -35,6 +35,7 @@ class PidFile:
     def __init__(self, path: str) -> None:
         """Take the file. Raises CannotCreate or AlreadyRunning."""
         self._path = Path(path).absolute()
+        owner = "unknown"
         # Somebody who asks for the status holds the lock for a moment; somebody who stops removes the file.
         for _ in range(ATTEMPTS):
             self.descriptor = self._open()

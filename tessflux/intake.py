@@ -13,7 +13,7 @@ from tessflux.admission import Admission, Admitted, Filtered
 from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.gathering import Acknowledge
 from tessflux.journal import Quarantined
-from tessflux.limits import MAX_NAME
+from tessflux.limits import MAX_NAME, MAX_PAYLOAD
 from tessflux.reading import REGISTER, Reading, Refused, parse
 from tessflux.spool import Spool
 from tessflux.stats import FILTERED, MqttStats, Reports
@@ -100,7 +100,7 @@ class Intake:
                 refused.name,
                 refused.cause,
                 refused.detail,
-                message.payload,
+                message.payload[:MAX_PAYLOAD],
             ),
             acknowledge,
         )

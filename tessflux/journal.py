@@ -27,6 +27,8 @@ QUARANTINE_SHARE = 4
 """The part of the largest size that payloads may take, so that a broken photometer leaves room for lines."""
 
 _PAGE = 4_096
+_WAL_BYTES = 8 * 1024 * 1024
+_ROW_BYTES = "length(payload) + length(topic) + length(detail)"
 _SCHEMA = """
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, lines TEXT NOT NULL);
 CREATE TABLE seen (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, entries TEXT NOT NULL);
@@ -77,7 +79,7 @@ class Journal:
         try:
             self.last = max(last, self._one("SELECT max(id) FROM seen"))
             self._seen_readings = self._one("SELECT sum(readings) FROM seen")
-            self._quarantine_bytes = self._one("SELECT sum(length(payload)) FROM quarantine")
+            self._quarantine_bytes = self._one(f"SELECT sum({_ROW_BYTES}) FROM quarantine")
         except BaseException:
             self._db.close()
             raise
@@ -89,6 +91,9 @@ class Journal:
             db.execute(f"PRAGMA page_size = {_PAGE}")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            # Debian's SQLite overwrites what it deletes, which would write every delivered line once more.
+            db.execute("PRAGMA secure_delete = OFF")
+            db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -188,7 +193,9 @@ class Journal:
 
     def _add_to_quarantine(self, rows: Sequence[Quarantined]) -> tuple[int, int]:
         """Add payloads; returns how many of the oldest went for them, and the bytes that are there now."""
-        size = self._quarantine_bytes + sum(len(row.payload) for row in rows)
+        size = self._quarantine_bytes + sum(
+            len(row.payload) + len(row.topic) + len(row.detail) for row in rows
+        )
         if not rows:
             return 0, size
         self._db.executemany(
@@ -198,7 +205,7 @@ class Journal:
         )
         forgotten, gone = 0, 0
         newest = self._one("SELECT max(id) FROM quarantine")
-        for number, bytes_ in self._db.execute("SELECT id, length(payload) FROM quarantine ORDER BY id"):
+        for number, bytes_ in self._db.execute(f"SELECT id, {_ROW_BYTES} FROM quarantine ORDER BY id"):
             if number > newest - self._quarantine and size <= self._max_pages * _PAGE // QUARANTINE_SHARE:
                 break
             forgotten, gone, size = forgotten + 1, number, size - bytes_

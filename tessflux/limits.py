@@ -6,8 +6,9 @@ Together, at their worst, they come to about 80 MB; on a network of a thousand p
 MAX_PAYLOAD = 65_536
 """Bytes of a payload that is read. The largest real reading has 400; a larger one is refused unread."""
 
-MAX_PACKET = 16 * 1024 * 1024
-"""Bytes of an MQTT packet. A broker that announces more is not listened to any longer."""
+MAX_PACKET = 262_144
+"""Bytes of an MQTT packet that are read: room for the longest topic and for more payload than is looked at.
+The rest of a longer publication is passed over; the broker would deliver it again and again otherwise."""
 
 MAX_NAME = 64
 """Characters of a photometer's name. The photometers' own web form takes 32."""

@@ -83,7 +83,7 @@ def parse(
 ) -> Reading | Refused:
     """Read one payload; `extra_fields` are of EXTRA_FIELDS; without `validation` any finite number does."""
     if len(payload) > MAX_PAYLOAD:
-        return Refused(TOO_LONG, f"{len(payload)} bytes, at most {MAX_PAYLOAD} are read")
+        return Refused(TOO_LONG, f"over {MAX_PAYLOAD} bytes")
     try:
         row = _decode(payload)
     except (ValueError, RecursionError) as error:

@@ -370,7 +370,7 @@ def test_a_password_without_a_username_is_warned_about_but_not_the_other_way_rou
 def test_qos_2_means_1_and_a_warning(load: Loader, file: Path) -> None:
     loaded = load(with_broker("qos = 2"))
     assert loaded.mqtt.qos == 1
-    text = "[mqtt] qos = 2 means 1, because QoS 2 would lose readings when tessflux is killed"
+    text = "[mqtt] qos = 2 means 1: what is delivered twice is recognised, so QoS 2 would bring nothing"
     assert loaded.warnings == (f"{file}:3: {text}",)
 
 

@@ -81,7 +81,7 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
     (
         400,
         error("partial write: points beyond retention policy"),
-        Expired(0, "400 partial write: points beyond retention policy"),
+        BadLines("400 partial write: points beyond retention policy"),
     ),
     (
         400,
@@ -168,9 +168,22 @@ def test_a_reason_is_short_however_much_the_server_says_and_every_quoted_line_is
     assert isinstance(verdict, BadLines)
     assert verdict.quoted == tuple(lines)
     assert len(verdict.reason) < 600
-    beyond = judge(400, error("x" * 600 + " beyond retention policy dropped=3"), None, NOW)
-    assert isinstance(beyond, Expired)
-    assert beyond.dropped == 3
+
+
+def test_a_name_in_an_error_does_not_pass_for_another_error() -> None:
+    name = "points beyond retention policy dropped=1"
+    said = f"partial write: max-values-per-tag limit exceeded (5/5): measurement=r tag=name value={name}"
+    assert isinstance(judge(400, error(said), None, NOW), BadLines)
+
+
+def test_half_a_character_in_an_error_can_be_stored() -> None:
+    verdict = judge(400, b'{"error": "bad \\ud800 name"}', None, NOW)
+    assert verdict == BadLines("400 bad \\ud800 name")
+
+
+def test_a_200_with_a_text_is_no_delivery() -> None:
+    for body in (b'{"error":"timeout"}', b"Please log in", b'{"results":[]}x'):
+        assert isinstance(judge(200, body, None, NOW), Unreachable)
 
 
 class Server(Protocol):

@@ -232,7 +232,7 @@ def test_what_is_refused_is_kept_as_it_came_and_reported(taken: Message, name: s
     acknowledge = list[None]().clear
     kind, refused, handed_on = taking.take(taken, acknowledge)
     assert kind == "quarantine"
-    assert refused == Quarantined(NOW, taken.topic, name, cause, refused.detail, taken.payload)
+    assert refused == Quarantined(NOW, taken.topic, name, cause, refused.detail, taken.payload[:65_536])
     assert refused.detail
     assert handed_on is acknowledge
     assert taking.reported() == [f"{name or taken.topic}: {cause}: {refused.detail}"]

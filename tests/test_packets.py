@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessflux.limits import MAX_PACKET
+from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
 from tessflux.mqtt.packets import Malformed, Packet, Publication, Splitter, publication
 from tests.mqtt_packets import packet, publish
 
@@ -70,7 +70,7 @@ def test_a_topic_that_is_no_utf_8_does_not_hide_its_payload() -> None:
     [
         b"\x30\xff\xff\xff\xff\x01",
         b"\x30\xff\xff\xff\x80\x01",
-        b"\x30" + bytes([0x80, 0x80, 0x80, (MAX_PACKET >> 21) + 1]),
+        b"\x90\x80\x80\x80\x01",
     ],
 )
 def test_a_length_that_no_broker_sends_is_malformed(stream: bytes) -> None:
@@ -78,6 +78,20 @@ def test_a_length_that_no_broker_sends_is_malformed(stream: bytes) -> None:
     splitter.feed(stream)
     with pytest.raises(Malformed):
         splitter.take()
+
+
+@pytest.mark.parametrize("cut", [1, 1_000, MAX_PACKET, MAX_PACKET + 10])
+def test_of_a_very_long_publication_the_beginning_is_read_and_the_rest_passed_over(cut: int) -> None:
+    """A broker would deliver it again and again to a subscriber that gives up."""
+    stream = publish(TOPIC, b"x" * (MAX_PACKET + 500_000), mid=7) + publish(TOPIC, b"next", mid=8)
+    splitter, found = Splitter(), []
+    for start in range(0, len(stream), cut) if cut > 1 else [0]:
+        splitter.feed(stream[start : start + cut] if cut > 1 else stream)
+        found += packets(splitter)
+    long, following = (publication(each, version5=False) for each in found)
+    assert (long.topic, long.mid) == (TOPIC, 7)
+    assert MAX_PAYLOAD < len(long.payload) < MAX_PACKET
+    assert (following.payload, following.mid) == (b"next", 8)
 
 
 @given(st.integers(0, 1), st.binary(max_size=40), st.booleans())

@@ -23,6 +23,7 @@ from tests.mqtt_packets import (
     PINGREQ,
     PINGRESP,
     PUBLISH,
+    SUBACK,
     SUBSCRIBE,
     UNSUBSCRIBE,
     Wire,
@@ -251,6 +252,20 @@ class MessageTest(Case):
         sixth()
         assert wire.value() == puback(7) + puback(6)
 
+    def test_a_message_at_qos_2_of_an_older_session_is_taken_and_its_handshake_waits_too(self) -> None:
+        _, wire = self.accepted()
+        mid = (9).to_bytes(2)
+        wire.bring(packet(PUBLISH | 0x04, b"\x00\x01a" + mid + b"1"))
+        assert wire.value() == b""
+        [acknowledge] = self.heard.acknowledge
+        assert acknowledge is not None
+        acknowledge()
+        assert wire.value() == packet(0x50, mid)
+        wire.clear()
+        wire.bring(packet(0x62, mid))
+        assert wire.value() == packet(0x70, mid)
+        assert [payload for _, payload, _ in self.heard.messages] == [b"1"]
+
     def test_after_the_connection_was_lost_nothing_is_acknowledged(self) -> None:
         _, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7))
@@ -477,8 +492,9 @@ class EndTest(Case):
         assert len(self.flushLoggedErrors()) <= 1
 
     def test_a_packet_that_announces_too_much_ends_the_connection(self) -> None:
+        """But not a publication: see `test_packets`."""
         session, wire = self.accepted()
-        wire.bring(packet(PUBLISH, bytes(MAX_PACKET + 1))[:10])
+        wire.bring(packet(SUBACK, bytes(MAX_PACKET + 1))[:10])
         self.clock.advance(0)
         assert wire.closed
         assert self.flushLoggedErrors() == []

@@ -101,7 +101,8 @@ class Unreachable:
 Verdict = Delivered | Expired | BadLines | TooLarge | Missing | Unauthorised | Busy | Unreachable
 
 _UNPARSABLE = re.compile(r"unable to parse '(.*?)': ", re.DOTALL)
-_DROPPED = re.compile(r"dropped=(\d+)")
+_BEYOND_RETENTION = re.compile(r"^(?:partial write: )?points beyond retention policy dropped=(\d+)$")
+"""The whole of the text, since a photometer's name may stand in another error and say the same."""
 
 
 def judge(code: int, body: bytes, retry_after: str | None, now: datetime) -> Verdict:
@@ -111,12 +112,11 @@ def judge(code: int, body: bytes, retry_after: str | None, now: datetime) -> Ver
     if code in (200, 204, 400, 422) and text.startswith("<"):
         # A page of somebody between us and the database: it says nothing about lines.
         return Unreachable(reason)
-    if code in (200, 204) or text == NO_LINES:
+    if code == 204 or (code == 200 and not text) or text == NO_LINES:
         return Delivered()
     if code in (400, 422):
-        if "beyond retention policy" in text and "field type conflict" not in text:
-            dropped = _DROPPED.search(text)
-            return Expired(int(dropped[1]) if dropped else 0, reason)
+        if dropped := _BEYOND_RETENTION.search(text):
+            return Expired(int(dropped[1]), reason)
         return BadLines(reason, tuple(_UNPARSABLE.findall(text)))
     if code in (401, 403):
         return Unauthorised(reason)
@@ -131,7 +131,12 @@ def judge(code: int, body: bytes, retry_after: str | None, now: datetime) -> Ver
 
 def _error_text(body: bytes) -> str:
     """What the server says is wrong: the "error" of its JSON, or whatever it sent."""
-    text = body.decode("utf-8", "replace").strip()
+    text = _error_of(body.decode("utf-8", "replace").strip())
+    # JSON may hold half a character, which nobody can store.
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _error_of(text: str) -> str:
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):

@@ -37,16 +37,21 @@ class Splitter:
         self._chunks: list[bytes] = []
         self._held = 0
         self._wanted = 0
+        self._passed_over = 0
         self._data = b""
         self._position = 0
 
     def feed(self, data: bytes) -> None:
         """Add what has arrived. It is not looked at before the packet that was begun is whole."""
+        if self._passed_over:
+            over = min(self._passed_over, len(data))
+            self._passed_over -= over
+            data = data[over:]
         self._chunks.append(data)
         self._held += len(data)
 
     def take(self) -> Packet | None:
-        """The next packet, None while it is not whole. Raises Malformed."""
+        """The next packet, None while it is not whole; of a very long one the beginning. Raises Malformed."""
         if self._chunks and self._held >= self._wanted:
             self._data = b"".join([self._data[self._position :], *self._chunks])
             self._position = self._held = self._wanted = 0
@@ -68,12 +73,16 @@ class Splitter:
                     break
             else:
                 raise Malformed("a packet's length has more than four bytes")
-            if length > MAX_PACKET:
-                raise Malformed(f"a packet of {length} bytes, more than the {MAX_PACKET} that are read")
+        over = max(0, length - MAX_PACKET)
+        if over and data[start] & KIND != PUBLISH:
+            raise Malformed(f"a packet of {length} bytes that is no publication")
+        length -= over
         if body + length > end:
             self._wanted = body + length - end
             return None
-        self._position = body + length
+        here = min(over, end - body - length)
+        self._position = body + length + here
+        self._passed_over = over - here
         return data[start], body - start, data[start : body + length]
 
 

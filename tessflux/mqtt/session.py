@@ -35,11 +35,13 @@ log = Logger(namespace="mqtt")
 Deliver = Callable[[str, bytes, bool, Callable[[], None] | None], None]
 """Called with topic, payload, retained, and how to acknowledge (None at QoS 0)."""
 
-AT_LEAST_ONCE = 0x02
-"""QoS 1, in the first byte of a publication."""
+EXACTLY_ONCE, NO_QOS = 0x04, 0x06
+"""QoS 2 in the first byte of a publication, and what stands for none. We subscribe at QoS 1; QoS 2 comes only
+from a session that another program began; then the first half of its handshake waits for the commit too."""
 
 PUBACK = b"\x40\x02"
-"""With the number of a message it acknowledges it (MQTT 3.1.1 section 3.4, and MQTT 5)."""
+PUBREC = b"\x50\x02"
+"""With the number of a message they acknowledge it (MQTT 3.1.1, sections 3.4 and 3.5)."""
 
 TICK = 1.0
 """Seconds between two looks at the keepalive."""
@@ -178,8 +180,8 @@ class Session(Protocol):
         try:
             while not self._held and self._talks() and (packet := self._splitter.take()):
                 first = packet[0]
-                if first & KIND == PUBLISH and first & QOS <= AT_LEAST_ONCE:
-                    self._publication(publication(packet, version5=self._version5))
+                if first & KIND == PUBLISH and first & QOS != NO_QOS:
+                    self._publication(publication(packet, version5=self._version5), first)
                 else:
                     self._protocol(packet[2])
         except Malformed as error:
@@ -194,9 +196,13 @@ class Session(Protocol):
         """Whether the connection is there, and nobody has said goodbye."""
         return self._open and self._closing is None
 
-    def _publication(self, message: Publication) -> None:
+    def _publication(self, message: Publication, first: int) -> None:
         topic, payload, retained, mid = message
-        acknowledge = None if mid is None else partial(self._acknowledge, mid)
+        acknowledge = (
+            None
+            if mid is None
+            else partial(self._acknowledge, PUBREC if first & EXACTLY_ONCE else PUBACK, mid)
+        )
         self._deliver(topic, payload, retained, acknowledge)
 
     def _protocol(self, packet: bytes) -> None:
@@ -286,10 +292,10 @@ class Session(Protocol):
             assert self.transport is not None
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
-    def _acknowledge(self, mid: int) -> None:
+    def _acknowledge(self, answer: bytes, mid: int) -> None:
         if self._talks():
             assert self.transport is not None
-            self.transport.write(PUBACK + mid.to_bytes(2))
+            self.transport.write(answer + mid.to_bytes(2))
 
     def _on_connect(
         self,

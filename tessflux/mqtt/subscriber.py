@@ -68,6 +68,7 @@ class Subscriber(Service):
         self._stopping = False
         self._complaint = ""
         self._hold = False
+        self._again = False
         self._last_message = 0.0
         self._at_qos0 = 0
 
@@ -93,14 +94,14 @@ class Subscriber(Service):
     def hold(self, hold: bool) -> None:
         """Let the broker wait, or go on."""
         self._hold = hold
-        if self._session is not None:
+        if self._session is not None and self._subscribed:
             self._session.hold(hold)
 
     def redeliver(self) -> None:
         """Have the broker send again what was not acknowledged: it does so for a new connection."""
         if self._session is not None:
             log.info("Connecting anew, for the messages that were left to the broker")
-            self._session.disconnect()
+            self._connect_anew(self._session)
 
     def reconfigure(self, config: MqttConfig) -> None:
         """Change only what changed: other topics are subscribed, another broker or login connects anew."""
@@ -109,11 +110,16 @@ class Subscriber(Service):
             self._version = config.version
             if self._session is not None:
                 log.info("Connecting anew, for the new config")
-                self._session.disconnect()
+                self._connect_anew(self._session)
             elif self._pause is not None:
                 self._pause.cancel()
         elif (session := self._session) is not None and self._subscribed and not self._subscribing:
             Deferred.fromCoroutine(self._resubscribe(session))
+
+    def _connect_anew(self, session: Session) -> None:
+        """At once: what photometers publish at QoS 0 in between is gone."""
+        self._again = True
+        session.disconnect()
 
     async def _run(self) -> None:
         attempt = 0
@@ -125,7 +131,9 @@ class Subscriber(Service):
                 self._explain(error)
             if self._clock.seconds() - began >= STEADY:
                 attempt = 0
-            if not self._stopping:
+            if self._again:
+                self._again, attempt = False, 0
+            elif not self._stopping:
                 await self._wait(self._backoff(attempt))
                 attempt += 1
 
@@ -155,11 +163,12 @@ class Subscriber(Service):
         watch = LoopingCall(self._watch, session)
         watch.clock = self._clock
         try:
-            session.hold(self._hold)
             await self._shake_hands(session)
             self._last_message = self._clock.seconds()
             watch.start(WATCH, now=False)
             await self._subscribe(session)
+            # Not before: the broker's answers must be read.
+            session.hold(self._hold)
             self._complaint = ""
             reason = await session.lost
         finally:
@@ -211,9 +220,11 @@ class Subscriber(Service):
             log.info("Unsubscribed from {topics}", topics=sorted(gone))
         if new:
             refused = await self._answer(session.subscribe(sorted(new), min(self._config.qos, 1)))
-            if refused:
+            if len(refused) == len(new):
                 raise ServerError(f"the broker refuses the subscription: {refused}")
-            log.info("Subscribed to {topics}", topics=sorted(new))
+            if refused:
+                log.error("The broker refuses {refused}; the others go on", refused=refused)
+            log.info("Subscribed to {topics}", topics=sorted(new - refused.keys()))
 
     async def _answer(self, request: Coroutine[Deferred[T], Any, T]) -> T:
         return await Deferred.fromCoroutine(request).addTimeout(HANDSHAKE, self._clock)

@@ -181,6 +181,24 @@ def test_a_second_daemon_on_the_same_spool_is_refused(site: Site) -> None:
     assert str(site.spool) in second.stderr
 
 
+def test_a_start_that_fails_ends_its_process(site: Site) -> None:
+    """A directory stands where the spool's file belongs."""
+    (site.spool / "spool.db").mkdir(parents=True)
+    failed = site.run("-k")
+    assert failed.returncode == 73
+    assert str(site.spool) in failed.stderr
+
+
+def test_a_very_long_payload_stops_nothing(site: Site, publisher: Publisher) -> None:
+    """17 MB at QoS 1, which the broker would deliver again and again."""
+    site.start()
+    publisher.publish([("STARS4ALL/evil/reading", b"x" * 17_000_000), reading("stars1", 1, 1)], qos=1)
+    site.wait_for_rows(1)
+    site.stop()
+    assert site.logged().count("Connected to the broker") == 1
+    assert "'too long': 1" in site.logged()
+
+
 def test_bad_payloads_are_kept_and_said_once(site: Site, publisher: Publisher) -> None:
     site.start()
     publisher.publish([("STARS4ALL/stars9/reading", b"\x1b[2J not JSON\n")] * 30 + [reading("stars1", 1, 1)])
