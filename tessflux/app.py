@@ -119,6 +119,7 @@ class App:
         self._spool.committed = self._writer.wake
         self._spool.hold = self._subscriber.hold
         self._spool.redeliver = self._subscriber.redeliver
+        self._forgotten = 0
         self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.waiting)
         self._periodic = [self._every(PERIOD, self._report), self._every(TIDY, self._spool.tidy)]
 
@@ -230,6 +231,9 @@ class App:
     def _report(self) -> None:
         self._intake.reports.period()
         self._writer.reports.period()
+        if forgotten := self._spool.forgotten - self._forgotten:
+            self._forgotten += forgotten
+            log.warn("{count} payloads left the full quarantine for newer ones", count=forgotten)
         if self._config.mqtt.stats:
             self._hourly.mqtt_line()
         if self._config.influxdb.stats:

@@ -63,9 +63,7 @@ class Logs:
     def __init__(self, *, console: bool, path: str) -> None:
         """Raises CannotCreate when the file cannot be opened; "" means no file."""
         self._console = console
-        self._path = path
         self._file = self._open(path)
-        self._levels: dict[str, str] = {}
         self._predicate = LogLevelFilterPredicate()
         self._observer: ILogObserver = FilteringLogObserver(
             cast(ILogObserver, self._write), [cast(ILogFilterPredicate, self._judge)]
@@ -89,7 +87,7 @@ class Logs:
         Raises CannotCreate, and goes on in the old file, when it cannot be opened.
         """
         file = self._open(path)
-        old, self._file, self._path = self._file, file, path
+        old, self._file = self._file, file
         if old is not None:
             # On a full disk the last line may still wait to be written.
             with suppress(OSError):
