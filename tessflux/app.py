@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -120,6 +120,7 @@ class App:
         self._spool.hold = self._subscriber.hold
         self._spool.redeliver = self._subscriber.redeliver
         self._forgotten = 0
+        self._one_reload = DeferredLock()
         self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.waiting)
         self._periodic = [self._every(PERIOD, self._report), self._every(TIDY, self._spool.tidy)]
 
@@ -189,7 +190,7 @@ class App:
 
     def reload(self) -> None:
         """Read the config again: all of it, or, if anything in it is wrong, nothing. Reopens the log file."""
-        work = Deferred.fromCoroutine(self._reload())
+        work = self._one_reload.run(lambda: Deferred.fromCoroutine(self._reload()))
         work.addErrback(lambda failure: log.failure("The reload went wrong", failure))
 
     async def _reload(self) -> None:

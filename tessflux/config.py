@@ -302,6 +302,10 @@ def _try_tls_files(loading: _Loading, section: str) -> None:
     if ca := found.get("tls_ca"):
         try:
             context.load_verify_locations(ca)
+            with open(ca, "rb") as stream:
+                # OpenSSL reads these, pyOpenSSL does not.
+                if b"-----BEGIN TRUSTED CERTIFICATE-----" in stream.read():
+                    raise ssl.SSLError
         except (ssl.SSLError, OSError):
             loading.problem(section, "tls_ca", ": holds no certificate in PEM form")
     if (certificate := found.get("tls_cert")) and (key := found.get("tls_key")):
