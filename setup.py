@@ -42,11 +42,11 @@ setup(
         ("share/tessflux/init.d", ["init.d/tessflux"]),
         ("share/tessflux/logrotate.d", ["logrotate.d/tessflux"]),
     ],
-    entry_points={"console_scripts": ["tessflux = tessflux.cli:main"]},
+    entry_points={"console_scripts": ["tessflux = tessflux.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[
         "Twisted[tls] >= 24.10",
-        # mqtt/session.py overrides a private method of this major version.
+        # mqtt/pahoclient.py overrides a private method of this major version.
         "paho-mqtt >= 2.1, < 3",
         "influxdb >= 5.3.2, < 6",
         # Reads a payload in a quarter of the time that `json` takes.
@@ -63,6 +63,7 @@ setup(
             "mypy-zope >= 1.0.8",
             "pytest >= 8",
             "pytest-timeout >= 2.3",
+            "pytest-xdist >= 3.5",
             "ruff >= 0.9",
             "types-requests",
         ],

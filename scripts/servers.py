@@ -1,7 +1,8 @@
 """Real servers of one's own, for the tests, the demo and the benchmark: a mosquitto, an influxd.
 
-The rule: a server listens on 127.0.0.1 alone, writes nothing outside the directory that it is
-given, and ends with the process that started it, however that one ends. Standard library only.
+The rule: a server listens on one address alone, 127.0.0.1 unless told otherwise, writes nothing
+outside the directory that it is given, and ends with the process that started it, however that one
+ends. Standard library only.
 """
 
 import json
@@ -10,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.parse
@@ -34,9 +36,10 @@ POLL_SECONDS = 0.02
 DAEMONS = "/usr/sbin:/sbin"
 """Where Debian puts mosquitto, and where the PATH of an ordinary user does not look."""
 
+LOOPBACK = "127.0.0.1"
+
 _LISTEN = "0A"
-_LOOPBACK = {"0100007F": "127.0.0.1", "7F000001": "127.0.0.1"}
-"""How /proc/net/tcp writes it, by the byte order of the machine."""
+"""How /proc/net/tcp writes it."""
 
 
 class ServerFailed(Exception):
@@ -60,7 +63,7 @@ def find_program(name: str, package: str) -> str:
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
-    """Where a process takes TCP connections; hosts but 127.0.0.1 as the kernel writes them."""
+    """Where a process takes TCP connections; hosts of IPv6 as the kernel writes them."""
     sockets = set()
     # A process that has ended, and a descriptor that it has closed meanwhile.
     with suppress(OSError):
@@ -73,8 +76,13 @@ def listening(pid: int) -> set[tuple[str, int]]:
             _, local, _, state, *rest = row.split()
             if state == _LISTEN and f"socket:[{rest[5]}]" in sockets:
                 host, _, port = local.partition(":")
-                found.add((_LOOPBACK.get(host, host), int(port, 16)))
+                found.add((_dotted(host) if table.name == "tcp" else host, int(port, 16)))
     return found
+
+
+def _dotted(host: str) -> str:
+    """The kernel writes an IPv4 address as a number in the byte order of the machine."""
+    return socket.inet_ntoa(int(host, 16).to_bytes(4, sys.byteorder))
 
 
 class Program:
@@ -172,10 +180,11 @@ class Program:
 
 
 class Server(Program):
-    """A program that listens on `port`; when `start` returns, it does."""
+    """A program that listens on `host` and `port`; when `start` returns, it does."""
 
-    def __init__(self, name: str, package: str, directory: Path, port: int | None) -> None:
+    def __init__(self, name: str, package: str, directory: Path, host: str, port: int | None) -> None:
         self.directory = directory.absolute()
+        self.host = host
         self.port = free_port() if port is None else port
         self.config = self.directory / f"{name}.conf"
         program = find_program(name, package)
@@ -192,7 +201,7 @@ class Server(Program):
     @property
     def address(self) -> str:
         """HOST:PORT."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> None:
         """Return when it listens; raise ServerFailed, with the end of its log, when it does not."""
@@ -210,7 +219,7 @@ class Server(Program):
 
     def _listens(self) -> bool:
         # Not by connecting: somebody else may have taken the port.
-        return ("127.0.0.1", self.port) in listening(self.pid)
+        return (self.host, self.port) in listening(self.pid)
 
 
 class Mosquitto(Server):
@@ -219,16 +228,23 @@ class Mosquitto(Server):
     `settings` are further lines of mosquitto.conf. What stands twice counts as it stands last.
     """
 
-    def __init__(self, directory: Path, *, port: int | None = None, settings: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        host: str = LOOPBACK,
+        port: int | None = None,
+        settings: Sequence[str] = (),
+    ) -> None:
         self._settings = settings
-        super().__init__("mosquitto", "mosquitto", directory, port)
+        super().__init__("mosquitto", "mosquitto", directory, host, port)
 
     def arguments(self, program: str) -> list[str]:
         return [program, "-c", str(self.config)]
 
     def settings(self) -> str:
         lines = [
-            f"listener {self.port} 127.0.0.1",
+            f"listener {self.port} {self.host}",
             "allow_anonymous true",
             "persistence true",
             f"persistence_location {self.directory}/",
@@ -253,11 +269,12 @@ class Influxd(Server):
         self,
         directory: Path,
         *,
+        host: str = LOOPBACK,
         port: int | None = None,
         http: Mapping[str, str | int | bool] | None = None,
     ) -> None:
         self._http = dict(http or {})
-        super().__init__("influxd", "influxdb", directory, port)
+        super().__init__("influxd", "influxdb", directory, host, port)
 
     def arguments(self, program: str) -> list[str]:
         return [program, "-config", str(self.config)]

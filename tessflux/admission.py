@@ -7,15 +7,18 @@ bridges between brokers publish retained ones anew.
 Two readings of a photometer never share a time, since InfluxDB would merge them. Without a time of its own a
 reading gets that of its arrival, later than the one before; with one it keeps it, but moves by single
 milliseconds where another reading of the photometer is already there.
+
+Daemons that divide the readings of a broker do not know of each other's: each has milliseconds of its own,
+and an arrival gets the next of them.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
 
-from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHIFT_MS
+from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
 from tessflux.reading import BAD_TIME, Reading, Refused
 
 EARLIEST = 946_684_800_000
@@ -26,8 +29,12 @@ AHEAD_MS = 86_400_000
 
 STEP_MS = 600_000
 """Arrival times that run ahead of the clock by more than this do so because the clock was set back: then they
-follow it. By less they may, in a burst of more than a reading a millisecond."""
+follow it. By less they may, in a burst of more than a reading a millisecond. A member of a group has fewer
+milliseconds to give, so they may run ahead that much further."""
 
+HOUR_MS = 3_600_000
+
+NEW_NAME = "new name"
 NOT_WHITELISTED = "not in the whitelist"
 BLACKLISTED = "blacklist"
 RETAINED = "retained"
@@ -50,63 +57,103 @@ class Admitted(NamedTuple):
 
 @dataclass(slots=True)
 class _Photometer:
-    """The last reading of one photometer; `salt` tells its times from those of the others."""
+    """The last reading of one photometer; `salt` tells its times from those of the others, and after `latest`
+    all are free."""
 
     salt: int
     identity: int = -1
     arrival: int = 0
+    latest: int = 0
 
 
 class _Recent:
-    """The numbers that were added last: `size` of them at least, and at most twice as many."""
+    """The numbers that were added last, `size` of them."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._new: set[int] = set()
-        self._old: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._new) + len(self._old)
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._new or number in self._old
+        self._order: deque[int] = deque()
+        self.numbers: set[int] = set()
 
     def add(self, number: int) -> None:
         """Add a number that is not among them."""
-        if len(self._new) == self._size:
-            self._old, self._new = self._new, set()
-        self._new.add(number)
+        # First out, then in: one number more, and at this size the set would take twice the memory.
+        if len(self._order) == self._size:
+            self.numbers.discard(self._order.popleft())
+        self.numbers.add(number)
+        self._order.append(number)
 
 
 class Admission:
     """Remembers what was admitted; `restore` brings back what a former process committed."""
 
-    def __init__(
-        self, whitelist: frozenset[str] = frozenset(), blacklist: frozenset[str] = frozenset()
-    ) -> None:
-        self.choose(whitelist, blacklist)
+    def __init__(self) -> None:
+        self.choose(frozenset(), frozenset())
+        self.share(None)
         self._photometers: OrderedDict[str, _Photometer] = OrderedDict()
         self._identities = _Recent(SEEN_READINGS)
         self._taken = _Recent(SEEN_READINGS)
+        self._hour = self._new_in_hour = self._now = 0
 
-    def choose(self, whitelist: frozenset[str], blacklist: frozenset[str]) -> None:
-        """Whose readings are stored: lower-case names; an empty whitelist means everyone's."""
+    def choose(self, whitelist: frozenset[str], blacklist: frozenset[str], new_photometers: int = 0) -> None:
+        """Whose readings are stored: lower-case names; an empty whitelist means everyone's. Of photometers
+        that were never seen before, so many are taken in an hour; 0 means all."""
         self._whitelist, self._blacklist = whitelist, blacklist
+        self._new_photometers = new_photometers
 
-    def restore(self, admitted: Iterable[Admitted]) -> None:
-        """Take what was committed earlier as seen, the oldest first."""
+    def share(self, member: int | None) -> None:
+        """Give arrivals only the milliseconds of this member of a group of daemons; without a number, all."""
+        self._first, self._step = (0, 1) if member is None else (member, SHARE_MEMBERS)
+
+    def restore(self, admitted: Iterable[Admitted], *, now: int) -> None:
+        """Take what was committed earlier as seen, the oldest first; `now` in ms since 1970 UTC.
+
+        A time that is still to come was a publisher's own: no arrival waits for it.
+        """
         for earlier in admitted:
-            photometer = self._photometer(earlier.name)
+            photometer = self._photometers.get(earlier.name) or self._add(earlier.name)
+            self._photometers.move_to_end(earlier.name)
             self._remember(photometer, earlier)
-            photometer.arrival = max(photometer.arrival, earlier.time)
+            if photometer.arrival < earlier.time <= now:
+                photometer.arrival = earlier.time
+
+    def forget(self, admitted: Iterable[Admitted]) -> None:
+        """Take these as never seen: they could not be stored, and may come again."""
+        for given_up in admitted:
+            self._identities.numbers.discard(given_up.identity)
+            if photometer := self._photometers.get(given_up.name):
+                photometer.identity = -1
+                self._taken.numbers.discard(photometer.salt ^ given_up.time)
+
+    def reserve(self, name: str, received_at: int) -> int:
+        """The time of a message that is refused, should it be tried again: no other reading of the photometer
+        gets it. As that of a reading it is later than the last."""
+        photometer = self._photometers.get(name)
+        if photometer is None:
+            if not self._takes_new(received_at):
+                # Nothing of this photometer is stored. So many names may come that none is remembered.
+                return received_at
+            photometer = self._add(name)
+        time = photometer.arrival = self._arrival(photometer, received_at)
+        self._take(photometer, time)
+        return time
 
     def admit(
-        self, reading: Reading, values: str, *, received_at: int, retained: bool
+        self,
+        reading: Reading,
+        values: str,
+        *,
+        received_at: int,
+        retained: bool,
+        late: bool = False,
+        reserved: bool = False,
     ) -> Admitted | Filtered | Refused:
         """Decide on a reading that arrived at `received_at` (ms since 1970 UTC).
 
-        `values` is its fields in line protocol, a canonical form of what makes its identity.
+        `values` is its fields in line protocol, a canonical form of what makes its identity. A `late` one
+        was refused once, and somebody wants it to be tried again; then its time may have been `reserved`.
         """
+        if not late:
+            self._now = received_at
         name, _, tstamp = reading
         if self._whitelist and name not in self._whitelist:
             return Filtered(NOT_WHITELISTED)
@@ -115,52 +162,78 @@ class Admission:
         if tstamp is None:
             if retained:
                 return Filtered(RETAINED)
-        elif not EARLIEST <= tstamp <= received_at + AHEAD_MS:
-            side = "before 2000" if tstamp < EARLIEST else "more than a day ahead"
+        elif not EARLIEST <= tstamp <= max(received_at, self._now) + AHEAD_MS:
+            side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
             return Refused(BAD_TIME, f"its clock is {side}", name)
-        photometer = self._photometer(name)
-        identity = _number(f"{name} {values} {tstamp}")
-        if identity == photometer.identity or identity in self._identities:
-            return Filtered(DUPLICATE)
-        if tstamp is None:
-            time = self._arrival(photometer, received_at)
+        photometer = self._photometers.get(name)
+        if photometer is None:
+            if not late and not self._takes_new(received_at):
+                allowed = f"{self._new_photometers} new names in this hour ([mqtt] new_photometers)"
+                return Refused(NEW_NAME, f"there were {allowed} already", name)
+            photometer = self._add(name)
         else:
-            time = self._free(photometer, tstamp, SHIFT_MS)
-            if time > tstamp + SHIFT_MS:
+            self._photometers.move_to_end(name)
+        identity = _number(f"{name} {values} {tstamp}")
+        if identity == photometer.identity or identity in self._identities.numbers:
+            return Filtered(DUPLICATE)
+        if tstamp is None and not late:
+            free = received_at > photometer.latest > 0 and self._step == 1
+            time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
+        elif reserved and tstamp is None:
+            time = received_at
+        else:
+            wanted, step = (self._ours(received_at), self._step) if tstamp is None else (tstamp, 1)
+            time = self._free(photometer, wanted, SHIFT_MS * step, step)
+            if time > wanted + SHIFT_MS * step:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
         admitted = Admitted(name, time, identity)
         self._remember(photometer, admitted)
         return admitted
 
-    def _photometer(self, name: str) -> _Photometer:
-        photometer = self._photometers.get(name)
-        if photometer is None:
-            photometer = self._photometers[name] = _Photometer(_number(name))
-            if len(self._photometers) > PHOTOMETERS:
-                self._photometers.popitem(last=False)
-        else:
-            self._photometers.move_to_end(name)
+    def _takes_new(self, received_at: int) -> bool:
+        """Whether one more new photometer may come in this hour; if so it is counted."""
+        hour = received_at // HOUR_MS
+        if hour != self._hour:
+            self._hour, self._new_in_hour = hour, 0
+        if 0 < self._new_photometers <= self._new_in_hour:
+            return False
+        self._new_in_hour += 1
+        return True
+
+    def _add(self, name: str) -> _Photometer:
+        photometer = self._photometers[name] = _Photometer(_number(name))
+        if len(self._photometers) > PHOTOMETERS:
+            self._photometers.popitem(last=False)
         return photometer
 
     def _arrival(self, photometer: _Photometer, received_at: int) -> int:
         """The time of a reading that has none: later than the last, unless our clock was set back."""
-        if received_at <= photometer.arrival <= received_at + STEP_MS:
+        if received_at <= photometer.arrival <= received_at + STEP_MS * self._step:
             received_at = photometer.arrival + 1
         # No more times than these are remembered, so there is always a free one.
-        photometer.arrival = self._free(photometer, received_at, 2 * SEEN_READINGS)
-        return photometer.arrival
+        within = SEEN_READINGS * self._step
+        return self._free(photometer, self._ours(received_at), within, self._step)
 
-    def _free(self, photometer: _Photometer, time: int, within: int) -> int:
-        """The first free time of this photometer from `time` on; `within` + 1 ms later if there is none."""
+    def _ours(self, time: int) -> int:
+        """The next millisecond that is ours to give, from `time` on."""
+        return time + (self._first - time) % self._step
+
+    def _free(self, photometer: _Photometer, time: int, within: int, step: int) -> int:
+        """The first free time of this photometer from `time` on; later than `within` ms if there is none."""
         latest = time + within
-        while photometer.salt ^ time in self._taken and time <= latest:
-            time += 1
+        while photometer.salt ^ time in self._taken.numbers and time <= latest:
+            time += step
         return time
 
     def _remember(self, photometer: _Photometer, admitted: Admitted) -> None:
         photometer.identity = admitted.identity
         self._identities.add(admitted.identity)
-        self._taken.add(photometer.salt ^ admitted.time)
+        self._take(photometer, admitted.time)
+
+    def _take(self, photometer: _Photometer, time: int) -> None:
+        if time > photometer.latest:
+            photometer.latest = time
+        self._taken.add(photometer.salt ^ time)
 
 
 def _number(text: str) -> int:

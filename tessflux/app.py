@@ -3,14 +3,13 @@
 This is the only place that knows both ends of the way of a reading.
 """
 
-import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from random import random
 from threading import Thread
 from typing import Any
@@ -21,20 +20,21 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 
 from tessflux import __version__, logs
 from tessflux.admission import Admission
 from tessflux.config import Config, InfluxConfig, load
-from tessflux.errors import AlreadyRunning, CannotCreate, OperatorError
+from tessflux.errors import CannotCreate, OperatorError
 from tessflux.influx.client import InfluxClient
-from tessflux.influx.schema import Administration
+from tessflux.influx.connection import agent
+from tessflux.influx.server import Server
 from tessflux.influx.writer import Writer
 from tessflux.intake import Intake
-from tessflux.mqtt.endpoint import endpoint, trust
+from tessflux.mqtt.endpoint import endpoint
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.spool import Spool
 from tessflux.stats import Hourly, InfluxStats, MqttStats
+from tessflux.tls import trust
 
 log = Logger(namespace="tessflux")
 
@@ -44,6 +44,9 @@ PERIOD = 3600.0
 TIDY = 10.0
 """Seconds after which lines that InfluxDB has are gone from the spool, also when no reading comes."""
 
+REQUEUE = 2.0
+"""Seconds between two looks whether an operator wants something out of quarantine."""
+
 DRAIN = 5.0
 """Seconds that a stop may take to deliver what waits."""
 
@@ -51,31 +54,6 @@ STEP = 10.0
 """Seconds that one step of a stop may take; the next ones come all the same."""
 
 _backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random)
-
-
-def lock_spool(directory: str) -> int:
-    """Make the spool's directory if need be, and take it for this process; returns the lock's descriptor.
-
-    Raises CannotCreate or AlreadyRunning.
-    """
-    path = Path(directory) / "lock"
-    try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    except OSError as error:
-        raise CannotCreate(f"cannot use the spool directory {directory}: {error.strerror}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(lock, 20).decode(errors="replace").strip()
-        os.close(lock)
-        raise AlreadyRunning(
-            f"another tessflux (process {owner}) uses the spool in {directory}; stop it,"
-            " or give this one a [spool] directory of its own"
-        ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    return lock
 
 
 class App:
@@ -100,29 +78,34 @@ class App:
             config.mqtt,
             take=self._intake.take,
             idle=self._spool.flush,
+            memory=self._spool,
             clock=reactor,
             now=time.time,
             endpoint=lambda mqtt: endpoint(reactor, mqtt),
             backoff=_backoff,
         )
-        self._writer = Writer(
+        server = Server(
             config.influxdb,
-            self._spool,
             self._influx_stats,
             client=self._client,
             define=self._define,
             refresh=self._refresh,
             clock=reactor,
-            now=time.time,
             backoff=_backoff,
         )
+        self._writer = Writer(server, self._spool, self._influx_stats, clock=reactor, now=time.time)
         self._spool.committed = self._writer.wake
         self._spool.hold = self._subscriber.hold
+        self._spool.given_up = self._admission.forget
         self._spool.redeliver = self._subscriber.redeliver
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.waiting)
-        self._periodic = [self._every(PERIOD, self._report), self._every(TIDY, self._spool.tidy)]
+        self._periodic = [
+            self._every(PERIOD, self._report),
+            self._every(TIDY, self._spool.tidy),
+            self._every(REQUEUE, self._intake.requeue),
+        ]
 
     def _in_thread(self, name: str) -> Callable[..., Deferred[Any]]:
         def run(call: Callable[..., Any], *args: Any) -> Deferred[Any]:
@@ -152,7 +135,8 @@ class App:
         for pool in self._threads.values():
             pool.start()
         try:
-            self._admission.restore(await self._spool.open())
+            admitted = await self._spool.open()
+            self._admission.restore(admitted, now=int(time.time() * 1000))
         except (sqlite3.Error, OSError) as error:
             directory = self._config.spool.directory
             raise CannotCreate(f"cannot open the spool in {directory}: {error}") from None
@@ -241,19 +225,16 @@ class App:
             self._hourly.influx_line()
 
     def _client(self, config: InfluxConfig) -> InfluxClient:
-        pool = HTTPConnectionPool(self._reactor)
-        pool.maxPersistentPerHost = 1
-        policy = BrowserLikePolicyForHTTPS(trust(config.tls_ca))
-        agent = Agent(self._reactor, policy, connectTimeout=config.timeout, pool=pool)
-        return InfluxClient(config, agent, self._reactor)
+        connections = agent(self._reactor, trust(config.tls_ca), config.timeout)
+        return InfluxClient(config, connections, self._reactor)
 
     async def _define(self, config: InfluxConfig) -> list[str]:
         def define() -> list[str]:
-            administration = Administration(config)
-            try:
+            # Not before: it brings 10 MB of libraries, which most daemons never need.
+            from tessflux.influx.schema import Administration
+
+            with closing(Administration(config)) as administration:
                 return administration.define()
-            finally:
-                administration.close()
 
         problems: list[str] = await self._in_thread("influxdb")(define)
         return problems

@@ -4,7 +4,10 @@ It leaves nothing behind: no session at the broker, no point in the database.
 """
 
 import os
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +15,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.threads import deferToThread
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 
 from tessflux.config import Config, InfluxConfig
 from tessflux.errors import CannotCreate, ServerError
-from tessflux.influx import client, schema
-from tessflux.mqtt.endpoint import endpoint, trust
-from tessflux.mqtt.session import Login, Session
+from tessflux.influx import schema
+from tessflux.influx.client import InfluxClient
+from tessflux.influx.connection import agent
+from tessflux.influx.verdict import Delivered, Missing, Unauthorised
+from tessflux.journal import RESERVE
+from tessflux.mqtt.endpoint import endpoint
+from tessflux.mqtt.pahoclient import Login
+from tessflux.mqtt.session import Session
+from tessflux.tls import trust
 
 UNAVAILABLE = 69
 """The exit code when a server is not ready (EX_UNAVAILABLE of sysexits.h)."""
@@ -52,7 +60,11 @@ def _places(config: Config, say: Say) -> bool:
         # What is not there yet is made in the next directory above that is.
         there = next(each for each in (Path(path), *Path(path).parents) if each.exists())
         makes_parents = what == "spool" or there in (Path(path), Path(path).parent)
-        if makes_parents and os.access(there, os.W_OK):
+        free = shutil.disk_usage(there).free
+        if what == "spool" and free < RESERVE:
+            good = False
+            say(f"{what:<10} less than {RESERVE >> 20} MB are left on the disk of {path}: make room")
+        elif makes_parents and os.access(there, os.W_OK):
             say(f"{what:<10} ok: {path}")
         else:
             good = False
@@ -70,7 +82,7 @@ async def _broker(config: Config, reactor: Any, say: Say) -> bool:
         mqtt.version,
         keep_session=False,
     )
-    session = Session(login, lambda *message: None, lambda: None, reactor)
+    session = Session(login, lambda *message: None, lambda: None, reactor, time.time)
     try:
         await connectProtocol(endpoint(reactor, mqtt), session)
         await session.accepted.addTimeout(ANSWER, reactor)
@@ -108,19 +120,19 @@ async def _database(config: InfluxConfig, reactor: Any, say: Say) -> bool:
         say(f"database   {error}; check [influxdb] url, and whether the server runs")
         return False
     good = _definition(config, say)
-    agent = Agent(reactor, BrowserLikePolicyForHTTPS(trust(config.tls_ca)), config.timeout)
+    connections = agent(reactor, trust(config.tls_ca), config.timeout)
     # InfluxDB judges a write of no lines like any other, by rights, database and retention policy.
-    verdict = await client.InfluxClient(config, agent, reactor).write([])
+    verdict = await InfluxClient(config, connections, reactor).write([])
     policy = f", retention policy {config.retpol}" if config.retpol else ""
     match verdict:
-        case client.Delivered():
+        case Delivered():
             say(f"write      ok: into database {config.dbname}{policy}")
             return good
-        case client.Missing(reason):
+        case Missing(reason):
             if config.schema:
                 return await _may_create(config, say) and good
             say(f"write      {reason}; create it, or name a data definition file in [influxdb] schema")
-        case client.Unauthorised(reason):
+        case Unauthorised(reason):
             say(f"write      {reason}; check [influxdb] username, password and the user's rights")
         case _:
             say(f"write      {getattr(verdict, 'reason', verdict)}")
@@ -133,7 +145,7 @@ async def _may_create(config: InfluxConfig, say: Say) -> bool:
         return True
     say(
         "write      database or retention policy are missing, and our user is no administrator:"
-        f" have one run {config.schema} and GRANT WRITE ON {config.dbname}"
+        f' have one run {config.schema} and GRANT WRITE ON "{config.dbname}" TO "{config.username}"'
     )
     return False
 
@@ -151,8 +163,5 @@ def _definition(config: InfluxConfig, say: Say) -> bool:
 
 
 def _administer(config: InfluxConfig, work: Callable[[schema.Administration], Any]) -> Any:
-    influx = schema.Administration(config)
-    try:
+    with closing(schema.Administration(config)) as influx:
         return work(influx)
-    finally:
-        influx.close()

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
-from tessflux import __version__, daemon, waiting
+from tessflux import __version__, daemon, logs, signals, waiting
 from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
 
@@ -27,7 +27,7 @@ signals: HUP reads the config again and reopens the log, USR1 pauses the deliver
 wait on disk), USR2 resumes it, TERM and INT stop.
 
 exit codes: 0 all is well, 64 wrong command line, 69 --check found a server that is not ready,
-73 a file cannot be created, 75 tessflux runs already, 78 the config is wrong.
+70 a bug of tessflux, 73 a file cannot be created, 75 tessflux runs already, 78 the config is wrong.
 
 try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
 """
@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = _parse(sys.argv[1:] if argv is None else argv)
         run: Callable[[argparse.Namespace], int] = options.run
+        if run is not _run:
+            signals.admit()
         code = run(options)
         sys.stdout.flush()
         return code
@@ -68,9 +70,10 @@ def _discard_output() -> None:
 
 
 def _say(line: str) -> None:
-    """Print a line. The work goes on when nobody reads any more: half an installation is none."""
+    """Print a line, which may hold what a server said. The work goes on when nobody reads any more: half an
+    installation is none."""
     try:
-        print(line, flush=True)
+        print(logs.escape(line), flush=True)
     except BrokenPipeError:
         _discard_output()
 
@@ -89,13 +92,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     mode.add_argument(
         "-k", "--console", action="store_true", help="stay in the foreground, log on the console too"
     )
-    mode.add_argument(
-        "--check", action="store_true", help="check config, broker and database, and say what to do"
-    )
-    mode.add_argument(
-        "--install", action="store_true", help="put config, init script and the like in place (as root)"
-    )
-    mode.add_argument("--uninstall", action="store_true", help="take away what --install put")
+    for option, command, text in (
+        ("--check", _check, "check config, broker and database, and say what to do"),
+        ("--install", _install, "put config, init script and the like in place (as root)"),
+        ("--uninstall", _uninstall, "take away what --install put"),
+    ):
+        mode.add_argument(option, action="store_const", dest="run", const=command, help=text)
     parser.add_argument(
         "--pid-file", metavar="FILE", default=PID_FILE, help="of the detached daemon (%(default)s)"
     )
@@ -113,6 +115,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form = refused.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line")
     form.add_argument("--export", action="store_true", help="the payloads alone, one a line")
+    form.add_argument(
+        "--requeue", action="store_true", help="have them tried again, also while tessflux runs"
+    )
     refused.set_defaults(run=_refused)
     return parser.parse_args(argv)
 
@@ -128,24 +133,34 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from tessflux import check, install
-
-    if options.install:
-        install.install(options.root, _say)
-        return 0
-    if options.uninstall:
-        install.uninstall(options.root, _say)
-        return 0
-    if not options.check:
-        daemon.ignore_signals()
+    """The daemon itself. What only one of the other commands needs, it shall not carry with it."""
     config = _load(options)
-    if options.check:
-        return _react(lambda reactor: check.check(config, reactor, _say))
     if options.console:
         return _serve(config, console=True, ready=lambda: None)
     if not config.global_.log_file:
         print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)
     return daemon.detach(options.pid_file, lambda ready: _serve(config, console=False, ready=ready))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from tessflux import check
+
+    config = _load(options)
+    return _react(lambda reactor: check.check(config, reactor, _say))
+
+
+def _install(options: argparse.Namespace) -> int:
+    from tessflux import install
+
+    install.install(options.root, _say)
+    return 0
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    from tessflux import install
+
+    install.uninstall(options.root, _say)
+    return 0
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -154,9 +169,14 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _refused(options: argparse.Namespace) -> int:
+    spool = _load(options).spool
+    if options.requeue:
+        count = waiting.requeue(spool, photometer=options.photometer, cause=options.cause)
+        _say(f"{count} to be tried again: within a few seconds if tessflux runs, else when it starts")
+        return 0
     form: waiting.Form = "json" if options.json else "payload" if options.export else "table"
     waiting.refused(
-        _load(options).spool,
+        spool,
         sys.stdout,
         photometer=options.photometer,
         cause=options.cause,
@@ -202,11 +222,11 @@ def _spare_the_collector() -> None:
 
 def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
     """Run the daemon in this process until a signal stops it."""
-    from tessflux import app, logs
+    from tessflux import app, lock
 
     reactor = _reactor()
     _spare_the_collector()
-    lock = app.lock_spool(config.spool.directory)
+    spool_lock = lock.lock_spool(config.spool.directory)
     log = logs.Logs(console=console, path=config.global_.log_file)
     log.set_levels(logs.levels(config))
     log.begin()
@@ -222,14 +242,15 @@ def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
             return
         reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
         actions = (service.reload, service.pause, service.resume)
-        for number, action in zip(daemon.OURS, actions, strict=True):
+        for number, action in zip(signals.OURS, actions, strict=True):
             signal.signal(number, partial(_on_signal, reactor, action))
+        signals.admit()
         ready()
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
     reactor.run()
     service.end_threads()
-    os.close(lock)
+    spool_lock.release()
     if problems:
         raise problems[0]
     return 0

@@ -1,86 +1,24 @@
-"""Detaching from the terminal, and the pid file.
+"""Detaching from the terminal.
 
 The process that was called stays until the daemon runs or has failed, and ends with the daemon's word for it,
 so that `service tessflux start` tells the truth. The reactor must not be imported before the detaching, which
 would close its descriptors.
 """
 
-import fcntl
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 from daemon import DaemonContext
 
-from tessflux.errors import AlreadyRunning, CannotCreate, OperatorError
+from tessflux.errors import OperatorError
+from tessflux.lock import PidFile
 
 UMASK = 0o027
 
-ATTEMPTS, PAUSE = 10, 0.05
-"""How often the pid file's lock is tried, and the seconds in between."""
-
-OURS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-"""The signals that mean something to tessflux, and would end any other process."""
 
 Ready = Callable[[], None]
 """Says that the services run."""
-
-
-class PidFile:
-    """The file with our process id, locked as long as we live: a stale one is no obstacle."""
-
-    def __init__(self, path: str) -> None:
-        """Take the file. Raises CannotCreate or AlreadyRunning."""
-        self._path = Path(path).absolute()
-        owner = "unknown"
-        # Somebody who asks for the status holds the lock for a moment; somebody who stops removes the file.
-        for _ in range(ATTEMPTS):
-            self.descriptor = self._open()
-            try:
-                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._is_ours():
-                    return
-            except OSError:
-                owner = os.read(self.descriptor, 20).decode(errors="replace").strip()
-            os.close(self.descriptor)
-            time.sleep(PAUSE)
-        raise AlreadyRunning(f"tessflux runs already (process {owner} holds {self._path})")
-
-    def _open(self) -> int:
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT)
-            os.fchmod(descriptor, 0o644)
-        except OSError as error:
-            raise CannotCreate(
-                f"cannot create the pid file {self._path}: {error.strerror};"
-                " run as root, or name another one with --pid-file"
-            ) from None
-        return descriptor
-
-    def _is_ours(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self.descriptor), self._path.stat())
-        except FileNotFoundError:
-            return False
-
-    def write(self) -> None:
-        """Put the id of this process into it."""
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
-
-    def remove(self) -> None:
-        """Give it up."""
-        self._path.unlink(missing_ok=True)
-        os.close(self.descriptor)
-
-
-def ignore_signals() -> None:
-    """Let the signals of OURS do nothing, until somebody is there to do what they mean."""
-    for number in OURS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:

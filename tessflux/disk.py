@@ -8,12 +8,14 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
-from tessflux.journal import Batch, Group, Journal
+from tessflux.journal import Group, Journal
 from tessflux.spoolfile import SpoolFile
 
 log = Logger(namespace="spool")
@@ -23,6 +25,7 @@ REPEAT = 60.0
 
 SPOOL_FULL = "spool full"
 DISK_FAILED = "disk failed"
+BUG = "internal error"
 
 _ADVICE = {
     SPOOL_FULL: "Bring the database back or raise [spool] max_size",
@@ -54,7 +57,10 @@ class Disk:
         self._clock, self._in_thread, self._begun_anew = clock, in_thread, begun_anew
         self.failing = ""
         """Why no commit succeeds now, "" while they do."""
+        self._cause_logged = ""
         self._failing_logged = self._unreadable_logged = float("-inf")
+        self._told = False
+        """Whether it was said that commits fail, and not yet that they succeed."""
 
     async def open(self) -> tuple[list[Admitted], int, int]:
         """What was committed earlier, the number of the last line, and how many lines wait.
@@ -67,24 +73,34 @@ class Disk:
         """As Journal.commit; None when it failed."""
         try:
             forgotten = await self._ask(lambda journal: journal.commit(group, retired))
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:
             await self._failed(error, group)
             return None
-        if self.failing:
+        # To forget what is delivered may succeed where readings find no room.
+        if self.failing and (group.lines or group.quarantined):
             self.failing = ""
-            log.info("The spool takes readings again")
+            if self._told:
+                self._told = False
+                log.info("The spool takes readings again")
         return forgotten
 
-    async def head(self, after: int, limit: int) -> Batch | None:
-        """As Journal.head; None when it failed."""
+    async def read(self, call: Callable[[Journal], T], *, otherwise: T) -> T:
+        """What the call reads from the journal; `otherwise` when it failed, which is said."""
         try:
-            return await self._ask(lambda journal: journal.head(after, limit))
+            return await self._ask(call)
         except (sqlite3.Error, OSError) as error:
             now = self._clock.seconds()
             if now - self._unreadable_logged >= REPEAT:
                 self._unreadable_logged = now
-                log.error("Cannot read what waits: {error}; tessflux keeps trying.", error=error)
-            return None
+                log.error("Cannot read the spool: {error}; tessflux keeps trying.", error=error)
+            return otherwise
+
+    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        """As Journal.remember_subscriptions; a failure is said."""
+        try:
+            await self._ask(lambda journal: journal.remember_subscriptions(session, topics))
+        except Exception as error:
+            await self._failed(error, Group())
 
     async def resize(self, config: SpoolConfig) -> bool:
         """Use new bounds, now and for a file that is begun later; False when the present one refuses them."""
@@ -110,10 +126,15 @@ class Disk:
         return result
 
     async def _failed(self, error: Exception, group: Group) -> None:
-        cause = SPOOL_FULL if await self._is_full(error, group) else DISK_FAILED
+        self.failing = cause = await self._cause(error, group)
         now = self._clock.seconds()
-        if cause != self.failing or now - self._failing_logged >= REPEAT:
-            self.failing, self._failing_logged = cause, now
+        # A full spool that is being emptied may fail and succeed many times a second.
+        if cause == self._cause_logged and now - self._failing_logged < REPEAT:
+            return
+        self._cause_logged, self._failing_logged, self._told = cause, now, True
+        if cause == BUG:
+            log.failure("Cannot store readings; tessflux keeps trying", Failure(error))
+        else:
             log.error(
                 "Cannot store readings: {cause} ({error}; {path}). {advice}; tessflux keeps trying.",
                 cause=cause,
@@ -122,10 +143,13 @@ class Disk:
                 advice=_ADVICE[cause],
             )
 
-    async def _is_full(self, error: Exception, group: Group) -> bool:
+    async def _cause(self, error: Exception, group: Group) -> str:
+        # A stop does not wait for ever for a disk that does not answer.
+        if not isinstance(error, sqlite3.Error | OSError | CancelledError):
+            return BUG
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
-            return False
+            return DISK_FAILED
         try:
-            return await self._ask(lambda journal: journal.is_full(group))
-        except (sqlite3.Error, OSError):
-            return False
+            return SPOOL_FULL if await self._ask(lambda journal: journal.is_full(group)) else DISK_FAILED
+        except Exception:
+            return DISK_FAILED

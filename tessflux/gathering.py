@@ -1,15 +1,14 @@
 """Messages in memory that the next commit makes durable: nothing is counted or acknowledged before it."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tessflux.admission import Admitted
-from tessflux.journal import Group, Quarantined
+from tessflux.journal import Group
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.stats import LOST, REFUSED, STORED, MqttStats
-
-Acknowledge = Callable[[], None]
+from tessflux.message import Acknowledge
+from tessflux.quarantine import Quarantined
+from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 
 
 @dataclass(slots=True)
@@ -26,8 +25,8 @@ class Gathering:
 
     @property
     def is_group(self) -> bool:
-        """Enough for a commit, so that waiting for more would make it no cheaper."""
-        return self.messages >= GROUP_READINGS
+        """Enough for a commit: waiting for more would make it no cheaper, or there is no room for more."""
+        return self.messages >= GROUP_READINGS or self._size >= PENDING_BYTES
 
     @property
     def fills_memory(self) -> bool:
@@ -35,18 +34,26 @@ class Gathering:
 
     def store(self, line: str, admitted: Admitted, acknowledge: Acknowledge | None) -> None:
         """A line to write."""
+        # As _add does, but for the count, which is that of the admitted.
         self.group.lines.append(line)
         self.group.admitted.append(admitted)
-        self._add(STORED, "", len(line), acknowledge)
+        self.messages += 1
+        self._size += len(line)
+        if acknowledge is not None:
+            self.acknowledge.append(acknowledge)
 
     def quarantine(self, refused: Quarantined, acknowledge: Acknowledge | None) -> None:
         """A refused payload to keep."""
         self.group.quarantined.append(refused)
-        self._add(REFUSED, refused.cause, len(refused.payload) + len(refused.topic), acknowledge)
+        self._add(REFUSED, refused.cause, refused.size, acknowledge)
 
-    def pass_by(self, kind: str, cause: str, acknowledge: Acknowledge) -> None:
-        """Nothing to keep, but it is acknowledged in its turn."""
-        self._add(kind, cause, 0, acknowledge)
+    def put_back(self, line: str) -> None:
+        """A line that InfluxDB refused, to be sent again: it was counted when it came."""
+        self.group.lines.append(line)
+
+    def filter_out(self, cause: str, acknowledge: Acknowledge | None) -> None:
+        """Nothing to keep, but it is counted, and acknowledged in its turn."""
+        self._add(FILTERED, cause, 0, acknowledge)
 
     def _add(self, kind: str, cause: str, size: int, acknowledge: Acknowledge | None) -> None:
         self.messages += 1
@@ -57,6 +64,7 @@ class Gathering:
 
     def settle(self, stats: MqttStats) -> None:
         """It is on disk: count all, and acknowledge in the order in which they came."""
+        stats.ended[STORED, ""] += len(self.group.admitted)
         for key, number in self._ended.items():
             stats.ended[key] += number
         for acknowledge in self.acknowledge:

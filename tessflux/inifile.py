@@ -9,7 +9,7 @@ It is read here because configparser stops at the first duplicate and forgets th
 import difflib
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tessflux.errors import Problem
 
@@ -25,8 +25,10 @@ class Entry:
 
     section: str
     key: str
-    value: str
+    value: str = field(repr=False)  # It may be a password.
     line: int
+    commented: bool = False
+    """Whether a comment behind the value was cut off, or what looks like one."""
 
 
 Entries = dict[tuple[str, str], Entry]
@@ -59,7 +61,9 @@ class _Reader:
         if not stripped or stripped[0] in "#;":
             return
         if line[0].isspace() and self._last is not None:
-            self._last.value += "\n" + _value(stripped)
+            value, commented = _value(stripped)
+            self._last.value += "\n" + value
+            self._last.commented |= commented
         elif stripped[0] == "[":
             self._begin_section(number, stripped)
         elif not self._skipping:
@@ -90,7 +94,8 @@ class _Reader:
             self._problem(number, f"{where}this line is no `key = value`, [section] or # comment")
             return
         key = match[1].lower()
-        self._last = Entry(self._section, key, _value(match[2]), number)
+        value, commented = _value(match[2])
+        self._last = Entry(self._section, key, value, number, commented)
         place = (self._section, key)
         if not self._section:
             sections = ", ".join(f"[{section}]" for section in self._known)
@@ -123,6 +128,8 @@ def _nearest(word: str, known: Collection[str], what: str, form: str) -> str:
     return f"the {what} are {', '.join(form.format(each) for each in known)}"
 
 
-def _value(text: str) -> str:
-    value = re.sub(r"\s;.*", "", text.strip(), flags=re.DOTALL).strip()
-    return "" if value == '""' else value
+def _value(text: str) -> tuple[str, bool]:
+    """The value, and whether a comment followed it."""
+    value, commented = re.subn(r"\s;.*", "", text.strip(), flags=re.DOTALL)
+    value = value.strip()
+    return "" if value == '""' else value, bool(commented)

@@ -2,34 +2,41 @@
 
     chunk       lines that wait for InfluxDB. The id of a chunk is the number of its last line, counted since
                 the file was begun, so what waits is a difference of two ids, never a count.
-    seen        identity, time and name of the readings of each commit, for the last SEEN_READINGS of them
+    seen        name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
     photometer  the last reading of each photometer that `seen` no longer holds
-    quarantine  what could not be stored, oldest first
+    quarantine  what could not be stored, oldest first; `again` marks what is to be tried once more
+    subscription  the topics to which a session at a broker may be subscribed
 
 A commit is one transaction, written ahead (WAL) and synced before it returns.
 """
 
+import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import msgspec
 
 from tessflux.admission import Admitted
-from tessflux.limits import GROUP_READINGS, PHOTOMETERS, SEEN_READINGS
+from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
+from tessflux.quarantine import Quarantine, Quarantined
 
 FILE_NAME = "spool.db"
-VERSION = 1
-QUARANTINE_SHARE = 4
-"""The part of the largest size that payloads may take, so that a broken photometer leaves room for lines."""
+RESERVE = 32 * 1024 * 1024
+"""Bytes of the disk that readings leave free. To forget what was delivered takes room too, for the log and to
+move it into the database; without any, a disk that the spool has filled would stay full for ever."""
 
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(list[Admitted])
 _PAGE = 4_096
 _WAL_BYTES = 8 * 1024 * 1024
-_ROW_BYTES = "length(payload) + length(topic) + length(detail)"
-_SCHEMA = """
+_VERSIONS = (
+    """
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, lines TEXT NOT NULL);
 CREATE TABLE seen (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, entries TEXT NOT NULL);
 CREATE TABLE photometer (name TEXT PRIMARY KEY, time INTEGER NOT NULL, identity INTEGER NOT NULL)
@@ -37,27 +44,26 @@ CREATE TABLE photometer (name TEXT PRIMARY KEY, time INTEGER NOT NULL, identity 
 CREATE TABLE quarantine (
     id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, topic TEXT NOT NULL,
     photometer TEXT NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL, payload BLOB NOT NULL);
-"""
-
-
-class Quarantined(NamedTuple):
-    """A payload that was refused, or (`topic` is empty then) a line that InfluxDB refused."""
-
-    time: int
-    topic: str
-    photometer: str
-    cause: str
-    detail: str
-    payload: bytes
+""",
+    """
+ALTER TABLE quarantine ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE quarantine ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX again ON quarantine (id) WHERE again;
+CREATE TABLE subscription (session TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY KEY (session, topic))
+    WITHOUT ROWID;
+""",
+)
+"""What each version of the file adds to the one before."""
 
 
 @dataclass(slots=True)
 class Group:
-    """What one commit makes durable."""
+    """What one commit makes durable; `released` are the numbers of what leaves the quarantine with it."""
 
     lines: list[str] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
 
 
 class Batch(NamedTuple):
@@ -74,12 +80,11 @@ class Journal:
         """`max_size` in bytes and `quarantine` in rows bound the file; lines are numbered from `last` on."""
         self.path = Path(directory) / FILE_NAME
         self._max_pages = max_size // _PAGE
-        self._quarantine = quarantine
         self._db = self._open()
         try:
             self.last = max(last, self._one("SELECT max(id) FROM seen"))
             self._seen_readings = self._one("SELECT sum(readings) FROM seen")
-            self._quarantine_bytes = self._one(f"SELECT sum({_ROW_BYTES}) FROM quarantine")
+            self.quarantine = Quarantine(self._db, rows=quarantine, size=max_size // QUARANTINE_PART)
         except BaseException:
             self._db.close()
             raise
@@ -95,10 +100,15 @@ class Journal:
             db.execute("PRAGMA secure_delete = OFF")
             db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-            elif version != VERSION:
-                raise sqlite3.NotSupportedError(f"it has version {version}, not {VERSION}")
+            if version not in range(len(_VERSIONS) + 1):
+                raise sqlite3.NotSupportedError(f"it has version {version}, not {len(_VERSIONS)}")
+            for number, added in enumerate(_VERSIONS[version:], version + 1):
+                with _transaction(db):
+                    for statement in added.split(";"):
+                        db.execute(statement)
+                    if number == 2:
+                        _rewrite_seen(db)
+                    db.execute(f"PRAGMA user_version = {number}")
             self._limit(db)
         except BaseException:
             db.close()
@@ -110,11 +120,22 @@ class Journal:
 
     def resize(self, *, max_size: int, quarantine: int) -> None:
         """Change the bounds."""
-        self._max_pages, self._quarantine = max_size // _PAGE, quarantine
+        self._max_pages = max_size // _PAGE
         self._limit(self._db)
+        self.quarantine.bound(rows=quarantine, size=max_size // QUARANTINE_PART)
 
     def close(self) -> None:
         self._db.close()
+
+    def copy(self, path: Path) -> None:
+        """Write all that is in the open file to a new one. NotSupportedError when the copy is not sound."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+            (version,) = copy.execute("PRAGMA user_version").fetchone()
+            (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        # An emptied file makes a sound copy, with nothing in it.
+        if version != len(_VERSIONS) or found != "ok":
+            raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
 
     @property
     def waiting(self) -> int:
@@ -128,21 +149,24 @@ class Journal:
         Returns how many of the oldest quarantined payloads had to go. On an error nothing has changed.
         """
         last = self.last + len(group.lines)
-        with self._transaction():
+        with _transaction(self._db):
             self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
+            if group.lines or group.quarantined:
+                self._leave_reserve(group)
             lines = iter(group.lines)
             number = self.last
             while part := list(islice(lines, GROUP_READINGS)):
                 number += len(part)
-                self._insert("chunk", number, part)
+                self._insert("chunk", number, len(part), "\n".join(part))
             trimmed = 0
-            if group.admitted:
-                entries = [f"{identity} {time} {name}" for name, time, identity in group.admitted]
-                self._insert("seen", last, entries)
-                trimmed = self._trim_seen(self._seen_readings + len(entries))
-            forgotten, quarantine_bytes = self._add_to_quarantine(group.quarantined)
+            if group.lines:
+                # Also where they are none, as of lines out of quarantine: the last number is found here.
+                among = len(group.admitted)
+                self._insert("seen", last, among, _encode(group.admitted).decode())
+                trimmed = self._trim_seen(self._seen_readings + among)
+            forgotten, held = self.quarantine.change(group.released, group.quarantined)
         self.last = last
-        self._quarantine_bytes = quarantine_bytes
+        self.quarantine.committed(held)
         self._seen_readings += len(group.admitted) - trimmed
         return forgotten
 
@@ -165,8 +189,21 @@ class Journal:
         for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
             yield from _decode(entries)
 
-    def _insert(self, table: str, number: int, rows: Sequence[str]) -> None:
-        self._db.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", (number, len(rows), "\n".join(rows)))
+    def subscriptions(self, session: str) -> frozenset[str]:
+        """The topics that were remembered for a session."""
+        rows = self._db.execute("SELECT topic FROM subscription WHERE session = ?", (session,))
+        return frozenset(topic for (topic,) in rows)
+
+    def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        """Remember these topics for a session, and no others."""
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM subscription WHERE session = ?", (session,))
+            self._db.executemany(
+                "INSERT INTO subscription VALUES (?, ?)", [(session, topic) for topic in sorted(topics)]
+            )
+
+    def _insert(self, table: str, number: int, readings: int, text: str) -> None:
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (number, readings, text))
 
     def _trim_seen(self, readings: int) -> int:
         """Move what is beyond SEEN_READINGS into `photometer`, an eighth at a time; returns how many."""
@@ -191,63 +228,59 @@ class Journal:
         )
         return trimmed
 
-    def _add_to_quarantine(self, rows: Sequence[Quarantined]) -> tuple[int, int]:
-        """Add payloads; returns how many of the oldest went for them, and the bytes that are there now."""
-        size = self._quarantine_bytes + sum(
-            len(row.payload) + len(row.topic) + len(row.detail) for row in rows
-        )
-        if not rows:
-            return 0, size
-        self._db.executemany(
-            "INSERT INTO quarantine (time, topic, photometer, cause, detail, payload)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            rows,
-        )
-        forgotten, gone = 0, 0
-        newest = self._one("SELECT max(id) FROM quarantine")
-        for number, bytes_ in self._db.execute(f"SELECT id, {_ROW_BYTES} FROM quarantine ORDER BY id"):
-            if number > newest - self._quarantine and size <= self._max_pages * _PAGE // QUARANTINE_SHARE:
-                break
-            forgotten, gone, size = forgotten + 1, number, size - bytes_
-        self._db.execute("DELETE FROM quarantine WHERE id <= ?", (gone,))
-        return forgotten, size
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # SQLite itself has rolled back after some errors, such as a full disk.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
     def _one(self, query: str) -> int:
         return self._db.execute(query).fetchone()[0] or 0
 
     def is_full(self, group: Group) -> bool:
         """Whether the largest size has no room for a group: SQLITE_FULL may also mean the disk."""
-        size = sum(map(len, group.lines))
-        size += sum(len(admitted.name) + 40 for admitted in group.admitted)
-        size += sum(len(row.payload) + len(row.detail) + len(row.topic) + 100 for row in group.quarantined)
-        # Twice the size: a row leaves the rest of its last page free, and a character may take two bytes.
-        needed = 2 * size // _PAGE + 8
         used = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
-        return used + needed > self._max_pages
+        return used + _pages(group) > self._max_pages
+
+    def _leave_reserve(self, group: Group) -> None:
+        """Raise OSError if the disk has no room for a group, and neither has the file itself."""
+        disk = os.statvfs(self.path.parent)
+        if disk.f_bavail * disk.f_frsize < RESERVE and self._one("PRAGMA freelist_count") < _pages(group):
+            raise OSError(errno.ENOSPC, f"less than {RESERVE >> 20} MB are left on the disk")
 
 
-def _decode(entries: str) -> Iterator[Admitted]:
-    for entry in entries.split("\n"):
-        try:
-            identity, time_, name = entry.split(" ", 2)
-            yield Admitted(name, int(time_), int(identity))
-        except ValueError:
-            raise sqlite3.NotSupportedError(f"{entry[:100]!r} is no reading") from None
+def _pages(group: Group) -> int:
+    """About how many pages of the file a group takes."""
+    size = sum(map(len, group.lines))
+    size += sum(len(admitted.name) + 40 for admitted in group.admitted)
+    size += sum(row.size + 100 for row in group.quarantined)
+    # Twice the size: a row leaves the rest of its last page free, and a character may take two bytes.
+    return 2 * size // _PAGE + 8
 
 
-def read_only(directory: str) -> sqlite3.Connection:
-    """A second look into the spool, also while tessflux writes it. Raises sqlite3.OperationalError."""
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # SQLite itself has rolled back after some errors, such as a full disk.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _decode(entries: str) -> list[Admitted]:
+    try:
+        return _decoder.decode(entries)
+    except ValueError as error:
+        raise sqlite3.NotSupportedError(f"{entries[:100]!r} are no readings: {error}") from None
+
+
+def _rewrite_seen(db: sqlite3.Connection) -> None:
+    """In the first version an entry was a line: identity, time and name."""
+    for number, text in db.execute("SELECT id, entries FROM seen").fetchall():
+        lines = (line.split(" ", 2) for line in text.split("\n"))
+        entries = _encode([Admitted(name, int(time), int(identity)) for identity, time, name in lines])
+        db.execute("UPDATE seen SET entries = ? WHERE id = ?", (entries.decode(), number))
+
+
+def second_look(directory: str, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:
+    """Another connection, also while tessflux writes the file. Raises sqlite3.OperationalError."""
     path = Path(directory) / FILE_NAME
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10)

@@ -13,6 +13,9 @@ import msgspec
 
 _encode = msgspec.json.Encoder().encode
 
+_FROM_JSON = bytes.maketrans(b":", b"=")
+"""{"seq":7.0,"mag":21.5} becomes seq=7.0,mag=21.5: no field's name has one of these characters."""
+
 _NAME = re.compile(r"(?<!\\),name=(.*?)(?<!\\) ")
 
 
@@ -21,20 +24,31 @@ def escape(text: str) -> str:
     return text.replace(",", r"\,").replace(" ", r"\ ").replace("=", r"\=")
 
 
-def series(measurement: str, name: str) -> str:
-    """The part of a line that says whose reading it is."""
-    # A measurement has no equals sign to escape.
-    place = measurement.replace(",", r"\,").replace(" ", r"\ ")
+def measurement(name: str) -> str:
+    """What a line begins with: here an equals sign is not escaped."""
+    return name.replace(",", r"\,").replace(" ", r"\ ")
+
+
+def series(place: str, name: str) -> str:
+    """The part of a line that says whose reading it is; `place` comes from `measurement`."""
     return f"{place},name={escape(name)}"
 
 
 def values(fields: Mapping[str, float]) -> str:
     """The part of a line that says what was measured: floats, in the shortest form that is exact."""
-    # JSON writes the same numbers, and msgspec in half the time of joining them here: a tenth of all.
-    return _encode(fields)[1:-1].decode().replace('":', "=").replace('"', "")
+    # JSON writes the same numbers, and msgspec in a third of the time of joining them here.
+    return _encode(fields).translate(_FROM_JSON, b'{}"').decode()
 
 
 def photometer(line: str) -> str:
     """Whose reading a line is; "" for a line of another kind."""
     found = _NAME.search(line)
     return re.sub(r"\\([, =])", r"\1", found[1]) if found else ""
+
+
+def time(line: str) -> int:
+    """When the reading was taken (ms since 1970 UTC); 0 for a line of another kind."""
+    try:
+        return int(line.rpartition(" ")[2])
+    except ValueError:
+        return 0

@@ -1,7 +1,8 @@
 """Where log events go: the console or a file, from a level on that each namespace has for itself.
 
-One event is one line, whatever a payload holds: control characters are shown as escapes. Only the traceback
-of a bug of ours has lines of its own.
+One event is one line of bounded length, whatever a payload holds: what is not printable is shown as escapes.
+Only the traceback of a bug of ours has lines of its own; each begins with a blank, so none passes for another
+event.
 """
 
 import sys
@@ -23,18 +24,22 @@ from twisted.logger import (
 
 from tessflux.config import Config
 from tessflux.errors import CannotCreate
+from tessflux.limits import LOG_LINE, TRACEBACK_LINES
 
 OTHERS = {"twisted": "warn", "stdout": "info"}
 """Namespaces of the libraries, and the least level that is of interest."""
 
-_ESCAPES: Mapping[int, str] = {
-    code: f"\\x{code:02x}" for code in [*range(0x20), 0x7F, *range(0x80, 0xA0), 0x2028, 0x2029]
-}
-
 
 def escape(text: str) -> str:
-    """The text on one line, control characters as escapes: it can neither forge a line nor move a cursor."""
-    return text.translate(_ESCAPES)
+    """The text on one line; what is not printable is shown as escapes, so that nothing can forge a
+    line, move a cursor, turn the direction of writing or hide."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escaped(ord(each)) for each in text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def levels(config: Config) -> dict[str, str]:
@@ -49,12 +54,21 @@ def levels(config: Config) -> dict[str, str]:
 
 def format_line(event: LogEvent) -> str:
     """One event as text: time, namespace, level, message; with the traceback if there is one."""
-    text = escape(formatEvent(event))
+    text = _short(formatEvent(event))
     level = event.get("log_level", LogLevel.info).name
     line = f"{formatTime(event.get('log_time'))} [{event.get('log_namespace', '-')}#{level}] {text}\n"
     if "log_failure" in event:
-        line += event["log_failure"].getTraceback()
+        traceback = event["log_failure"].getTraceback().splitlines()[-TRACEBACK_LINES:]
+        line += "".join(f"  {_short(each)}\n" for each in traceback)
     return line
+
+
+def _short(text: str) -> str:
+    """As much of a text as goes into a log line."""
+    shown = escape(text[:LOG_LINE])
+    if len(text) <= LOG_LINE and len(shown) <= LOG_LINE:
+        return shown
+    return f"{shown[:LOG_LINE]}... ({len(text)} characters)"
 
 
 class Logs:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -71,6 +71,32 @@ BAD_TIME = "bad time"
 REGISTER = "register message"
 
 
+_NEVER = Annotated[str, msgspec.Meta(pattern="(?!)")]
+
+
+class _Plain(msgspec.Struct, gc=False):
+    """What nearly every reading is: a TESS-W's, complete and plausible.
+
+    msgspec reads it in a third of the time of a dictionary, and refuses all that is in any way special.
+    """
+
+    name: str
+    seq: float
+    mag: Annotated[float, msgspec.Meta(ge=MAG_RANGE[0], le=MAG_RANGE[1])]
+    freq: Annotated[float, msgspec.Meta(ge=FREQ_RANGE[0], le=FREQ_RANGE[1])]
+    tamb: Annotated[float, msgspec.Meta(gt=_NO_MEASURE["tamb"])]
+    tsky: Annotated[float, msgspec.Meta(gt=_NO_MEASURE["tsky"])]
+    wdBm: Annotated[float, msgspec.Meta(lt=_NO_MEASURE["wdBm"])]
+    tstamp: str | None = None
+    F1: _NEVER = ""
+    F2: _NEVER = ""
+    F3: _NEVER = ""
+    F4: _NEVER = ""
+
+
+_plain = msgspec.json.Decoder(_Plain).decode
+
+
 class _Malformed(Exception):
     """Carries the Refused from where it was found to `parse`, its only handler."""
 
@@ -84,6 +110,12 @@ def parse(
     """Read one payload; `extra_fields` are of EXTRA_FIELDS; without `validation` any finite number does."""
     if len(payload) > MAX_PAYLOAD:
         return Refused(TOO_LONG, f"over {MAX_PAYLOAD} bytes")
+    # msgspec does not look whether what it passes over is UTF-8.
+    if not extra_fields and payload.isascii():
+        try:
+            return _from_plain(_plain(payload))
+        except (ValueError, RecursionError, _Malformed):
+            pass  # It is no plain reading: what it is instead, or what is wrong with it, takes longer to say.
     try:
         row = _decode(payload)
     except (ValueError, RecursionError) as error:
@@ -100,19 +132,33 @@ def parse(
         return Refused(problem.cause, problem.detail, name)
 
 
+def _from_plain(plain: _Plain) -> Reading:
+    fields = {
+        "seq": plain.seq,
+        "mag": plain.mag,
+        "freq": plain.freq,
+        "tamb": plain.tamb,
+        "tsky": plain.tsky,
+        "wdBm": plain.wdBm,
+    }
+    return Reading(_name(plain.name), fields, None if plain.tstamp is None else _tstamp(plain.tstamp))
+
+
 def _decode(payload: bytes) -> object:
     """Raises ValueError for what is no JSON or no UTF-8, RecursionError for brackets nested too deep."""
     try:
         return msgspec.json.decode(payload)
     except (ValueError, RecursionError):
         # `json` is slower, but reads NaN and Infinity too, so that they spoil one channel of a TESS4C and not
-        # all, and it says where a payload is broken.
-        return json.loads(payload.decode())
+        # all, and it says where a payload is broken. An integer may have any number of digits.
+        return json.loads(payload.decode(), parse_int=float)
 
 
 def _name(value: object) -> str:
     if type(value) is not str:
         raise _Malformed(BAD_NAME, "no name" if value is None else "the name is no string")
+    if value.isalnum() and value.isascii() and value.islower() and len(value) <= MAX_NAME:
+        return value
     name = value.strip().lower()
     if not name:
         raise _Malformed(BAD_NAME, "the name is blank")

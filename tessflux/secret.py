@@ -1,4 +1,6 @@
-"""A password that no log, error or repr can show: only `reveal` gives it away."""
+"""A password that no log, error or repr can show: only `reveal` and `basic` give it away."""
+
+from base64 import b64encode
 
 # MQTT's longest password, in bytes; a password file that goes on without an end stops here.
 LONGEST = 65_535
@@ -31,9 +33,22 @@ class Secret:
             # Its own text would show a byte of the password.
             raise ValueError("the file is not UTF-8 text") from None
 
+    @property
+    def path(self) -> str:
+        """The file that it came from, "" for none."""
+        return self._path
+
     def reveal(self) -> str:
         """The password itself, for the one call that sends it."""
         return self._value
+
+    def basic(self, username: str) -> str:
+        """The login as HTTP sends it (RFC 7617), which gives it away as well."""
+        return b64encode(f"{username}:{self._value}".encode()).decode()
+
+    def hide(self, username: str, said: bytes) -> bytes:
+        """What a server said, without the login that it may show; without a username it was sent none."""
+        return said.replace(self.basic(username).encode(), b"***") if username else said
 
     def refreshed(self) -> "Secret":
         """The secret as its file says now; itself when it is literal or the file cannot be used.

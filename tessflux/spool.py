@@ -5,9 +5,10 @@ Messages gather in a group; a group is committed when GROUP_READINGS have gather
 at a time: what arrives meanwhile is the next group. After a commit, and not before, its messages are
 counted and acknowledged, in the order in which they came.
 
-A commit that fails is tried again every second. When memory for what waits is used up, nothing more is read
-from the broker (`hold`); but while commits fail, messages are read on: those that the broker does not keep
-are counted as lost, the others are left to it unacknowledged, and asked for again (`redeliver`) afterwards.
+A commit that fails is tried again every second; one that fails by a bug of ours only ATTEMPTS times, so that
+one bad message does not stop all others. When memory for what waits is used up, nothing more is read from the
+broker (`hold`); but while commits fail, messages are read on. Those that are given up are lost if the broker
+does not keep them; the others are left to it unacknowledged, and asked for again (`redeliver`) afterwards.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,21 +20,26 @@ from twisted.logger import Logger
 
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
-from tessflux.disk import Disk, InThread
-from tessflux.gathering import Acknowledge, Gathering
-from tessflux.journal import Batch, Group, Quarantined
-from tessflux.stats import LOST, MqttStats
+from tessflux.disk import BUG, Disk, InThread
+from tessflux.gathering import Gathering
+from tessflux.journal import Batch, Group
+from tessflux.message import Acknowledge
+from tessflux.quarantine import Quarantined
+from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
 
 RETRY = 1.0
 """Seconds between two attempts to commit."""
 
+ATTEMPTS = 5
+"""How often a group is tried that fails by our own fault; then it is given up, so that others get through."""
+
 
 class Spool:
     """Call `open` first and `close` last. It calls `committed` after every commit that brought lines,
     `hold` with True when the broker is to wait and with False when it may go on, `redeliver` when messages
-    were left to the broker and can be taken now."""
+    were left to the broker and can be taken now, `given_up` with what was admitted and cannot be stored."""
 
     def __init__(
         self,
@@ -49,37 +55,33 @@ class Spool:
         self.committed: Callable[[], None] = lambda: None
         self.hold: Callable[[bool], None] = lambda hold: None
         self.redeliver: Callable[[], None] = lambda: None
+        self.given_up: Callable[[list[Admitted]], None] = lambda admitted: None
         self.forgotten = 0
         """Quarantined payloads that went because newer ones came."""
-        self.waiting = 0
-        """Lines on disk that wait for InfluxDB."""
         self.oldest: float | None = None
         """When the oldest line arrived that `head` has not yet given out (clock seconds)."""
         self._gathering = Gathering()
-        self._in_commit = 0
+        self._committing = Gathering()
         self._busy = False
         self._commits: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
-        self._retired = self._retired_on_disk = 0
-        self._full_memory = False
+        self._last = self._retired = self._retired_on_disk = 0
         self._holding = False
         self._left_to_broker = False
         self._stopping = False
 
     async def open(self) -> list[Admitted]:
         """Open or begin the file; returns what was committed earlier. Raises sqlite3.Error or OSError."""
-        admitted, last, self.waiting = await self._disk.open()
-        self._retired = self._retired_on_disk = last - self.waiting
-        if self.waiting:
+        admitted, self._last, waiting = await self._disk.open()
+        self._retired = self._retired_on_disk = self._last - waiting
+        if waiting:
             self.oldest = self._clock.seconds() - self._flush_interval
-            log.info("{waiting} readings wait for InfluxDB", waiting=self.waiting)
+            log.info("{waiting} readings wait for InfluxDB", waiting=waiting)
         return admitted
 
     def _begun_anew(self) -> None:
         # The numbers go on, so a batch of the former file retires nothing of the new one.
-        self._retired += self.waiting
-        self._retired_on_disk = self._retired
-        self.waiting = 0
+        self._retired = self._retired_on_disk = self._last
 
     def reconfigure(self, config: SpoolConfig, flush_interval: float) -> None:
         """Use new bounds and another interval from now on; the directory stays."""
@@ -91,13 +93,22 @@ class Spool:
             self._hold_or_not()
 
     @property
+    def waiting(self) -> int:
+        """Lines on disk that wait for InfluxDB."""
+        return self._last - self._retired
+
+    @property
     def pending(self) -> int:
         """Messages that are received but not yet counted, because their commit is not done."""
-        return self._gathering.messages + self._in_commit
+        return self._gathering.messages + self._committing.messages
+
+    @property
+    def _full_memory(self) -> bool:
+        return self._gathering.fills_memory or self._committing.fills_memory
 
     def admits(self, *, kept_by_broker: bool) -> bool:
         """Whether there is room for one more message; if not it is lost, or left to its broker."""
-        if not (self._full_memory and self._disk.failing):
+        if not (self._disk.failing and self._full_memory):
             return True
         if kept_by_broker:
             self._left_to_broker = True
@@ -116,12 +127,12 @@ class Spool:
         self._gathering.quarantine(refused, acknowledge)
         self._gathered()
 
-    def pass_by(self, kind: str, cause: str, acknowledge: Acknowledge | None) -> None:
+    def filter_out(self, cause: str, acknowledge: Acknowledge | None) -> None:
         """Nothing to store, but it is counted, and acknowledged in its turn."""
         if acknowledge is None:
-            self._stats.ended[kind, cause] += 1
+            self._stats.ended[FILTERED, cause] += 1
         else:
-            self._gathering.pass_by(kind, cause, acknowledge)
+            self._gathering.filter_out(cause, acknowledge)
             self._gathered()
 
     def _gathered(self) -> None:
@@ -130,11 +141,11 @@ class Spool:
             gathering.since = self._clock.seconds()
             if not self._busy:
                 self._timer = self._clock.callLater(self._flush_interval, self._commit)
-        if gathering.fills_memory:
-            self._full_memory = True
-            self._hold_or_not()
-        if not self._busy and (self._full_memory or gathering.is_group):
-            self._commit()
+        if gathering.is_group:
+            if gathering.fills_memory:
+                self._hold_or_not()
+            if not self._busy:
+                self._commit()
 
     def flush(self) -> None:
         """Nothing more to read: commit now if a message waits for its acknowledgement."""
@@ -151,22 +162,32 @@ class Spool:
         try:
             while self._gathering.messages:
                 gathering, self._gathering = self._gathering, Gathering()
-                self._in_commit = gathering.messages
-                while not await self._try(gathering.group, self._retired):
-                    if self._stopping:
-                        self._give_up(gathering)
-                        return
-                    await deferLater(self._clock, RETRY)
-                self._settle(gathering)
+                self._committing = gathering
+                done = await self._keep_trying(gathering.group)
+                self._committing = Gathering()
+                if done:
+                    self._settle(gathering)
+                else:
+                    self._give_up(gathering)
                 following = self._gathering
-                if not (self._full_memory or following.is_group or following.acknowledge):
+                if not (following.is_group or following.acknowledge):
                     break
         finally:
             self._busy = False
-            self._in_commit = 0
+            self._committing = Gathering()
             if self._gathering.messages:
                 age = self._clock.seconds() - self._gathering.since
                 self._timer = self._clock.callLater(max(0, self._flush_interval - age), self._commit)
+
+    async def _keep_trying(self, group: Group) -> bool:
+        """Commit a group, for as long as it takes; False if the stop came before, or it is our fault."""
+        attempts = 0
+        while not await self._try(group, self._retired):
+            attempts += 1
+            if self._stopping or (self._disk.failing == BUG and attempts >= ATTEMPTS):
+                return False
+            await deferLater(self._clock, RETRY)
+        return True
 
     async def _try(self, group: Group, retired: int) -> bool:
         """Commit a group, and forget the lines up to number `retired`."""
@@ -179,27 +200,35 @@ class Spool:
         return True
 
     def _settle(self, gathering: Gathering) -> None:
-        self._in_commit = 0
-        gathering.settle(self._stats)
-        if gathering.group.lines:
-            self.waiting += len(gathering.group.lines)
-            if self.oldest is None:
-                self.oldest = gathering.since
-            self.committed()
-        self._full_memory = self._gathering.fills_memory
+        lines = len(gathering.group.lines)
+        self._last += lines
+        if lines and self.oldest is None:
+            self.oldest = gathering.since
+        try:
+            gathering.settle(self._stats)
+            if lines:
+                self.committed()
+        except Exception:
+            log.failure("What follows a commit went wrong")
+        self._make_room()
+
+    def _make_room(self) -> None:
         self._hold_or_not()
         if self._left_to_broker and not self._full_memory:
             self._left_to_broker = False
             self.redeliver()
 
     def _give_up(self, gathering: Gathering) -> None:
+        self.given_up(gathering.group.admitted)
         cause = self._disk.failing
+        self._left_to_broker |= bool(gathering.acknowledge) and not self._stopping
         log.error(
             "{lost} messages are lost ({cause}); {kept} were not acknowledged, the broker keeps them",
             lost=gathering.give_up(self._stats, cause),
             cause=cause,
             kept=len(gathering.acknowledge),
         )
+        self._make_room()
 
     def _hold_or_not(self) -> None:
         hold = self._full_memory and not self._disk.failing
@@ -210,10 +239,9 @@ class Spool:
     async def head(self, limit: int) -> Batch:
         """The oldest lines that are not retired, in whole chunks. Empty when there are none."""
         self.oldest = None
-        batch = await self._disk.head(self._retired, limit)
-        if batch is None:
-            return Batch(0, [])
-        if self.waiting > len(batch.lines) and self.oldest is None:
+        retired = self._retired
+        batch = await self._disk.read(lambda journal: journal.head(retired, limit), otherwise=Batch(0, []))
+        if batch.lines and self.waiting > len(batch.lines) and self.oldest is None:
             self.oldest = self._clock.seconds() - self._flush_interval
         return batch
 
@@ -227,9 +255,35 @@ class Spool:
         # The same commit forgets the lines, so that those that were refused are always somewhere.
         while group.quarantined and not await self._try(group, max(self._retired, batch.last)):
             await deferLater(self._clock, RETRY)
-        retired = max(self._retired, batch.last)
-        self.waiting -= retired - self._retired
-        self._retired = retired
+        self._retired = max(self._retired, batch.last)
+        if self._disk.failing:
+            # On a full disk this makes room for what waits in memory.
+            await self._try(Group(), self._retired)
+
+    async def again(self, limit: int) -> dict[int, Quarantined]:
+        """The oldest in quarantine that an operator wants to be tried again, by their numbers."""
+        if self._stopping:
+            return {}
+        return await self._disk.read(lambda journal: journal.quarantine.again(limit), otherwise={})
+
+    async def put(self, gathering: Gathering) -> bool:
+        """Commit a gathering of its own, for as long as it takes; False when it was given up."""
+        done = await self._keep_trying(gathering.group)
+        if done:
+            self._settle(gathering)
+        else:
+            self.given_up(gathering.group.admitted)
+        return done
+
+    async def subscriptions(self, session: str) -> frozenset[str]:
+        """The topics that were remembered for a session at a broker; none if the disk fails."""
+        return await self._disk.read(
+            lambda journal: journal.subscriptions(session), otherwise=frozenset[str]()
+        )
+
+    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        """Remember these topics for a session, and no others; a disk that fails is said."""
+        await self._disk.remember_subscriptions(session, topics)
 
     async def tidy(self) -> None:
         """Write down what is retired, if no commit came to do so. Call it now and then."""

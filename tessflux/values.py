@@ -6,6 +6,7 @@ opened to see that they can be, and nothing else is touched.
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from configparser import RawConfigParser
 from typing import Any
@@ -161,6 +162,15 @@ def password_file(value: str) -> Secret:
         raise ValueError(unreadable(error)) from None
 
 
+def exposed(path: str) -> bool:
+    """Whether every user of this machine may read the file. That its group may is its owner's decision: so a
+    daemon reads what root keeps."""
+    try:
+        return bool(os.stat(path).st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
 def unreadable(error: OSError) -> str:
     """Why a file cannot be read, and what to look at."""
     reason = error.strerror or "unknown reason"
@@ -180,6 +190,13 @@ def topics(value: str) -> tuple[str, ...]:
     for each in filters:
         _check_topic(each)
     return filters
+
+
+def share_group(value: str) -> str:
+    """The name of a shared subscription, or nothing (MQTT 5, section 4.8.2)."""
+    if any(each in value for each in "/+#\0"):
+        raise ValueError("must have none of the characters / + #")
+    return value
 
 
 def fields(value: str) -> tuple[str, ...]:

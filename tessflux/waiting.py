@@ -1,23 +1,29 @@
-"""A look into the spool from outside, also while tessflux runs: what waits, and what was refused."""
+"""A look into the spool from outside, also while tessflux runs: what waits, and what was refused.
+
+Each row is read by a statement of its own. While one is open SQLite cannot begin its log anew, and that would
+grow without end if nobody read our output.
+"""
 
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from tessflux.config import SpoolConfig
 from tessflux.errors import CannotCreate
-from tessflux.journal import Quarantined, read_only
+from tessflux.journal import second_look
+from tessflux.limits import MAX_NAME
 from tessflux.logs import escape
+from tessflux.quarantine import CHOSEN, COLUMNS, Quarantined, quarantined
 
 Form = Literal["table", "json", "payload"]
 
 
 def export(spool: SpoolConfig, out: TextIO) -> None:
     """Print the lines that wait, oldest first; raises CannotCreate when there is no spool."""
-    for (lines,) in _rows(spool, "SELECT lines FROM chunk ORDER BY id"):
+    for _, lines in _rows(spool, "SELECT id, lines FROM chunk WHERE id > ? ORDER BY id LIMIT 1"):
         out.write(f"{lines}\n")
 
 
@@ -25,22 +31,46 @@ def refused(spool: SpoolConfig, out: TextIO, *, photometer: str, cause: str, for
     """Print what is in quarantine, oldest first; empty arguments mean all photometers and causes."""
     rows = _rows(
         spool,
-        "SELECT time, topic, photometer, cause, detail, payload FROM quarantine"
-        " WHERE (? IN ('', photometer)) AND (? IN ('', cause)) ORDER BY id",
-        photometer.strip().lower(),
-        cause,
+        f"SELECT id, {COLUMNS} FROM quarantine WHERE {CHOSEN} AND id > ? ORDER BY id LIMIT 1",
+        *_chosen(photometer, cause),
     )
-    for entry in map(Quarantined._make, rows):
-        out.write(_format(entry, form) + "\n")
+    for _, *row in rows:
+        out.write(_format(quarantined(row), form) + "\n")
 
 
-def _rows(spool: SpoolConfig, query: str, *arguments: str) -> Iterator[tuple[object, ...]]:
+def requeue(spool: SpoolConfig, *, photometer: str, cause: str) -> int:
+    """Have tessflux try again what is in quarantine, now or when it starts; returns how many there are.
+
+    Raises CannotCreate when the spool cannot be written.
+    """
+    with _look(spool, "rw") as db, db:
+        chosen = _chosen(photometer, cause)
+        return db.execute(f"UPDATE quarantine SET again = 1 WHERE {CHOSEN}", chosen).rowcount
+
+
+def _chosen(photometer: str, cause: str) -> tuple[str, str]:
+    """The arguments of CHOSEN."""
+    return photometer.strip().lower(), cause
+
+
+def _rows(spool: SpoolConfig, query: str, *arguments: str) -> Iterator[tuple[Any, ...]]:
+    """All rows, by a query for the next one after the id that is its last argument."""
+    after = 0
+    with _look(spool, "ro") as db:
+        while rows := db.execute(query, (*arguments, after)).fetchall():
+            yield from rows
+            after = rows[-1][0]
+
+
+@contextmanager
+def _look(spool: SpoolConfig, mode: Literal["ro", "rw"]) -> Iterator[sqlite3.Connection]:
     try:
-        with closing(read_only(spool.directory)) as db:
-            yield from db.execute(query, arguments)
+        with closing(second_look(spool.directory, mode)) as db:
+            yield db
     except sqlite3.Error as error:
+        verb = "read" if mode == "ro" else "write"
         raise CannotCreate(
-            f"cannot read the spool in {spool.directory}: {error};"
+            f"cannot {verb} the spool in {spool.directory}: {error};"
             " it is there once tessflux has run with this config, and for its user and root"
         ) from None
 
@@ -55,5 +85,5 @@ def _format(entry: Quarantined, form: Form) -> str:
         return json.dumps(
             {**entry._asdict(), "time": time, "payload": entry.payload.decode("utf-8", "backslashreplace")}
         )
-    photometer = escape(entry.photometer or entry.topic)
+    photometer = escape((entry.photometer or entry.topic)[:MAX_NAME])
     return f"{time}  {photometer:<20}  {entry.cause:<20}  {escape(entry.detail)}  {payload[:200]}"

@@ -13,10 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
-from tessflux.gathering import Acknowledge
-from tessflux.journal import FILE_NAME, Group, Journal, Quarantined, read_only
+from tessflux.journal import FILE_NAME, Group, Journal, second_look
+from tessflux.message import Acknowledge
+from tessflux.quarantine import Quarantined
 from tessflux.spool import RETRY, Spool
-from tessflux.stats import FILTERED, MqttStats
+from tessflux.stats import MqttStats
 
 FLUSH = 5.0
 
@@ -125,7 +126,7 @@ class Site:
         return self._take(qos, lambda ack: self.spool.quarantine(refused(self.sent, payload), ack))
 
     def filter(self, *, qos: int = 0) -> bool:
-        return self._take(qos, lambda ack: self.spool.pass_by(FILTERED, "duplicate", ack))
+        return self._take(qos, lambda ack: self.spool.filter_out("duplicate", ack))
 
     def _take(self, qos: int, end: Callable[[Acknowledge | None], None]) -> bool:
         number = self.sent
@@ -147,11 +148,17 @@ class Site:
 
     def query(self, text: str) -> list[Any]:
         """The first column."""
-        with closing(read_only(str(self.directory))) as db:
+        with closing(second_look(str(self.directory))) as db:
             return [row[0] for row in db.execute(text)]
 
     def asides(self) -> list[Path]:
         return sorted(self.directory.glob(f"{FILE_NAME}.damaged-*[Z0-9]"))
+
+    def forget_pages(self) -> None:
+        """What was read from the file is no longer in memory."""
+        journal = self.spool._disk._file._journal
+        assert journal is not None
+        journal._db.execute("PRAGMA shrink_memory")
 
     def put_large(self) -> None:
         """A file of 6,000 lines, more than is looked at when it is opened."""

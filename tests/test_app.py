@@ -1,83 +1,19 @@
-"""One process a spool, and a reload that is all or nothing."""
+"""A reload is all or nothing."""
 
-import fcntl
-import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.app import App, lock_spool
+from tessflux.app import App
 from tessflux.config import load
-from tessflux.errors import AlreadyRunning, CannotCreate
 from tessflux.logs import Logs
 from tests.log_lines import record
-
-
-def test_the_directory_is_made_and_belongs_to_the_process_that_locks_it(tmp_path: Path) -> None:
-    directory = tmp_path / "a" / "spool"
-    lock = lock_spool(str(directory))
-    try:
-        assert stat.S_IMODE(directory.stat().st_mode) & 0o027 == 0
-        assert stat.S_IMODE((directory / "lock").stat().st_mode) & 0o137 == 0
-        assert (directory / "lock").read_text() == f"{os.getpid()}\n"
-        assert not os.get_inheritable(lock)
-    finally:
-        os.close(lock)
-
-
-def test_a_second_process_is_told_who_has_the_spool_and_leaves_it_alone(tmp_path: Path) -> None:
-    lock = lock_spool(str(tmp_path))
-    try:
-        with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}\) uses the spool in {tmp_path}"):
-            lock_spool(str(tmp_path))
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
-    finally:
-        os.close(lock)
-
-
-def test_a_lock_that_a_killed_process_left_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text("123456789012345\n")
-    lock = lock_spool(str(tmp_path))
-    try:
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
-    finally:
-        os.close(lock)
-    os.close(lock_spool(str(tmp_path)))
-
-
-def test_the_lock_holds_as_long_as_one_descriptor_of_it_is_open(tmp_path: Path) -> None:
-    """A daemon detaches after it has the lock: the parent's end must not give it up."""
-    lock = lock_spool(str(tmp_path))
-    child = os.dup(lock)
-    os.close(lock)
-    with pytest.raises(AlreadyRunning):
-        lock_spool(str(tmp_path))
-    os.close(child)
-    os.close(lock_spool(str(tmp_path)))
-
-
-def test_a_lock_without_a_readable_owner_is_respected_all_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    path.write_bytes(b"\xff")
-    with path.open() as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(AlreadyRunning):
-            lock_spool(str(tmp_path))
-
-
-@pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_place_that_is_no_directory_is_named(tmp_path: Path, place: str) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CannotCreate, match=str(tmp_path / place)):
-        lock_spool(str(tmp_path / place))
 
 
 class Reactor(Clock):

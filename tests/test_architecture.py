@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tessflux"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PURE = ("reading", "admission", "lineprotocol", "limits", "errors", "mqtt/packets")
+PURE = (
+    *("reading", "admission", "lineprotocol", "limits", "errors", "message"),
+    *("mqtt/packets", "mqtt/version", "influx/verdict"),
+)
 
 
 def imports(path: Path) -> Iterator[str]:

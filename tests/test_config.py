@@ -306,6 +306,27 @@ def pem(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_a_share_group_and_a_number_in_it_come_together(load: Loader) -> None:
+    loaded = load(with_broker("share_group = tess", "share_member = 15")).mqtt
+    assert (loaded.share_group, loaded.share_member) == ("tess", 15)
+    (line, found) = problem(load, with_broker("share_group = tess"))
+    assert (line, found[:53]) == (3, "[mqtt] share_group: needs share_member beside it, for")
+    assert problem(load, with_broker("share_member = 1")) == (
+        3,
+        "[mqtt] share_member: needs share_group beside it",
+    )
+
+
+def test_a_shared_subscription_has_its_group_under_its_own_key(load: Loader) -> None:
+    assert problem(load, with_broker("topics = a/b, $share/tess/a")) == (
+        3,
+        "[mqtt] topics: name the group of a shared subscription in share_group",
+    )
+    for group in ("a/b", "a+", "#"):
+        _, found = problem(load, with_broker(f"share_group = {group}", "share_member = 0"))
+        assert found == f"[mqtt] share_group = {group!r}: must have none of the characters / + #"
+
+
 @pytest.mark.parametrize("key", ["tls_ca", "tls_cert", "tls_key"])
 def test_certificates_need_a_broker_with_tls(load: Loader, pem: str, key: str) -> None:
     found = problems(load, with_broker(f"{key} = {pem}"))
@@ -473,6 +494,8 @@ def test_a_config_shows_no_password(load: Loader) -> None:
         ["password =", f"  {PASSWORD}", "  qos = 1", "username = me"],
         [f"password = {PASSWORD}", f"password = {PASSWORD}", "username = me"],
         [f"pasword = {PASSWORD}"],
+        [f"password_file = {PASSWORD}", "username = me"],
+        ["tls_cert = /x", "tls_key =", "  -----BEGIN PRIVATE KEY-----", f"  {PASSWORD}"],
         [f"password {PASSWORD}"],
         [PASSWORD],
         [f"[{PASSWORD}!"],
@@ -519,6 +542,37 @@ def test_a_password_that_everyone_can_read_is_warned_of(
         "chmod 640 the file, or use password_file"
     )
     assert config.load(str(file), {"PW": "x"}).warnings == ((expected,) if warned else ())
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o640, 0o600])
+@pytest.mark.parametrize("key", ["password_file", "tls_key"])
+def test_a_file_of_a_secret_that_everyone_can_read_is_warned_of(
+    load: Loader, file: Path, pem: str, key: str, mode: int
+) -> None:
+    """That a group can is how a daemon reads what root keeps."""
+    secret = file.parent / "secret"
+    secret.write_bytes(Path(pem).read_bytes())
+    secret.chmod(mode)
+    lines = {"password_file": ["username = me"], "tls_key": [f"tls_cert = {pem}"]}[key]
+    text = "\n".join(["[mqtt]", "broker = tls:h:1", *lines, f"{key} = {secret}"])
+    expected = f"{file}:4: [mqtt] {key}: every user of this machine can read the file; chmod 640 it"
+    assert load(text).warnings == ((expected,) if mode & 0o004 else ())
+
+
+def test_half_a_password_is_warned_of(load: Loader, file: Path) -> None:
+    loaded = load(with_broker("username = me ; not he", f"password = {PASSWORD} ;tail"))
+    assert loaded.mqtt.password.reveal() == PASSWORD
+    (warning,) = loaded.warnings
+    assert warning.startswith(
+        f"{file}:4: [mqtt] password: a blank and ; begin a comment, which is no part of it;"
+    )
+    assert "tail" not in warning
+
+
+@pytest.mark.parametrize("password", [PASSWORD + ";", f"{PASSWORD};x", f"{PASSWORD} x"])
+def test_a_password_may_hold_blanks_and_semicolons_that_do_not_meet(load: Loader, password: str) -> None:
+    loaded = load(with_broker("username = me", f"password = {password}"))
+    assert (loaded.mqtt.password.reveal(), loaded.warnings) == (password, ())
 
 
 # ---- whatever stands in the file ----

@@ -12,13 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate, platformTrust
+from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tessflux.addresses import BrokerAddress
 from tessflux.config import MqttConfig
-from tessflux.mqtt.endpoint import client_certificate, endpoint, trust
+from tessflux.mqtt.endpoint import client_certificate, endpoint
 from tests.certificates import self_signed
 
 # Each test makes connections of this machine, which takes no time; what takes longer hangs.
@@ -177,6 +177,3 @@ class EndpointTest(TestCase):
 
     def test_no_certificate_of_ours_unless_it_is_configured(self) -> None:
         assert client_certificate(MqttConfig(BrokerAddress("tls", "localhost", 8883, ""))) is None
-
-    def test_without_a_file_the_authorities_of_the_system_are_believed(self) -> None:
-        assert type(trust("")) is type(platformTrust())

@@ -12,19 +12,23 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, PrivateCertificate, platformTrust, trustRootFromCertificates
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
-from twisted.web.client import Agent, HTTPConnectionPool
 
 from tessflux.config import InfluxConfig
-from tessflux.influx.client import (
+from tessflux.influx.client import InfluxClient
+from tessflux.influx.connection import agent, why
+from tessflux.influx.verdict import (
     BadLines,
     Busy,
     Delivered,
     Expired,
-    InfluxClient,
     Missing,
     TooLarge,
     Unauthorised,
@@ -32,8 +36,9 @@ from tessflux.influx.client import (
     Verdict,
     judge,
 )
-from tessflux.limits import ANSWER_BYTES
+from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tessflux.secret import Secret
+from tests.certificates import authority, issued, self_signed
 
 NOW = datetime(2024, 3, 20, 12, 0, 0, tzinfo=UTC)
 LINE = 'r,name=o\'neil mag="x" 1'
@@ -41,11 +46,23 @@ CONFLICT = (
     'partial write: field type conflict: input field "mag" on measurement "r" is type integer,'
     " already exists as type float dropped=1"
 )
+BEYOND = "partial write: points beyond retention policy"
+BEYOND_2 = (
+    "failure writing points to database: partial write: dropped 550 points outside retention policy of"
+    " duration 8760h0m0s - oldest point r,name=a at 2022-05-09T10:22:00Z dropped because it violates a"
+    " Retention Policy Lower Bound at 2025-03-05T16:34:57.686Z, newest point r,name=b at 2025-02-23T14:44:00Z"
+    " dropped because it violates a Retention Policy Lower Bound at 2025-03-05T16:34:57.686Z dropped=550"
+    " for database: 91040e1bf6671dfd for retention policy: autogen"
+)
 PAGE = b"<html><body><h1>400 Bad Request</h1></body></html>"
 
 
 def error(text: str) -> bytes:
     return json.dumps({"error": text}).encode() + b"\n"
+
+
+def message(text: str) -> bytes:
+    return json.dumps({"code": "internal error", "message": text}).encode()
 
 
 def said(code: int, text: str) -> str:
@@ -59,7 +76,8 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
     (404, error('database not found: "nope"'), Missing('404 database not found: "nope"')),
     (404, b"404 page not found\n", Missing("404 404 page not found")),
     (500, error("retention policy not found: zzz"), Missing("500 retention policy not found: zzz")),
-    (400, error(CONFLICT), BadLines(said(400, CONFLICT))),
+    (400, error(CONFLICT), BadLines(said(400, CONFLICT), dropped=1, field="mag")),
+    (400, error("field type conflict"), BadLines("400 field type conflict")),
     (
         400,
         error(f"partial write: unable to parse '{LINE}': invalid number dropped=0"),
@@ -78,6 +96,27 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
         error("partial write: points beyond retention policy dropped=2"),
         Expired(2, "400 partial write: points beyond retention policy dropped=2"),
     ),
+    # InfluxDB 2, before and since 2.7.
+    (
+        500,
+        message(f"unexpected error writing points to database: {BEYOND} dropped=1"),
+        Expired(1, f"500 unexpected error writing points to database: {BEYOND} dropped=1"),
+    ),
+    (422, message(BEYOND_2), Expired(550, f"422 {BEYOND_2}")),
+    (
+        422,
+        message(f"failure writing points to database: {CONFLICT} for database: a for retention policy: b"),
+        BadLines(
+            f"422 failure writing points to database: {CONFLICT} for database: a for retention policy: b",
+            dropped=1,
+            field="mag",
+        ),
+    ),
+    (
+        500,
+        message("unexpected error writing points to database: timeout"),
+        Unreachable("500 unexpected error writing points to database: timeout"),
+    ),
     (
         400,
         error("partial write: points beyond retention policy"),
@@ -95,7 +134,8 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
         b'{"code":"unprocessable entity","message":"unable to parse"}',
         BadLines("422 unable to parse"),
     ),
-    # What InfluxDB 2 says to the empty request that asks whether the database is there.
+    # What InfluxDB 2 and 3 say to the empty request that asks whether the database is there.
+    (400, b"incoming write was empty", Delivered()),
     (400, b'{"code":"invalid","message":"writing requires points"}', Delivered()),
     (413, b'{"error":"Request Entity Too Large"}', TooLarge("413 Request Entity Too Large")),
     (413, PAGE, TooLarge("413 " + PAGE.decode())),
@@ -151,6 +191,21 @@ def test_retry_after_is_read_in_seconds_or_as_a_date(
     assert judge(code, b"", header, NOW) == Busy(str(code), seconds)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionDone(), "it hung up without an answer"),
+        (ConnectionLost(), "Connection to the other side was lost in a non-clean fashion."),
+        (ConnectionAborted(), "more than 131072 bytes without an end"),
+        (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS: wrong version number"),
+        (SSL.SysCallError(-1, "Unexpected EOF"), "TLS: (-1, 'Unexpected EOF')"),
+        (ValueError("b'" + "x" * 16_000), "its answer is no HTTP"),
+    ],
+)
+def test_what_ended_a_connection_is_said_in_words(error: Exception, said: str) -> None:
+    assert why(Failure(error)) == said
+
+
 @given(st.integers(100, 599), st.binary(), st.none() | st.text())
 def test_no_answer_is_without_a_verdict(code: int, body: bytes, retry_after: str | None) -> None:
     assert judge(code, body, retry_after, NOW) is not None
@@ -170,9 +225,19 @@ def test_a_reason_is_short_however_much_the_server_says_and_every_quoted_line_is
     assert len(verdict.reason) < 600
 
 
+def test_an_error_full_of_beginnings_of_quotes_is_read_quickly() -> None:
+    """A search that began anew at each of them would take minutes, while nothing else happens."""
+    text = "unable to parse '" * 200_000
+    verdict = judge(400, text.encode(), None, NOW)
+    assert isinstance(verdict, BadLines)
+    assert verdict.quoted == ()
+
+
 def test_a_name_in_an_error_does_not_pass_for_another_error() -> None:
     name = "points beyond retention policy dropped=1"
     said = f"partial write: max-values-per-tag limit exceeded (5/5): measurement=r tag=name value={name}"
+    assert isinstance(judge(400, error(said), None, NOW), BadLines)
+    said = f"partial write: unable to parse 'r,name=partial\\ write:\\ {name}': invalid number dropped=0"
     assert isinstance(judge(400, error(said), None, NOW), BadLines)
 
 
@@ -182,7 +247,7 @@ def test_half_a_character_in_an_error_can_be_stored() -> None:
 
 
 def test_a_200_with_a_text_is_no_delivery() -> None:
-    for body in (b'{"error":"timeout"}', b"Please log in", b'{"results":[]}x'):
+    for body in (b'{"error":"timeout"}', b"Please log in", b'{"results":[]}x', b'{"page":"log in"}', b"[]"):
         assert isinstance(judge(200, body, None, NOW), Unreachable)
 
 
@@ -235,7 +300,7 @@ class ClientTest(TestCase):
         self.connections: list[Server] = []
         self.react: Callable[[Server], object] = lambda server: server.answer("204 No Content")
         self.port = self.listen()
-        self.pool = HTTPConnectionPool(self.reactor)
+        self.agent = agent(self.reactor, None, 30.0)
         self.addCleanup(self.end)
 
     def listen(self) -> Any:
@@ -243,10 +308,11 @@ class ClientTest(TestCase):
         return self.reactor.listenTCP(0, factory, interface="127.0.0.1")
 
     async def end(self) -> None:
-        await self.pool.closeCachedConnections()
+        await self.agent._pool.closeCachedConnections()
         await self.port.stopListening()
         for server in self.connections:
-            server.transport.abortConnection()  # type: ignore[union-attr]
+            if not server.ended.called:
+                server.transport.abortConnection()  # type: ignore[union-attr]
             await server.ended
         assert self.clock.getDelayedCalls() == []
 
@@ -256,7 +322,7 @@ class ClientTest(TestCase):
 
     def client(self, host: str = "127.0.0.1", **changes: Any) -> InfluxClient:
         config = InfluxConfig(**{"url": f"http://{host}:{self.port.getHost().port}", **changes})
-        return InfluxClient(config, Agent(self.reactor, pool=self.pool), self.clock)
+        return InfluxClient(config, self.agent, self.clock)
 
     async def write(self, *lines: str, **changes: Any) -> Verdict:
         return await self.client(**changes).write(lines)
@@ -292,6 +358,14 @@ class ClientTest(TestCase):
         for shown in (first, repr(client), str(client)):
             assert "same" not in shown
             assert login not in shown
+
+    async def test_the_login_is_hidden_in_an_answer_and_without_one_nothing_is(self) -> None:
+        self.react = lambda server: server.answer("500 No", b"Basic YTpi, Basic Og==")
+        secret = Secret("b")
+        assert await self.write("x", username="a", password=secret) == Unreachable(
+            "500 Basic ***, Basic Og=="
+        )
+        assert await self.write("x") == Unreachable("500 Basic YTpi, Basic Og==")
 
     async def test_a_probe_has_an_empty_body(self) -> None:
         assert await self.write() == Delivered()
@@ -340,6 +414,33 @@ class ClientTest(TestCase):
         assert isinstance(verdict, Unreachable)
         assert "refused" in verdict.reason
 
+    async def test_a_certificate_counts_from_our_authority_for_this_host_and_in_its_time(
+        self,
+    ) -> None:
+        ours = trustRootFromCertificates([Certificate.loadPEM(authority())])
+        expired = "it has expired, or [influxdb] tls_ca does not hold who signed it"
+        another = "[influxdb] url must name it as the certificate does"
+        for certificate, trust_root, said in (
+            (issued(), ours, ""),
+            (issued("elsewhere.example"), ours, another),
+            (issued(expired=True), ours, expired),
+            (self_signed(), ours, expired),
+            (issued(), None, expired),
+        ):
+            context = PrivateCertificate.loadPEM(certificate).options()
+            port = self.reactor.listenSSL(0, self.port.factory, context, interface="127.0.0.1")
+            self.agent = agent(self.reactor, trust_root or platformTrust(), 30.0)
+            with self.subTest(said):
+                verdict = await self.write("x", url=f"https://localhost:{port.getHost().port}")
+                if said:
+                    assert isinstance(verdict, Unreachable)
+                    assert said in verdict.reason
+                else:
+                    assert verdict == Delivered()
+            await self.agent._pool.closeCachedConnections()
+            await port.stopListening()
+        assert len(self.requests) == 1
+
     async def test_a_server_that_hangs_up_before_its_answer(self) -> None:
         self.react = lambda server: server.transport.loseConnection()  # type: ignore[union-attr]
         verdict = await self.write("x")
@@ -353,6 +454,112 @@ class ClientTest(TestCase):
 
         self.react = half
         assert await self.write("x") == Unreachable("500 half of")
+
+    async def test_an_answer_that_breaks_off_says_nothing_about_lines(self) -> None:
+        """Half of an error may be all of another one."""
+        for code, half in ((200, b""), (400, b""), (400, b"partial write: points beyond"), (422, b"unable")):
+
+            def cut(server: Server, code: int = code, half: bytes = half) -> None:
+                server.raw(b"HTTP/1.1 %d No\r\nContent-Length: 100\r\n\r\n" % code + half)
+                server.transport.loseConnection()  # type: ignore[union-attr]
+
+            self.react = cut
+            with self.subTest(code=code, half=half):
+                assert await self.write("x") == Unreachable(f"{code}, and then the answer broke off")
+
+    async def test_an_answer_without_a_length_ends_with_its_connection(self) -> None:
+        def old(server: Server) -> None:
+            server.raw(b"HTTP/1.0 400 No\r\n\r\n" + error("unable to parse 'x': why"))
+            server.transport.loseConnection()  # type: ignore[union-attr]
+
+        self.react = old
+        assert await self.write("x") == BadLines("400 unable to parse 'x': why", ("x",))
+
+    async def test_however_an_answer_is_framed_it_has_its_verdict_and_the_next_request_its_own(self) -> None:
+        """On the same connection or on another; the second answer is always that of a healthy server."""
+        unparsable = error("unable to parse 'x': why")
+        bad = BadLines("400 unable to parse 'x': why", ("x",))
+        gone = None
+        for answer, expected in (
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", Delivered()),
+            (
+                b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3
+                + b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+                Unauthorised("401"),
+            ),
+            (b"HTTP/1.0 204 No Content\r\n\r\n", Delivered()),
+            (b"HTTP/1.1 204\r\n\r\n", Delivered()),
+            (b"HTTP/1.1 204 No Content\nX: y\n\n", Delivered()),
+            (b"HTTP/1.0 400 No\r\nContent-Length: %d\r\n\r\n" % len(unparsable) + unparsable, bad),
+            (
+                b"HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(unparsable)
+                + unparsable,
+                bad,
+            ),
+            (
+                b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+                % (len(unparsable), unparsable),
+                bad,
+            ),
+            # A body where none may be, and one that is longer than it says.
+            (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", Delivered()),
+            (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nhello", Unreachable("500 he")),
+            (b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", Delivered()),
+            (b"HTTP/1.1 500 No\r\nContent-Length: -1\r\n\r\n", gone),
+            (b"HTTP/1.1 400 No\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", gone),
+            (b"HTTP/1.1 400 No\r\nContent-Length: many\r\n\r\nxx", gone),
+            (b"HTTP/1.1 400 No\r\nTransfer-Encoding: magic\r\n\r\nxx", gone),
+            (b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\nwhat\r\n", gone),
+            (b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n", gone),
+            (b"HTTP/1.1 abc No\r\n\r\n", gone),
+            (b"HTTP/1.1\r\n\r\n", gone),
+            (b"HTTP/1.1 204 No Content\r\nno colon\r\n\r\n", gone),
+            (b"\r\n\r\n", gone),
+        ):
+            self.react = lambda server, answer=answer: server.raw(answer)  # type: ignore[misc]
+            client = self.client()
+            with self.subTest(answer):
+                verdict = await client.write(["x"])
+                if expected is gone:
+                    assert isinstance(verdict, Unreachable)
+                else:
+                    assert verdict == expected
+                self.react = lambda server: server.answer("204 No Content")
+                assert await client.write(["y"]) == Delivered()
+                assert self.requests[-1][2] == b"y"
+        assert self.flushLoggedErrors() == []
+
+    async def test_what_comes_without_a_request_answers_none(self) -> None:
+        """Such as the 408 of a proxy that has waited long enough."""
+
+        def twice(server: Server) -> None:
+            server.answer("204 No Content")
+            self.reactor.callLater(0.01, server.answer, "408 Request Timeout")
+
+        self.react = twice
+        client = self.client()
+        assert await client.write(["x"]) == Delivered()
+        await self.connections[0].ended
+        self.react = lambda server: server.answer("204 No Content")
+        assert await client.write(["y"]) == Delivered()
+        assert len(self.connections) == 2
+        assert self.flushLoggedErrors() == []
+
+    async def test_after_a_cut_the_next_request_has_a_connection_of_its_own(self) -> None:
+        for cut in (b"", b"HTTP/1.1 204", b"HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\nhalf"):
+
+            def hang_up(server: Server, cut: bytes = cut) -> None:
+                server.raw(cut)
+                server.transport.loseConnection()  # type: ignore[union-attr]
+
+            client = self.client()
+            self.react = lambda server: server.answer("204 No Content")
+            with self.subTest(cut):
+                assert await client.write(["x"]) == Delivered()
+                self.react = hang_up
+                assert isinstance(await client.write(["y"]), Unreachable)
+                self.react = lambda server: server.answer("204 No Content")
+                assert await client.write(["y"]) == Delivered()
 
     async def test_what_is_no_http_is_no_answer(self) -> None:
         def nonsense(server: Server) -> None:
@@ -371,6 +578,48 @@ class ClientTest(TestCase):
         assert await self.write("x") == Unreachable("500 " + "x" * 500)
         await self.connections[0].ended
 
+    async def test_lines_that_do_not_arrive_are_not_delivered(self) -> None:
+        """Something in between drops them, and the server says that there were none."""
+        body = b'{"code":"invalid","message":"writing requires points"}'
+        self.react = lambda server: server.raw(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        assert await self.write("x") == Unreachable("400, our lines did not arrive there")
+        assert await self.write() == Delivered()
+
+    async def test_a_server_that_never_comes_to_its_answer_is_hung_up_on(self) -> None:
+        """However little of it at a time, in many headers or a single one, or as one 1xx after the other."""
+        for start, part in (
+            (b"HTTP/1.1 204 No Content\r\n", b"X-More: and more\r\n" * 50),
+            (b"HTTP/1.1 204 No Content\r\nX-Long: ", b"x\r\n " * 200),
+            (b"HTTP/1.1 204 No Content\r\nX-Long: ", b"x" * 1_000),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 40),
+            (b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 900 + b"\r\nx\r\n"),
+        ):
+            sent: list[int] = []
+
+            def drip(server: Server, data: bytes = start, part: bytes = part, sent: list[int] = sent) -> None:
+                sent.append(len(data))
+                server.raw(data)
+                if not server.ended.called and sum(sent) < 10_000_000:
+                    self.reactor.callLater(0, drip, server, part)
+
+            self.react = drip
+            with self.subTest(start):
+                verdict = await self.write("x")
+                await self.connections[-1].ended
+                assert isinstance(verdict, Unreachable)
+                # What is on its way when we hang up counts too.
+                assert sum(sent) < 5 * (HEADER_BYTES + ANSWER_BYTES)
+
+    async def test_many_answers_on_one_connection_are_not_too_long_together(self) -> None:
+        long = b"x" * (ANSWER_BYTES // 2)
+        self.react = lambda server: server.answer("500 No", long)
+        client = self.client()
+        for _ in range(10):
+            assert await client.write(["x"]) == Unreachable("500 " + "x" * 500)
+        assert len(self.connections) == 1
+
     async def test_a_server_that_does_not_answer_in_time(self) -> None:
         for start in (
             b"",
@@ -384,7 +633,7 @@ class ClientTest(TestCase):
 
             self.react = begin
             with self.subTest(start):
-                assert await self.write("x") == Unreachable("no answer within 30 s")
+                assert await self.write("x") == Unreachable("no answer within 30 s", slow=True)
                 await self.connections[-1].ended
 
     async def test_a_server_that_does_not_take_the_connection_in_time(self) -> None:
@@ -397,7 +646,7 @@ class ClientTest(TestCase):
         config = InfluxConfig(url="http://127.0.0.1:1", timeout=5.0)
         verdict = Deferred.fromCoroutine(InfluxClient(config, Deaf(), self.clock).write(["x"]))  # type: ignore[arg-type]
         self.clock.advance(5)
-        assert await verdict == Unreachable("no answer within 5 s")
+        assert await verdict == Unreachable("no answer within 5 s", slow=True)
 
     async def test_a_request_that_is_cancelled_is_broken_off_and_its_connection_closed(self) -> None:
         for start in (b"", b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"):

@@ -59,6 +59,10 @@ def test_an_entry_knows_the_line_where_it_begins() -> None:
     assert {key: entry.line for (_, key), entry in entries.items()} == {"topics": 4, "qos": 6}
 
 
+def test_an_entry_shows_no_value() -> None:
+    assert "hunter2" not in repr(read("config", "[mqtt]\nbroker = hunter2\n", KNOWN))
+
+
 def test_lines_are_counted_as_editors_count_them() -> None:
     assert problems("[mqtt]\nbroker = a\u2028b\x85c\x0cd\nzzz = 1")[0][0] == 3
 

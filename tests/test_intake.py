@@ -16,9 +16,9 @@ from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from tessflux.addresses import BrokerAddress
 from tessflux.admission import Admission, Admitted
 from tessflux.config import InfluxConfig, MqttConfig, SpoolConfig
-from tessflux.gathering import Acknowledge
-from tessflux.intake import SKEW_MS, Intake, Message
-from tessflux.journal import Quarantined
+from tessflux.intake import SKEW_MS, Intake
+from tessflux.message import Acknowledge, Message
+from tessflux.quarantine import Quarantined
 from tessflux.spool import Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats, Reports
 from tests.payloads import Case, cases
@@ -55,8 +55,8 @@ class FakeSpool:
     def quarantine(self, refused: Quarantined, acknowledge: Acknowledge | None) -> None:
         self.effects.append(("quarantine", refused, acknowledge))
 
-    def pass_by(self, kind: str, cause: str, acknowledge: Acknowledge | None) -> None:
-        self.effects.append(("pass by", kind, cause, acknowledge))
+    def filter_out(self, cause: str, acknowledge: Acknowledge | None) -> None:
+        self.effects.append(("filter", cause, acknowledge))
 
 
 class Taking:
@@ -92,7 +92,7 @@ class Taking:
 
 CASES = {case.id: case for case in cases()}
 BURSTS = {case.burst for case in CASES.values() if case.burst}
-VERDICTS = {"store": "accept", "pass by": "filter", "quarantine": "reject"}
+VERDICTS = {"store": "accept", "filter": "filter", "quarantine": "reject"}
 
 
 def verdict(taking: Taking, case: Case) -> str:
@@ -165,8 +165,8 @@ def test_another_config_holds_for_the_messages_that_come_and_forgets_nothing() -
         replace(MQTT, blacklist=frozenset({"stars2"}), validation=False),
         InfluxConfig(measurement="other", extra_fields=("vbat",)),
     )
-    assert taking.take(message(payload(1))) == ("pass by", FILTERED, "duplicate", None)
-    assert taking.take(message(payload(1, "stars2"))) == ("pass by", FILTERED, "blacklist", None)
+    assert taking.take(message(payload(1))) == ("filter", "duplicate", None)
+    assert taking.take(message(payload(1, "stars2"))) == ("filter", "blacklist", None)
     line = taking.line(message(payload(2, more=', "mag": 50, "vbat": 3.9')))
     assert line.startswith("other,name=stars1 seq=2.0,mag=50.0,freq=0.5,vbat=3.9 ")
 
@@ -189,9 +189,9 @@ REGISTER = b'{"name": "stars1", "rev": 2, "mac": "5C:CF:7F:8:A:1", "calib": 20.5
         (message(payload(1), "STARS4ALL/stars1/status"), "misrouted"),
     ],
 )
-def test_what_is_filtered_is_passed_by_with_its_acknowledgement(taken: Message, cause: str) -> None:
+def test_what_is_filtered_is_handed_on_with_its_acknowledgement(taken: Message, cause: str) -> None:
     acknowledge = list[None]().clear
-    assert Taking().take(taken, acknowledge) == ("pass by", FILTERED, cause, acknowledge)
+    assert Taking().take(taken, acknowledge) == ("filter", cause, acknowledge)
 
 
 def test_a_misrouted_reading_is_reported_and_may_still_come_the_right_way() -> None:
@@ -232,7 +232,9 @@ def test_what_is_refused_is_kept_as_it_came_and_reported(taken: Message, name: s
     acknowledge = list[None]().clear
     kind, refused, handed_on = taking.take(taken, acknowledge)
     assert kind == "quarantine"
-    assert refused == Quarantined(NOW, taken.topic, name, cause, refused.detail, taken.payload[:65_536])
+    assert refused == Quarantined(
+        NOW, taken.topic, name, cause, refused.detail, taken.payload[:65_536], taken.retained
+    )
     assert refused.detail
     assert handed_on is acknowledge
     assert taking.reported() == [f"{name or taken.topic}: {cause}: {refused.detail}"]

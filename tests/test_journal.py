@@ -1,5 +1,6 @@
 """The spool's file: what is committed is there again, whatever happened to the process or to the file."""
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -13,8 +14,18 @@ from hypothesis import strategies as st
 
 from tessflux import journal as module
 from tessflux.admission import Admitted
-from tessflux.journal import FILE_NAME, Batch, Group, Journal, Quarantined, read_only
+from tessflux.config import SpoolConfig
+from tessflux.journal import (
+    FILE_NAME,
+    RESERVE,
+    Batch,
+    Group,
+    Journal,
+    second_look,
+)
+from tessflux.quarantine import COLUMNS, Quarantined
 from tessflux.spoolfile import is_damaged, move_aside
+from tessflux.waiting import requeue
 
 MAX_SIZE = 2**30
 
@@ -53,8 +64,13 @@ class Site:
             journal.close()
 
     def query(self, text: str) -> list[tuple[object, ...]]:
-        with closing(read_only(str(self.directory))) as db:
+        with closing(second_look(str(self.directory))) as db:
             return db.execute(text).fetchall()
+
+
+def mark(site: Site, *, photometer: str = "", cause: str = "") -> int:
+    """As `tessflux refused --requeue` does."""
+    return requeue(SpoolConfig(str(site.directory)), photometer=photometer, cause=cause)
 
 
 @pytest.fixture
@@ -251,9 +267,9 @@ def test_the_oldest_payloads_leave_a_full_quarantine_and_are_counted(site: Site)
 
 
 def test_a_payload_is_kept_byte_for_byte(site: Site) -> None:
-    row = Quarantined(5, "tópico", "", "not JSON", "why", bytes(range(256)))
+    row = Quarantined(5, "tópico", "", "not JSON", "why", bytes(range(256)), retained=True)
     site.open().commit(Group(quarantined=[row]), 0)
-    query = "SELECT time, topic, photometer, cause, detail, payload FROM quarantine"
+    query = f"SELECT {COLUMNS} FROM quarantine"
     assert site.query(query) == [tuple(row)]
 
 
@@ -339,6 +355,28 @@ def test_a_full_file_takes_lines_again_once_it_may_be_larger(site: Site) -> None
     assert journal.last == stored + 1_000
 
 
+def test_readings_leave_a_part_of_the_disk_free_and_what_is_delivered_may_be_forgotten_all_the_same(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = site.open()
+    for first in range(0, 3_000, 1_000):
+        journal.commit(group(first, 1_000), 0)
+    real = os.statvfs(site.directory)
+    monkeypatch.setattr(
+        os, "statvfs", lambda _: os.statvfs_result((1, RESERVE - 1, *real[2:4], 1, *real[5:]))
+    )
+    more = (group(3_000, 100), Group(quarantined=[refused(1)]))
+    for each in more:
+        with pytest.raises(OSError, match="less than 32 MB are left on the disk"):
+            journal.commit(each, 0)
+    assert journal.head(0, 10_000).lines == group(0, 3_000).lines
+    # The pages of what leaves are free for others, and the file does not grow.
+    journal.commit(Group(), 2_000)
+    for each in more:
+        journal.commit(each, 2_000)
+    assert journal.head(0, 10_000).lines == group(2_000, 1_100).lines
+
+
 # Damage
 
 
@@ -370,6 +408,89 @@ def sql(statement: str) -> Callable[[Path], None]:
 
     damage.__name__ = statement[:20]
     return damage
+
+
+# Versions of the file
+
+
+def test_a_file_of_the_first_version_is_taken_over(site: Site) -> None:
+    with closing(sqlite3.connect(site.path)) as db:
+        db.executescript(f"{module._VERSIONS[0]} PRAGMA user_version = 1;")
+        with db:
+            db.execute("INSERT INTO chunk VALUES (2, 2, 'a\nb')")
+            db.execute("INSERT INTO seen VALUES (2, 2, '7 1 stars1\n8 2 stars1')")
+            db.execute("INSERT INTO quarantine VALUES (5, 1, 't', 'stars1', 'not JSON', 'why', x'7b')")
+    journal = site.open()
+    assert (journal.last, journal.head(0, 10)) == (2, Batch(2, ["a", "b"]))
+    assert list(journal.admitted()) == [Admitted("stars1", 1, 7), Admitted("stars1", 2, 8)]
+    journal.commit(group(2, 1), 2)
+    assert journal.head(0, 10).last == 3
+    assert mark(site) == 1
+    assert journal.quarantine.again(10) == {
+        5: Quarantined(1, "t", "stars1", "not JSON", "why", b"{", retained=False)
+    }
+
+
+# Out of the quarantine
+
+
+def test_what_is_marked_can_be_taken_and_leaves_with_the_commit_that_releases_it(site: Site) -> None:
+    journal = site.open()
+    rows = [refused(number)._replace(retained=number == 2) for number in range(1, 5)]
+    journal.commit(Group(quarantined=rows), 0)
+    assert mark(site, photometer="stars2") == 1
+    assert mark(site, photometer="stars3", cause="no such") == 0
+    assert journal.quarantine.again(10) == {2: rows[1]}
+    assert mark(site, cause="not JSON") == 4
+    assert list(journal.quarantine.again(2)) == [1, 2]
+    journal.commit(Group(lines=["a"], released=[1, 2]), 0)
+    assert journal.quarantine.again(10) == {3: rows[2], 4: rows[3]}
+    assert site.query("SELECT id FROM quarantine") == [(3,), (4,)]
+
+
+def test_the_room_of_what_was_released_is_free_again(site: Site) -> None:
+    journal = site.open(max_size=4 * 2**20)
+    large = [refused(number, b"x" * 65_536) for number in range(15)]
+    assert journal.commit(Group(quarantined=large), 0) == 0
+    assert journal.commit(Group(quarantined=large[:5], released=[1, 2, 3, 4, 5, 99]), 0) == 0
+    assert journal.commit(Group(quarantined=large[:1]), 0) == 1
+
+
+def test_what_was_released_between_others_does_not_make_the_quarantine_full(site: Site) -> None:
+    journal = site.open(quarantine=10)
+    journal.commit(Group(quarantined=[refused(number) for number in range(6)]), 0)
+    for _ in range(5):
+        numbers = [number for (number,) in site.query("SELECT id FROM quarantine ORDER BY id DESC LIMIT 3")]
+        again = [refused(number) for number in range(3)]
+        assert journal.commit(Group(quarantined=again, released=[int(str(n)) for n in numbers]), 0) == 0
+    assert site.query("SELECT count(*) FROM quarantine") == [(6,)]
+    assert journal.commit(Group(quarantined=[refused(number) for number in range(5)]), 0) == 1
+
+
+def test_lines_that_come_out_of_quarantine_have_numbers_of_their_own_also_after_a_restart(site: Site) -> None:
+    journal = site.open()
+    journal.commit(group(0, 1), 0)
+    journal.commit(Group(lines=["a", "b"]), 0)
+    journal.close()
+    again = site.open()
+    again.commit(group(1, 1), 0)
+    assert again.head(0, 10) == Batch(4, [*group(0, 1).lines, "a", "b", *group(1, 1).lines])
+    assert again.waiting == 4
+
+
+# Subscriptions
+
+
+def test_the_subscriptions_of_a_session_are_remembered_over_a_restart(site: Site) -> None:
+    journal = site.open()
+    assert journal.subscriptions("me@broker") == frozenset()
+    journal.remember_subscriptions("me@broker", frozenset({"a/+", "b"}))
+    journal.remember_subscriptions("me@other", frozenset({"c"}))
+    journal.remember_subscriptions("me@broker", frozenset({"b", "d/#"}))
+    journal.close()
+    again = site.open()
+    assert again.subscriptions("me@broker") == {"b", "d/#"}
+    assert again.subscriptions("me@other") == {"c"}
 
 
 DAMAGES = [
@@ -471,7 +592,7 @@ def test_the_numbers_of_a_new_file_can_go_on_from_those_of_the_old(site: Site) -
 def test_others_can_look_while_the_file_is_written(site: Site) -> None:
     journal = site.open()
     journal.commit(group(0, 3), 0)
-    with closing(read_only(str(site.directory))) as db:
+    with closing(second_look(str(site.directory))) as db:
         rows = db.execute("SELECT lines FROM chunk")
         assert rows.fetchone() == ("\n".join(group(0, 3).lines),)
         journal.commit(group(3, 3), 3)
@@ -482,7 +603,7 @@ def test_others_can_look_while_the_file_is_written(site: Site) -> None:
 
 def test_there_is_no_look_into_a_spool_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
-        read_only(str(tmp_path))
+        second_look(str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 

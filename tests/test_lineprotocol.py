@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tessflux.lineprotocol import photometer, series, values
+from tessflux.lineprotocol import measurement, photometer, series, time, values
 
 NAMES = st.text(
     st.characters(exclude_categories=["C", "Z"]) | st.sampled_from(" ,=\\\"'#/"), min_size=1, max_size=64
@@ -89,7 +89,7 @@ def test_only_commas_blanks_and_equals_signs_are_escaped(name: str, text: str) -
 
 
 def test_a_measurement_escapes_commas_and_blanks_but_no_equals_sign() -> None:
-    assert series("my own,a=b", "x") == r"my\ own\,a=b,name=x"
+    assert series(measurement("my own,a=b"), "x") == r"my\ own\,a=b,name=x"
 
 
 @pytest.mark.parametrize(
@@ -109,19 +109,19 @@ def test_a_value_is_the_shortest_exact_float(number: float, text: str) -> None:
 
 @given(NAMES, NAMES, FIELDS, st.integers(-(2**63), 2**63 - 1))
 def test_influxdb_finds_in_a_line_what_was_put_in(
-    measurement: str, name: str, fields: dict[str, float], time: int
+    place: str, name: str, fields: dict[str, float], time: int
 ) -> None:
-    line = f"{series(measurement, name)} {values(fields)} {time}"
-    assert read(line) == Point(measurement, {"name": name}, fields, time)
+    line = f"{series(measurement(place), name)} {values(fields)} {time}"
+    assert read(line) == Point(place, {"name": name}, fields, time)
 
 
 @given(NAMES, NAMES, FIELDS)
-def test_a_line_says_whose_reading_it_is(measurement: str, name: str, fields: dict[str, float]) -> None:
-    assert photometer(f"{series(measurement, name)} {values(fields)} 0") == name
+def test_a_line_says_whose_reading_it_is(place: str, name: str, fields: dict[str, float]) -> None:
+    assert photometer(f"{series(measurement(place), name)} {values(fields)} 0") == name
 
 
 def test_a_measurement_that_looks_like_a_name_is_not_taken_for_one() -> None:
-    assert photometer(f"{series('a,name=b c', 'stars1')} seq=1.0 0") == "stars1"
+    assert photometer(f"{series(measurement('a,name=b c'), 'stars1')} seq=1.0 0") == "stars1"
 
 
 @given(NAMES, NAMES)
@@ -133,3 +133,13 @@ def test_two_names_never_share_a_series(one: str, other: str) -> None:
 @pytest.mark.parametrize("line", ["", "readings", "weather,place=x t=1.0 0", "name=x"])
 def test_a_line_of_another_kind_belongs_to_nobody(line: str) -> None:
     assert photometer(line) == ""
+
+
+@given(st.integers())
+def test_the_time_of_a_line(milliseconds: int) -> None:
+    assert time(f"readings,name=a\\ 1 mag=1.0 {milliseconds}") == milliseconds
+
+
+@pytest.mark.parametrize("line", ["", "x", "readings,name=a mag=1.0", "readings,name=a mag=1.0 now"])
+def test_a_line_of_another_kind_has_no_time(line: str) -> None:
+    assert time(line) == 0

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+from unicodedata import category
 
 import pytest
 from hypothesis import given
@@ -19,9 +20,11 @@ from twisted.python.failure import Failure
 from tessflux.addresses import BrokerAddress
 from tessflux.config import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.errors import CannotCreate
+from tessflux.limits import LOG_LINE, TRACEBACK_LINES
 from tessflux.logs import Logs, escape, format_line, levels
 
 ALL = {"": "debug"}
+SOFT_HYPHEN = 0xAD
 LEVELS = ["debug", "info", "warn", "error", "critical"]
 
 
@@ -95,17 +98,28 @@ def test_an_event_that_cannot_be_formatted_is_still_one_line() -> None:
         ("\x7f", r"\x7f"),
         ("\x9b2J", r"\x9b2J"),
         ("\x85", r"\x85"),
-        ("\u2028\u2029", r"\x2028\x2029"),
+        ("\u2028\u2029", r"\u2028\u2029"),
+        ("stars\u202e1\u202c", r"stars\u202e1\u202c"),
+        ("\u2066\u2069\u200e\u200f", r"\u2066\u2069\u200e\u200f"),
+        ("stars\u200b1\ufeff", r"stars\u200b1\ufeff"),
+        ("\U000e0041", r"\U000e0041"),
         ("back\\slash", "back\\slash"),
     ],
 )
-def test_control_characters_are_shown_as_escapes(text: str, shown: str) -> None:
+def test_what_would_not_be_seen_as_it_is_is_shown_as_escapes(text: str, shown: str) -> None:
     assert escape(text) == shown
 
 
-def test_every_control_character_is_escaped_and_no_other() -> None:
+def test_every_control_character_is_escaped_and_no_letter() -> None:
     shown = {code for code in range(0x180) if escape(chr(code)) == chr(code)}
-    assert shown == {*range(0x20, 0x7F), *range(0xA0, 0x180)}
+    assert shown == {*range(0x20, 0x7F), *range(0xA1, 0x180)} - {SOFT_HYPHEN}
+
+
+def test_no_character_that_turns_or_hides_others_is_left() -> None:
+    """Those that Unicode calls format characters, of which there are some two hundred."""
+    formats = [chr(code) for code in range(sys.maxunicode + 1) if category(chr(code)) == "Cf"]
+    assert len(formats) > 100
+    assert not [each for each in formats if each in escape(each)]
 
 
 @given(st.text())
@@ -122,8 +136,30 @@ def test_a_bug_of_ours_shows_its_traceback_below_its_line() -> None:
         event: LogEvent = {"log_format": "it broke", "log_failure": Failure(), "log_level": LogLevel.critical}
     first, *traceback = format_line(event).splitlines()
     assert first == "- [-#critical] it broke"
-    assert traceback[0] == "Traceback (most recent call last):"
-    assert traceback[-1] == "builtins.RuntimeError: oh"
+    assert traceback[0] == "  Traceback (most recent call last):"
+    assert traceback[-1] == "  builtins.RuntimeError: oh"
+
+
+@pytest.mark.parametrize("text", ["x" * 65_535, "\x1b" * 65_535, "\x1b" * (LOG_LINE // 2)])
+def test_a_long_text_makes_no_long_line(text: str) -> None:
+    line = format_line({"log_format": "{text}", "text": text})
+    assert len(line) < LOG_LINE + 50
+    assert line.endswith(f"... ({len(text)} characters)\n")
+
+
+def test_the_longest_text_is_shown_whole() -> None:
+    assert format_line({"log_format": "{text}", "text": "x" * LOG_LINE}).endswith(f" {'x' * LOG_LINE}\n")
+
+
+def test_no_line_of_a_traceback_passes_for_an_event_or_controls_a_terminal() -> None:
+    try:
+        raise RuntimeError("\n1970-01-01T00:00:00+0000 [mqtt#info] forged \x1b[2J\u2028" * 1_000)
+    except RuntimeError:
+        text = format_line({"log_format": "it broke", "log_failure": Failure()})
+    first, *traceback = text.splitlines()
+    assert first == "- [-#info] it broke"
+    assert len(traceback) == TRACEBACK_LINES
+    assert all(line.startswith("  ") and line.isprintable() for line in traceback)
 
 
 # Levels

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
-from tessflux.mqtt.packets import Malformed, Packet, Publication, Splitter, publication
+from tessflux.message import Message
+from tessflux.mqtt.packets import Malformed, Packet, Splitter, publication
 from tests.mqtt_packets import packet, publish
 
 TOPIC = "STARS4ALL/stars1/reading"
+NOW = 1_700_000_000_250
 
 
 def packets(splitter: Splitter) -> list[Packet]:
@@ -45,7 +47,7 @@ def test_a_publication_is_read_whole(version: str, mid: int | None, retained: bo
     splitter = Splitter()
     splitter.feed(publish(TOPIC, payload, mid=mid or 0, retained=retained, version=version))
     (found,) = packets(splitter)
-    assert publication(found, version5=version == "5") == Publication(TOPIC, payload, retained, mid)
+    assert publication(found, NOW, version5=version == "5") == Message(TOPIC, payload, retained, NOW, mid)
 
 
 def test_the_properties_of_mqtt_5_are_passed_over() -> None:
@@ -55,14 +57,14 @@ def test_the_properties_of_mqtt_5_are_passed_over() -> None:
     splitter = Splitter()
     splitter.feed(packet(0x30, body))
     (found,) = packets(splitter)
-    assert publication(found, version5=True).payload == b"payload"
+    assert publication(found, NOW, version5=True).payload == b"payload"
 
 
 def test_a_topic_that_is_no_utf_8_does_not_hide_its_payload() -> None:
     splitter = Splitter()
     splitter.feed(packet(0x30, b"\x00\x02\xff\xfe{}"))
     (found,) = packets(splitter)
-    assert publication(found, version5=False).payload == b"{}"
+    assert publication(found, NOW, version5=False).payload == b"{}"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_of_a_very_long_publication_the_beginning_is_read_and_the_rest_passed_ov
     for start in range(0, len(stream), cut) if cut > 1 else [0]:
         splitter.feed(stream[start : start + cut] if cut > 1 else stream)
         found += packets(splitter)
-    long, following = (publication(each, version5=False) for each in found)
+    long, following = (publication(each, NOW, version5=False) for each in found)
     assert (long.topic, long.mid) == (TOPIC, 7)
     assert MAX_PAYLOAD < len(long.payload) < MAX_PACKET
     assert (following.payload, following.mid) == (b"next", 8)
@@ -101,7 +103,7 @@ def test_any_bytes_are_a_publication_or_malformed(qos: int, body: bytes, version
     splitter.feed(packet(0x30 | qos << 1, body))
     (found,) = packets(splitter)
     try:
-        read = publication(found, version5=version5)
+        read = publication(found, NOW, version5=version5)
     except Malformed:
         return
     assert body.endswith(read.payload)

@@ -1,13 +1,15 @@
 """The data definition file: what is a statement, what is said about one that fails, and what never is."""
 
+import gzip
 import socket
+import tracemalloc
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -258,6 +260,112 @@ def test_a_server_that_does_not_answer_is_not_asked_again(tmp_path: Path) -> Non
         silent.accept()[0].close()
         with pytest.raises(BlockingIOError):
             silent.accept()
+
+
+@contextmanager
+def talk(start: bytes, part: bytes, pause: float) -> Iterator[tuple[str, list[int]]]:
+    """A server that goes on and on; gives its url and the number of bytes that it got rid of, in a list."""
+    sent = [0]
+
+    def serve_one() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(start)
+            while not stopped.wait(pause) and sent[0] < 100_000_000:
+                connection.sendall(part)
+                sent[0] += len(part)
+
+    stopped = Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve_one)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
+        finally:
+            stopped.set()
+            thread.join()
+
+
+LENGTH = b"HTTP/1.1 200 OK\r\nX-Influxdb-Version: 1\r\nContent-Length: 100000000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n"
+HEADERS = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [
+        (LENGTH, b" " * 50_000),
+        (CHUNKED, b"3e8\r\n" + b" " * 1_000 + b"\r\n"),
+        (HEADERS + b"X: ", b"x" * 50_000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000),
+    ],
+)
+def test_an_answer_without_end_is_not_read_to_its_end(start: bytes, part: bytes) -> None:
+    with (
+        talk(start, part, 0) as (url, sent),
+        administration(InfluxConfig(url=url, timeout=5.0)) as admin,
+        pytest.raises(ServerError, match=url),
+    ):
+        admin.version()
+    # The buffers of the system hold a few millions.
+    assert sent[0] < 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("start", "part"),
+    [
+        (b"", b"H"),
+        (HEADERS, b"X: y\r\n"),
+        (LENGTH, b" "),
+        (CHUNKED, b"1\r\n \r\n"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_drips_is_not_waited_for_to_its_end(start: bytes, part: bytes, tmp_path: Path) -> None:
+    with talk(start, part, 0.01) as (url, _):
+        influx = Influx()
+        influx.url = url
+        with pytest.raises(ServerError, match=r"no answer within 0\.2 s"):
+            define(influx, tmp_path, "CREATE DATABASE a", timeout=0.2)
+
+
+def test_a_compressed_answer_is_not_unpacked() -> None:
+    bomb = gzip.compress(gzip.compress(bytes(50_000_000)))
+    answer = b"HTTP/1.1 500 No\r\nContent-Encoding: gzip, gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    with talk(answer + bomb, b"", 0.01) as (url, _), administration(InfluxConfig(url=url)) as admin:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ServerError):
+                admin.version()
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
+
+
+def test_a_redirection_is_not_followed(influx: Influx, tmp_path: Path) -> None:
+    with talk(
+        f"HTTP/1.1 307 No\r\nLocation: {influx.url}/query?q=CREATE DATABASE a\r\n"
+        "Content-Length: 0\r\n\r\n".encode(),
+        b"",
+        0.01,
+    ) as (url, _):
+        elsewhere = Influx()
+        elsewhere.url = url
+        with pytest.raises(ServerError, match="sends us elsewhere"):
+            define(elsewhere, tmp_path, "CREATE DATABASE a")
+    assert influx.asked == []
+
+
+def test_no_proxy_and_no_login_is_taken_from_the_environment(
+    influx: Influx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert define(influx, tmp_path, "CREATE DATABASE a") == []
+    assert influx.authorization == [None]
 
 
 def test_an_answer_that_makes_no_sense_is_a_server_error(influx: Influx, tmp_path: Path) -> None:

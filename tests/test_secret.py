@@ -11,6 +11,15 @@ def test_a_secret_shows_itself_to_nobody_who_does_not_ask() -> None:
     assert secret.reveal() == "hunter2"
 
 
+def test_the_login_is_hidden_in_what_a_server_says_if_it_was_sent_one() -> None:
+    for secret, username, said, shown in (
+        (Secret("b"), "a", b"Basic YTpi, YTpi", b"Basic ***, ***"),
+        (Secret(), "a", b"Basic YTo=", b"Basic ***"),
+        (Secret(), "", b"Basic Og==", b"Basic Og=="),
+    ):
+        assert secret.hide(username, said) == shown
+
+
 def test_secrets_are_equal_when_value_and_file_are() -> None:
     assert Secret("a") == Secret("a")
     assert Secret("a") != Secret("b")

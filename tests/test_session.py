@@ -1,7 +1,6 @@
 """One connection to a broker that the test plays: what goes out for what comes in, and how it ends."""
 
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import paho.mqtt.client
@@ -14,7 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.errors import ServerError
 from tessflux.limits import MAX_PACKET
-from tessflux.mqtt.session import CLOSING, TICK, Login, Refusal, Session
+from tessflux.message import Acknowledge, Message
+from tessflux.mqtt import session as module
+from tessflux.mqtt.pahoclient import Login
+from tessflux.mqtt.session import CLOSING, TICK, Refusal, Session
 from tessflux.secret import Secret
 from tests.log_lines import record
 from tests.mqtt_packets import (
@@ -38,7 +40,12 @@ from tests.mqtt_packets import (
     unsuback,
 )
 
-Acknowledge = Callable[[], None] | None
+NOW = 1_700_000_000_250
+
+
+def now() -> float:
+    """NOW, as a clock tells it."""
+    return NOW / 1000
 
 
 def login(**changes: Any) -> Login:
@@ -57,11 +64,12 @@ class Heard:
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, bytes, bool]] = []
-        self.acknowledge: list[Acknowledge] = []
+        self.acknowledge: list[Acknowledge | None] = []
         self.idle = 0
 
-    def deliver(self, topic: str, payload: bytes, retained: bool, acknowledge: Acknowledge) -> None:
-        self.messages.append((topic, payload, retained))
+    def deliver(self, message: Message, acknowledge: Acknowledge | None) -> None:
+        assert message.received_at == NOW
+        self.messages.append(message[:3])
         self.acknowledge.append(acknowledge)
 
     def when_idle(self) -> None:
@@ -81,7 +89,7 @@ class Case(SynchronousTestCase):
 
     def open(self, *, stuck: bool = False, **changes: Any) -> tuple[Session, Wire]:
         """A session that has sent CONNECT."""
-        session = Session(login(**changes), self.heard.deliver, self.heard.when_idle, self.clock)
+        session = Session(login(**changes), self.heard.deliver, self.heard.when_idle, self.clock, now)
         return session, self.wired(session, stuck=stuck)
 
     def wired(self, session: Session, *, stuck: bool = False) -> Wire:
@@ -211,7 +219,7 @@ class MessageTest(Case):
         self, sent: list[tuple[str, bytes, bool, int]], cuts: list[int], version: str
     ) -> None:
         heard = Heard()
-        session = Session(login(version=version), heard.deliver, heard.when_idle, self.clock)
+        session = Session(login(version=version), heard.deliver, heard.when_idle, self.clock, now)
         wire = self.wired(session)
         data = connack(version=version) + b"".join(
             publish(topic, payload, mid=mid, retained=retained, version=version)
@@ -250,7 +258,19 @@ class MessageTest(Case):
         assert none is None
         seventh()
         sixth()
+        self.clock.advance(0)
         assert wire.value() == puback(7) + puback(6)
+
+    def test_what_is_acknowledged_together_leaves_in_one_write_before_a_goodbye(self) -> None:
+        session, wire = self.accepted()
+        wire.bring(b"".join(publish("a", b"1", mid=mid) for mid in (7, 8, 9)))
+        for acknowledge in self.heard.acknowledge:
+            assert acknowledge is not None
+            acknowledge()
+        written: list[bytes] = []
+        self.patch(wire, "write", written.append)
+        session.disconnect()
+        assert written == [puback(7) + puback(8) + puback(9), packet(DISCONNECT)]
 
     def test_a_message_at_qos_2_of_an_older_session_is_taken_and_its_handshake_waits_too(self) -> None:
         _, wire = self.accepted()
@@ -260,6 +280,7 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
+        self.clock.advance(0)
         assert wire.value() == packet(0x50, mid)
         wire.clear()
         wire.bring(packet(0x62, mid))
@@ -273,6 +294,7 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
+        self.clock.advance(0)
         assert wire.value() == b""
 
     def test_an_acknowledgement_after_the_goodbye_does_no_harm(self) -> None:
@@ -283,6 +305,7 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
+        self.clock.advance(0)
         assert wire.sent() == []
 
     def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(self) -> None:
@@ -293,6 +316,7 @@ class MessageTest(Case):
         [acknowledge] = self.heard.acknowledge
         assert acknowledge is not None
         acknowledge()
+        self.clock.advance(0)
         assert second.sent() == []
 
     def test_a_topic_that_is_no_utf_8_has_a_name(self) -> None:
@@ -323,7 +347,7 @@ class MessageTest(Case):
             self.heard.deliver(*message)
             session.hold(True)
 
-        session = Session(login(), hold_after_one, self.heard.when_idle, self.clock)
+        session = Session(login(), hold_after_one, self.heard.when_idle, self.clock, now)
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2") + publish("a", b"3"))
         for count in (1, 2, 3):
@@ -331,7 +355,7 @@ class MessageTest(Case):
             session.hold(False)
 
     def test_holding_a_session_without_connection_does_no_harm(self) -> None:
-        session = Session(login(), self.heard.deliver, self.heard.when_idle, self.clock)
+        session = Session(login(), self.heard.deliver, self.heard.when_idle, self.clock, now)
         session.hold(True)
         session.hold(False)
         session, wire = self.accepted()
@@ -339,6 +363,39 @@ class MessageTest(Case):
         session.hold(True)
         session.hold(False)
         assert self.heard.messages == []
+
+
+class UnreadTest(Case):
+    """A broker that asks, and does not read what it is answered."""
+
+    def producer(self, wire: Wire) -> Any:
+        """What the transport tells to pause."""
+        return wire.producer
+
+    def test_a_broker_that_never_reads_its_answers_is_cut_off_when_they_are_too_many(self) -> None:
+        self.patch(module, "UNREAD_BYTES", 8)
+        session, wire = self.accepted()
+        self.producer(wire).pauseProducing()
+        wire.bring(packet(PINGREQ) * 4)
+        assert (len(wire.sent()), wire.aborted) == (4, False)
+        wire.bring(publish("a", b"1", mid=1))
+        acknowledge = self.heard.acknowledge[0]
+        assert acknowledge is not None
+        acknowledge()
+        self.clock.advance(0)
+        assert (wire.sent(), wire.aborted) == ([], True)
+        self.clock.advance(0)
+        assert "the broker does not read what it is answered" in self.successResultOf(session.lost)
+
+    def test_one_that_reads_on_in_time_is_not(self) -> None:
+        self.patch(module, "UNREAD_BYTES", 8)
+        _, wire = self.accepted()
+        for _ in range(10):
+            self.producer(wire).pauseProducing()
+            wire.bring(packet(PINGREQ) * 4)
+            self.producer(wire).resumeProducing()
+            wire.bring(packet(PINGREQ) * 4)
+        assert (len(wire.sent()), wire.aborted) == (80, False)
 
 
 class SubscribeTest(Case):
@@ -363,8 +420,22 @@ class SubscribeTest(Case):
             [(kind, body)] = wire.sent()
             assert kind == UNSUBSCRIBE
             assert topics_of(kind, body, version) == [("a", None), ("b", None)]
-            wire.bring(unsuback(mid_of(body), *([0, 0] if version == "5" else []), version=version))
-            assert self.successResultOf(answer) is None
+            wire.bring(unsuback(mid_of(body), *([0, 0x87] if version == "5" else []), version=version))
+            assert self.successResultOf(answer) == ({"b": "Not authorized"} if version == "5" else {})
+
+    def test_an_answer_with_too_few_or_too_many_codes_is_no_yes(self) -> None:
+        for version, codes in (("3.1.1", []), ("3.1.1", [1]), ("3.1.1", [1, 1, 1]), ("5", [1]), ("5", [])):
+            session, wire = self.accepted(version=version)
+            answer = self.ask(session.subscribe(["a", "b"], 1))
+            [(_, body)] = wire.sent()
+            wire.bring(suback(mid_of(body), *codes, version=version))
+            error = self.failureResultOf(answer, ServerError).value
+            assert str(error) == f"the broker answered {len(codes)} times for 2 topics"
+        session, wire = self.accepted(version="5")
+        answer = self.ask(session.unsubscribe(["a", "b"]))
+        [(_, body)] = wire.sent()
+        wire.bring(unsuback(mid_of(body), 0, version="5"))
+        self.failureResultOf(answer, ServerError)
 
     def test_answers_find_their_questions_in_any_order_and_others_are_ignored(self) -> None:
         session, wire = self.accepted()
@@ -396,7 +467,25 @@ class SubscribeTest(Case):
         self.clock.advance(0)
         assert wire.closed
         self.failureResultOf(answer, ServerError)
-        assert len(self.flushLoggedErrors()) <= 1
+
+    @given(
+        st.sampled_from(["3.1.1", "5"]),
+        st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=12)), max_size=6),
+        st.booleans(),
+    )
+    def test_whatever_packets_a_broker_sends_it_is_no_bug_of_ours(
+        self, version: str, packets: list[tuple[int, bytes]], accepted: bool
+    ) -> None:
+        """No traceback, which is what trial looks for; at the worst the connection ends."""
+        session, wire = self.open(version=version)
+        session.accepted.addErrback(lambda _: None)
+        if accepted:
+            wire.bring(connack(version=version))
+        for kind, body in packets:
+            if not wire.disconnecting:
+                wire.bring(packet(kind, body))
+        assert self.flushLoggedErrors() == []
+        self.end()
 
 
 class EndTest(Case):
@@ -481,7 +570,7 @@ class EndTest(Case):
 
     @given(st.binary(max_size=60), st.sampled_from(["3.1.1", "5"]), st.booleans())
     def test_no_bytes_at_all_raise_anything(self, data: bytes, version: str, accepted: bool) -> None:
-        session = Session(login(version=version), Heard().deliver, lambda: None, self.clock)
+        session = Session(login(version=version), Heard().deliver, lambda: None, self.clock, now)
         wire = self.wired(session)
         session.accepted.addErrback(lambda _: None)
         if accepted:
@@ -512,7 +601,7 @@ class EndTest(Case):
         def fail(*message: Any) -> None:
             raise RuntimeError("a bug")
 
-        session = Session(login(), fail, self.heard.when_idle, self.clock)
+        session = Session(login(), fail, self.heard.when_idle, self.clock, now)
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2"))
         self.clock.advance(0)

@@ -15,9 +15,10 @@ from tessflux import gathering, spoolfile
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
 from tessflux.disk import REPEAT
-from tessflux.journal import FILE_NAME, Batch, Journal
+from tessflux.gathering import Gathering
+from tessflux.journal import FILE_NAME, Batch, Group, Journal
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.spool import RETRY, Spool
+from tessflux.spool import ATTEMPTS, RETRY, Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED
 from tests.log_lines import record
 from tests.spool_site import FLUSH, Site, disk_error, line, lines, overwrite, refused
@@ -180,6 +181,31 @@ class FailingDisk(Case):
         self.clock.advance(RETRY)
         assert self.log(LogLevel.info) == ["The spool takes readings again"]
 
+    def test_one_that_comes_and_goes_is_said_once_a_minute_all_the_same(self) -> None:
+        for _ in range(int(REPEAT)):
+            self.thread.error = disk_error()
+            self.site.store(qos=1)
+            self.site.spool.flush()
+            self.thread.error = None
+            self.clock.advance(RETRY)
+        assert (len(self.log(LogLevel.error)), len(self.log(LogLevel.info))) == (1, 1)
+        self.thread.error = disk_error()
+        self.site.store(qos=1)
+        self.site.spool.flush()
+        assert len(self.log(LogLevel.error)) == 2
+
+    def test_to_forget_what_is_delivered_is_tried_while_readings_find_no_room(self) -> None:
+        self.site.store(2 * GROUP_READINGS)
+        with mock.patch.object(Journal, "_leave_reserve", side_effect=OSError("no room")):
+            self.site.store(GROUP_READINGS)
+            assert "disk failed (no room" in self.log(LogLevel.error)[0]
+            self.retire(self.head(GROUP_READINGS))
+            assert self.site.on_disk() == lines(GROUP_READINGS, 2 * GROUP_READINGS)
+            assert self.log(LogLevel.info) == []
+        self.clock.advance(RETRY)
+        assert self.site.on_disk() == lines(GROUP_READINGS, 3 * GROUP_READINGS)
+        assert self.log(LogLevel.info) == ["The spool takes readings again"]
+
     def test_when_memory_is_used_up_qos_0_is_lost_and_qos_1_left_to_the_broker(self) -> None:
         self.thread.error = disk_error()
         self.site.store(GROUP_READINGS)
@@ -244,11 +270,77 @@ class FailingDisk(Case):
         for _ in range(int(REPEAT)):
             assert self.head() == Batch(0, [])
             self.clock.advance(1.0)
-        assert self.log() == ["Cannot read what waits: the disk is ill; tessflux keeps trying."]
+        assert self.log() == ["Cannot read the spool: the disk is ill; tessflux keeps trying."]
         self.head()
         assert len(self.log()) == 2
         self.thread.error = None
         assert (self.head().lines, self.site.spool.waiting) == (lines(3), 3)
+
+
+class OurOwnFault(Case):
+    """An error that no disk makes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.addCleanup(self.flushLoggedErrors, OverflowError)
+
+    def test_it_is_tried_again_like_any_other_and_nothing_is_acknowledged_or_lost(self) -> None:
+        self.thread.error = OverflowError("too large")
+        self.site.store(qos=1)
+        self.site.store()
+        self.site.spool.flush()
+        for _ in range(ATTEMPTS - 2):
+            self.clock.advance(RETRY)
+        assert (self.site.events, self.stats.ended, self.site.spool.pending) == ([], {}, 2)
+        assert self.log(LogLevel.critical) == ["Cannot store readings; tessflux keeps trying"]
+        self.thread.error = None
+        self.clock.advance(RETRY)
+        assert (self.site.events, self.site.on_disk()) == ([0, "committed"], lines(2))
+        assert self.log(LogLevel.info) == ["The spool takes readings again"]
+
+    def test_a_group_that_never_succeeds_is_given_up_and_counted_and_others_get_through(self) -> None:
+        self.site.store(3)
+        self.site.store(2, qos=1)
+        commit = Journal.commit
+
+        def fail_for_the_first(journal: Journal, group: Group, retired: int) -> int:
+            if line(0) in group.lines:
+                raise OverflowError("too large")
+            return commit(journal, group, retired)
+
+        self.patch(Journal, "commit", fail_for_the_first)
+        self.site.spool.flush()
+        self.site.store(4)
+        for _ in range(ATTEMPTS):
+            self.assert_counted()
+            self.clock.advance(RETRY)
+        assert self.stats.ended[LOST, "internal error"] == 3
+        said = "3 messages are lost (internal error); 2 were not acknowledged, the broker keeps them"
+        assert self.log(LogLevel.error) == [said]
+        assert (self.site.on_disk(), self.site.events) == (lines(5, 9), ["redeliver", "committed"])
+        self.assert_counted()
+
+    def test_memory_that_is_used_up_meanwhile_is_free_again(self) -> None:
+        self.thread.error = OverflowError("too large")
+        self.site.store(GROUP_READINGS)
+        assert self.site.store(PENDING_MESSAGES + 5) == PENDING_MESSAGES
+        assert self.stats.ended == {(LOST, "internal error"): 5}
+        for _ in range(2 * ATTEMPTS):
+            self.clock.advance(RETRY)
+        assert self.site.spool.pending == 0
+        self.thread.error = None
+        assert self.site.store(GROUP_READINGS) == GROUP_READINGS
+        assert len(self.site.on_disk()) == GROUP_READINGS
+
+    def test_an_acknowledgement_that_goes_wrong_leaves_the_spool_at_work(self) -> None:
+        self.thread.held = True
+        self.patch(self.site, "acknowledge", lambda number, qos: lambda: int("no"))
+        self.site.store(GROUP_READINGS + PENDING_MESSAGES, qos=1)
+        self.thread.release()
+        assert self.site.events == ["hold", "go on"]
+        assert self.stats.total(STORED) == GROUP_READINGS + PENDING_MESSAGES
+        assert self.site.spool.waiting == GROUP_READINGS + PENDING_MESSAGES
+        assert len(self.flushLoggedErrors(ValueError)) == 2
 
 
 class Memory(Case):
@@ -280,6 +372,29 @@ class Memory(Case):
     def test_payloads_that_use_up_the_memory_are_committed_at_once(self) -> None:
         self.site.refuse(payload=b"x" * PENDING_BYTES)
         assert (self.site.events, self.stats.total(REFUSED)) == (["hold", "go on"], 1)
+
+    def test_a_requeue_that_is_stored_frees_nothing_that_a_filled_group_still_takes(self) -> None:
+        self.thread.error = disk_error()
+        self.site.store(GROUP_READINGS)
+        self.site.store(PENDING_MESSAGES)
+        assert self.site.store(qos=1) == 0
+        self.thread.error = None
+        commit = Journal.commit
+
+        def fail_for_the_filled(journal: Journal, group: Group, retired: int) -> int:
+            if len(group.lines) == PENDING_MESSAGES:
+                raise disk_error()
+            return commit(journal, group, retired)
+
+        with mock.patch.object(Journal, "commit", fail_for_the_filled):
+            self.clock.advance(RETRY)
+            assert self.site.events == ["committed", "hold", "go on"]
+            requeued = Gathering()
+            requeued.put_back(line(0))
+            assert self.site.result(self.site.spool.put(requeued))
+            assert self.site.events[3:] == ["committed", "hold"]
+        self.clock.advance(RETRY)
+        assert self.site.events[5:] == ["committed", "go on", "redeliver"]
 
 
 class FullSpool(Case):
@@ -526,6 +641,7 @@ class Damage(Case):
         self.site.open()
         assert self.site.spool.waiting == 6000
         overwrite(self.site.directory / FILE_NAME)
+        self.site.forget_pages()
         self.site.sent = 6_000
 
     def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(self) -> None:

@@ -1,6 +1,5 @@
 """The service that stays connected: each test plays the network, the broker and the clock."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +15,11 @@ from zope.interface import implementer
 
 from tessflux.addresses import BrokerAddress
 from tessflux.config import MqttConfig
-from tessflux.intake import Message
-from tessflux.mqtt.session import CLOSING
-from tessflux.mqtt.subscriber import ENOUGH, HANDSHAKE, STEADY, WATCH, Subscriber
+from tessflux.message import Acknowledge, Message
+from tessflux.mqtt.session import ANSWER, CLOSING
+from tessflux.mqtt.subscriber import ENOUGH, STEADY, WATCH, Subscriber
+from tessflux.mqtt.subscription import AGAIN
+from tessflux.mqtt.version import AGAIN as ANOTHER_HOUR
 from tessflux.secret import Secret
 from tests.log_lines import record
 from tests.mqtt_packets import (
@@ -87,6 +88,19 @@ class Network:
         connected.errback(error or Refused())
 
 
+class Memory:
+    """A disk that does everything at once."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, frozenset[str]] = {}
+
+    async def subscriptions(self, session: str) -> frozenset[str]:
+        return self.kept.get(session, frozenset())
+
+    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        self.kept[session] = topics
+
+
 class Case(SynchronousTestCase):
     """Every test ends with a stop, and nothing left on the clock."""
 
@@ -95,8 +109,9 @@ class Case(SynchronousTestCase):
         self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
         self.log = record(self, "mqtt")
         self.network = Network(self.clock)
+        self.memory = Memory()
         self.taken: list[Message] = []
-        self.acknowledge: list[Callable[[], None] | None] = []
+        self.acknowledge: list[Acknowledge | None] = []
         self.idle = 0
         self.broken_take = False
 
@@ -105,6 +120,7 @@ class Case(SynchronousTestCase):
             config,
             take=self.take,
             idle=self.when_idle,
+            memory=self.memory,
             clock=self.clock,
             now=lambda: 1_700_000_000.25 + self.clock.seconds(),
             endpoint=self.network.endpoint,
@@ -124,7 +140,7 @@ class Case(SynchronousTestCase):
         assert not self.network.connecting
         assert all(wire.closed for wire in self.network.wires)
 
-    def take(self, message: Message, acknowledge: Callable[[], None] | None) -> None:
+    def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
         if self.broken_take:
             raise RuntimeError("a bug")
         self.taken.append(message)
@@ -171,24 +187,25 @@ class ConnectTest(Case):
         self.clock.advance(1.5)
         wire.bring(publish("a", b"one", mid=5) + publish("b", b"two", retained=True))
         assert self.taken == [
-            Message("a", b"one", False, 1700000001750),
+            Message("a", b"one", False, 1700000001750, 5),
             Message("b", b"two", True, 1700000001750),
         ]
         first, second = self.acknowledge
         assert first is not None
         assert second is None
         first()
+        self.clock.advance(0)
         assert wire.value() == puback(5)
         assert self.idle > 0
         assert self.log() == []
 
-    def test_qos_2_means_1_and_0_means_0(self) -> None:
-        for configured, asked in ((2, 1), (0, 0)):
-            subscriber = self.start(replace(CONFIG, qos=configured, topics=("a",)))
+    def test_it_asks_for_the_qos_of_the_config(self) -> None:
+        for qos in (1, 0):
+            subscriber = self.start(replace(CONFIG, qos=qos, topics=("a",)))
             wire = self.network.accept()
             wire.sent()
             wire.bring(connack())
-            assert self.agree(wire) == [(SUBSCRIBE, [("a", asked)])]
+            assert self.agree(wire) == [(SUBSCRIBE, [("a", qos)])]
             self.end(subscriber)
 
     def test_it_backs_off_as_it_is_told_and_tries_for_ever(self) -> None:
@@ -257,7 +274,7 @@ class ConnectTest(Case):
     def test_a_broker_that_does_not_answer_connect_is_given_up(self) -> None:
         self.start()
         wire = self.network.accept(stuck=True)
-        self.clock.advance(HANDSHAKE)
+        self.clock.advance(ANSWER)
         self.clock.advance(0)
         assert wire.aborted
         assert "no answer within 30 s" in self.log()[0]
@@ -268,7 +285,7 @@ class ConnectTest(Case):
         self.start()
         wire = self.network.accept(stuck=True)
         wire.bring(connack())
-        self.clock.advance(HANDSHAKE)
+        self.clock.advance(ANSWER)
         self.clock.advance(0)
         assert wire.aborted
         assert "no answer within 30 s" in self.log()[0]
@@ -309,14 +326,11 @@ class VersionTest(Case):
         assert self.version(self.network.accept()) == 5
 
     def test_a_broker_that_refuses_mqtt_5_is_asked_for_3_1_1(self) -> None:
-        for answer in (connack(0x84, version="5"), connack(1), None):
+        for answer in (connack(0x84, version="5"), connack(1)):
             subscriber = self.start(self.config)
             wire = self.network.accept()
             assert self.version(wire) == 5
-            if answer:
-                wire.bring(answer)
-            else:
-                wire.close()
+            wire.bring(answer)
             self.clock.advance(0)
             assert "The broker does not take MQTT 5; trying MQTT 3.1.1" in self.log()
             self.clock.advance(1)
@@ -325,6 +339,28 @@ class VersionTest(Case):
             wire.bring(connack())
             self.agree(wire)
             self.end(subscriber)
+
+    def test_a_broker_that_closes_twice_without_a_word_is_asked_for_3_1_1(self) -> None:
+        self.start(self.config)
+        for seconds in (1, 2):
+            wire = self.network.accept()
+            assert self.version(wire) == 5
+            wire.close()
+            self.clock.advance(seconds)
+        assert "The broker does not take MQTT 5; trying MQTT 3.1.1" in self.log()
+        self.subscribed().close()
+        self.clock.advance(4)
+        assert self.version(self.network.accept()) == 4
+        self.network.wires[-1].close()
+        self.clock.advance(ANOTHER_HOUR)
+        assert self.version(self.network.accept()) == 5
+
+    def test_a_broker_that_never_answers_mqtt_5_is_asked_for_3_1_1(self) -> None:
+        self.start(self.config)
+        for seconds in (1, 2):
+            assert self.version(self.network.accept()) == 5
+            self.clock.pump([ANSWER, 0, seconds])
+        assert self.version(self.network.accept()) == 4
 
     def test_another_refusal_is_no_reason_to_leave_mqtt_5(self) -> None:
         self.start(self.config)
@@ -349,14 +385,18 @@ class VersionTest(Case):
         return stopped
 
     def test_a_new_config_tries_mqtt_5_again(self) -> None:
-        subscriber = self.start(self.config)
-        self.network.accept().close()
-        self.clock.advance(1)
-        self.subscribed()
-        subscriber.reconfigure(replace(self.config, username="other"))
-        self.clock.advance(0)
-        self.clock.advance(2)
-        assert self.version(self.network.accept()) == 5
+        for changed in (replace(self.config, username="other"), replace(self.config, silence=50)):
+            subscriber = self.start(self.config)
+            self.network.accept().bring(connack(1))
+            self.clock.advance(0)
+            self.clock.advance(1)
+            wire = self.subscribed()
+            subscriber.reconfigure(changed)
+            wire.close()
+            self.clock.advance(0)
+            self.clock.advance(2)
+            assert self.version(self.network.accept()) == 5
+            self.end(subscriber)
 
 
 class MessageTest(Case):
@@ -480,25 +520,65 @@ class ReconfigureTest(Case):
             (SUBSCRIBE, [("d", 1)]),
         ]
 
-    def test_a_new_topic_that_is_refused_is_said_and_tried_again(self) -> None:
+    def test_a_new_topic_that_is_refused_is_said_and_asked_for_again_on_the_same_connection(self) -> None:
+        config = replace(CONFIG, keepalive=3600)
+        subscriber = self.start(config)
+        wire = self.subscribed()
+        subscriber.reconfigure(replace(config, topics=("a", "b", "c")))
+        [(_, body)] = wire.sent()
+        wire.bring(suback(mid_of(body), 0x80))
+        assert "The broker refuses {'c': 'Unspecified error'}; the others go on" in self.log()[0]
+        self.clock.pump([WATCH] * int(AGAIN / WATCH - 1))
+        assert wire.sent() == []
+        self.clock.pump([WATCH])
+        assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
+        assert self.log(LogLevel.info)[-1] == "Subscribed to ['c']"
+        assert not wire.closed
+
+    def test_while_the_broker_is_held_a_reload_waits_since_no_answer_would_be_read(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.hold(True)
+        subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
+        self.clock.pump([WATCH] * 6)
+        assert wire.sent() == []
+        subscriber.hold(False)
+        assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
+
+    def test_a_hold_waits_for_the_answer_of_the_broker(self) -> None:
         subscriber = self.start()
         wire = self.subscribed()
         subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
-        [(_, body)] = wire.sent()
-        wire.bring(suback(mid_of(body), 0x80))
+        subscriber.hold(True)
+        assert wire.producerState == "producing"
+        self.agree(wire)
+        assert wire.producerState == "paused"
+        assert not wire.closed
+
+    def test_a_topic_that_left_the_config_while_tessflux_was_down_is_unsubscribed(self) -> None:
+        self.memory.kept["me@tcp:broker:1883"] = frozenset({"a", "b", "old"})
+        self.start()
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack(session_present=True))
+        assert self.agree(wire) == [(UNSUBSCRIBE, [("old", None)]), (SUBSCRIBE, [("a", 1), ("b", 1)])]
+
+    def test_a_topic_that_leaves_together_with_the_login_is_unsubscribed(self) -> None:
+        subscriber = self.start()
+        self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, username="other", topics=("a",)))
         self.clock.advance(0)
-        assert "the broker refuses the subscription: {'c': 'Unspecified error'}" in self.log()[0]
         self.clock.advance(1)
-        again = self.network.accept()
-        again.sent()
-        again.bring(connack())
-        assert self.agree(again) == [(SUBSCRIBE, [("a", 1), ("b", 1), ("c", 1)])]
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack(session_present=True))
+        assert self.agree(wire) == [(UNSUBSCRIBE, [("b", None)]), (SUBSCRIBE, [("a", 1)])]
 
     def test_a_new_topic_that_is_not_answered_is_tried_again(self) -> None:
         subscriber = self.start()
         wire = self.subscribed(stuck=True)
         subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
-        self.clock.pump([HANDSHAKE, 0])
+        self.clock.pump([ANSWER, 0])
         assert wire.aborted
         assert self.log() == ["Lost the broker tcp:broker:1883: no answer within 30 s"]
 
@@ -511,6 +591,8 @@ class ReconfigureTest(Case):
         self.clock.advance(1)
         [(kind, body)] = self.network.accept().sent()
         assert (kind, body[-9 - 2 :]) == (CONNECT, text("new") + text("word"))
+        # It was not lost.
+        assert self.log() == []
 
     def test_another_broker_is_tried_at_once_instead_of_a_wait(self) -> None:
         subscriber = self.start()
@@ -521,6 +603,13 @@ class ReconfigureTest(Case):
         now = self.clock.seconds()
         subscriber.reconfigure(replace(CONFIG, broker=BrokerAddress("tcp", "other", 1883, "")))
         assert self.network.attempts[-1] == (now, "tcp:other:1883")
+
+    def test_a_reload_that_does_not_help_is_told_so(self) -> None:
+        subscriber = self.start()
+        self.network.refuse()
+        subscriber.reconfigure(replace(CONFIG, username="other"))
+        self.network.refuse()
+        assert len(self.log(LogLevel.error)) == 2
 
     def test_another_broker_breaks_off_an_attempt_and_that_is_no_error(self) -> None:
         subscriber = self.start()

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ import pytest
 from tessflux.admission import Admitted
 from tessflux.config import SpoolConfig
 from tessflux.errors import CannotCreate
-from tessflux.journal import FILE_NAME, Group, Journal, Quarantined
-from tessflux.waiting import Form, export, refused
+from tessflux.journal import FILE_NAME, Group, Journal
+from tessflux.quarantine import Quarantined
+from tessflux.waiting import Form, export, refused, requeue
 
 NOON = 1_732_968_904_123  # 2024-11-30T12:15:04.123Z
 FROM_BROKER = Quarantined(NOON, "STARS4ALL/stars1/reading", "stars1", "not JSON", "no object", b"[1]")
@@ -102,6 +103,7 @@ def test_json_has_every_part_under_its_name(journal: Journal, tmp_path: Path) ->
         "cause": "not JSON",
         "detail": "no object",
         "payload": "[1]",
+        "retained": False,
     }
     assert (second["photometer"], second["payload"]) == ("", "{}")
 
@@ -113,7 +115,7 @@ def test_control_characters_can_neither_break_a_line_nor_reach_the_terminal(
     journal: Journal, tmp_path: Path
 ) -> None:
     quarantine(journal, FROM_BROKER._replace(payload=NASTY, photometer="\x1b[31m", detail="one\ntwo"))
-    shown = r'a\x0ab\x0d\x1b[2J\x00\x7f ñ \x85 \x2028 \xff"'
+    shown = r'a\x0ab\x0d\x1b[2J\x00\x7f ñ \x85 \u2028 \xff"'
     assert printed(tmp_path, "payload") == [shown]
     (line,) = printed(tmp_path)
     assert line.endswith(rf"one\x0atwo  {shown}")
@@ -121,6 +123,39 @@ def test_control_characters_can_neither_break_a_line_nor_reach_the_terminal(
     (text,) = printed(tmp_path, "json")
     assert "\x1b" not in text
     assert json.loads(text)["payload"] == 'a\nb\r\x1b[2J\x00\x7f ñ \x85 \u2028 \\xff"'
+
+
+class Unread(io.StringIO):
+    """Output that somebody reads so slowly that tessflux goes on meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def write(self, text: str) -> int:
+        self._meanwhile()
+        return super().write(text)
+
+
+def test_output_that_nobody_reads_does_not_make_the_log_of_the_spool_grow(
+    journal: Journal, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        journal.commit(Group(lines=[f"stars,name=a seq={number}.0 {number}"]), 0)
+    quarantine(journal, FROM_BROKER, NAMELESS)
+    begun_anew = []
+
+    def go_on() -> None:
+        journal.commit(Group(quarantined=[FROM_INFLUX]), 0)
+        busy, *_ = journal._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        begun_anew.append(not busy)
+
+    journal._db.execute("PRAGMA busy_timeout = 0")
+    config = SpoolConfig(str(tmp_path))
+    export(config, Unread(go_on))
+    assert begun_anew == [True, True]
+    refused(config, Unread(go_on), photometer="", cause="bad name", form="table")
+    assert begun_anew == [True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +193,19 @@ def test_a_damaged_spool_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"garbage" * 1_000)
     with pytest.raises(CannotCreate, match="not a database"):
         exported(tmp_path)
+
+
+def test_what_is_chosen_is_marked_to_be_tried_again(journal: Journal, tmp_path: Path) -> None:
+    quarantine(journal, FROM_BROKER, NAMELESS, FROM_INFLUX)
+    spool = SpoolConfig(str(tmp_path))
+    assert requeue(spool, photometer=" Stars2 ", cause="") == 1
+    assert journal.quarantine.again(10) == {3: FROM_INFLUX}
+    assert requeue(spool, photometer="", cause="not JSON") == 1
+    assert journal.quarantine.again(10) == {1: FROM_BROKER, 3: FROM_INFLUX}
+    assert requeue(spool, photometer="", cause="") == 3
+
+
+def test_where_there_is_no_spool_nothing_can_be_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(CannotCreate, match="once tessflux has run"):
+        requeue(SpoolConfig(str(tmp_path)), photometer="", cause="")
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,9 @@
 """What is sent when, and what becomes of every line, whatever the database says."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from twisted.logger import LogLevel
 
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
-from tessflux.influx.client import (
+from tessflux.influx.placing import GROW_AFTER, REFUSED_LINE
+from tessflux.influx.server import COMPLAINTS, IDLE, LONGEST_WAIT, PARKED
+from tessflux.influx.verdict import (
     BadLines,
     Busy,
     Delivered,
@@ -18,16 +22,21 @@ from tessflux.influx.client import (
     Missing,
     TooLarge,
     Unauthorised,
+    Unreachable,
     Verdict,
+    judge,
 )
-from tessflux.influx.placing import REFUSED_LINE
-from tessflux.influx.writer import IDLE, LONGEST_WAIT, PARKED
-from tessflux.journal import Batch, Quarantined
+from tessflux.journal import Batch
 from tessflux.limits import BATCH_LINES
+from tessflux.quarantine import Quarantined
 from tessflux.secret import Secret
 from tessflux.stats import InfluxStats
 from tests.log_lines import record
 from tests.writer_site import CONFIG, DOWN, FAILING, Case, Memory, line
+
+
+def said(text: str) -> Verdict:
+    return judge(400, json.dumps({"error": text}).encode(), None, datetime.now(UTC))
 
 
 class DueTest(Case):
@@ -168,6 +177,42 @@ class VerdictTest(Case):
         assert self.log(LogLevel.error) == [down, busy, down]
         assert len(self.log(LogLevel.info)) == 2
 
+    def test_a_database_that_comes_and_goes_is_not_said_to_do_so_every_time(self) -> None:
+        writer = self.start()
+        before = len(self.log(LogLevel.info))
+        for _ in range(100):
+            self.add(writer, 1, 2, 3)
+            self.database.reply(Busy("503 request throttled"))
+            self.clock.advance(1)
+            self.database.reply(Delivered())
+        assert len(self.log(LogLevel.error)) == COMPLAINTS
+        assert len(self.log(LogLevel.info)) - before == COMPLAINTS
+
+    def test_a_database_that_goes_for_good_after_it_came_and_went_is_said_to_do_so(self) -> None:
+        writer = self.start()
+        for _ in range(COMPLAINTS + 1):
+            self.add(writer, 1, 2, 3)
+            self.database.reply(Delivered())
+            self.add(writer, 1, 2, 3)
+            self.database.reply(DOWN)
+            self.clock.advance(1)
+        assert len(self.log(LogLevel.error)) == COMPLAINTS
+        for _ in range(15):
+            self.database.reply(DOWN)
+            self.clock.advance(60)
+        assert len(self.log(LogLevel.error)) == COMPLAINTS + 1
+
+    def test_a_server_that_goes_while_the_file_is_run_is_asked_again_soon(self) -> None:
+        writer = self.start(replace(CONFIG, schema="/etc/schema"))
+        lines = self.add(writer, 1, 2, 3)
+        self.problems = ServerError("http://db:8086: no connection")
+        self.database.reply(Missing('404 database not found: "tessdb"'))
+        self.problems = []
+        self.clock.advance(1)
+        assert self.requests == [lines, lines]
+        [complaint] = self.log(LogLevel.error)
+        assert "no connection (is it running, and is the url right?)" in complaint
+
     def test_a_busy_server_is_left_alone_as_long_as_it_asks_for(self) -> None:
         for asked, wait in ((7.0, 7.0), (LONGEST_WAIT * 1_000, LONGEST_WAIT), (0.0, 1.0), (None, 1.0)):
             with self.subTest(asked):
@@ -182,12 +227,21 @@ class VerdictTest(Case):
 
     def test_points_beyond_the_retention_policy_are_counted_and_not_searched_for(self) -> None:
         writer = self.start()
-        lines = self.add(writer, 1, 2, 3)
+        lines = self.add(writer, 3, 1, 2)
         self.database.reply(Expired(2, "400 partial write: points beyond retention policy dropped=2"))
-        assert self.requests == [lines]
+        assert self.requests[1:] == [[line(1), line(2)]]
+        self.database.reply(Expired(2, "400 partial write: points beyond retention policy dropped=2"))
+        assert self.requests[2:] == [lines[:1]]
+        self.database.reply(Delivered())
         assert (self.spool.lines, self.spool.quarantine) == ([], [])
         assert (self.stats.delivered, self.stats.expired) == (1, 2)
         assert len(self.log(LogLevel.warn)) == 1
+
+    def test_a_server_that_always_says_that_one_is_too_old_is_believed(self) -> None:
+        self.answer = lambda lines: Expired(1, "400") if lines else Delivered()
+        self.spool.add(*map(line, range(2_000)))
+        self.start()
+        assert (self.spool.lines, self.stats.expired) == ([], 2_000)
 
     def test_too_large_a_request_is_halved_and_the_size_remembered(self) -> None:
         writer = self.start(replace(CONFIG, batch=8))
@@ -213,12 +267,46 @@ class VerdictTest(Case):
         lines = self.add(writer, *range(4, 8))
         assert self.requests[3:] == [lines[:2], lines[2:]]
 
-    def test_a_single_line_that_is_too_large_goes_into_quarantine(self) -> None:
+    def test_the_size_of_a_request_recovers_from_a_limit_that_has_passed(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+        self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
+        self.add(writer, *range(8))
+        self.database.answer = lambda lines: Delivered()
+        for _ in range(2 * GROW_AFTER):
+            self.add(writer, *range(8))
+        assert [len(lines) for lines in self.requests[-2:]] == [8, 8]
+
+    def test_a_limit_that_stays_costs_few_requests_and_one_line_in_the_log(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+        self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
+        for _ in range(GROW_AFTER):
+            self.add(writer, *range(8))
+        large = [lines for lines in self.requests[2:] if len(lines) > 2]
+        assert [len(lines) for lines in large] == [4, 4, 4]
+        assert len([text for text in self.log(LogLevel.info) if "too large" in text]) == 2
+        assert (self.stats.delivered, self.spool.lines) == (8 * GROW_AFTER, [])
+
+    def test_a_way_that_is_too_slow_for_a_batch_takes_it_in_parts(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+        slow = Unreachable("no answer within 30 s", slow=True)
+        self.database.answer = lambda lines: slow if len(lines) > 2 else Delivered()
+        self.add(writer, *range(8))
+        self.clock.pump([60] * 5)
+        assert [len(lines) for lines in self.requests] == [8, 8, 4, 4, 2, 2, 2, 2]
+        assert (self.spool.lines, self.spool.quarantine, self.stats.delivered) == ([], [], 8)
+        assert "no answer within 30 s" in self.log(LogLevel.error)[0]
+
+    def test_a_server_that_takes_not_even_a_single_line_is_to_blame_for_that(self) -> None:
         writer = self.start()
-        self.database.answer = lambda lines: TooLarge("413") if line(2) in lines else Delivered()
-        self.add(writer, 1, 2, 3)
-        assert [row.payload.decode() for row in self.spool.quarantine] == [line(2)]
-        assert self.spool.lines == []
+        self.database.answer = lambda lines: TooLarge("413") if lines else Delivered()
+        lines = self.add(writer, 1, 2, 3)
+        self.clock.pump([60] * 5)
+        assert (self.spool.lines, self.spool.quarantine) == (lines, [])
+        [complaint] = self.log(LogLevel.error)
+        assert "413 (it must take larger requests" in complaint
+        self.database.answer = lambda lines: Delivered()
+        self.clock.advance(60)
+        assert (self.spool.lines, self.stats.delivered) == ([], 3)
 
     def test_a_probe_that_the_server_does_not_like_is_repeated_after_a_while(self) -> None:
         for verdict in (BadLines("400 Bad Request"), TooLarge("413")):
@@ -294,8 +382,109 @@ class BadLineTest(Case):
         self.database.reply(Delivered())
         self.database.reply(BadLines("400"))
         assert self.requests == [lines, lines[:1], lines[:1], lines[1:], lines[1:2], lines[2:]]
+        assert self.database.requests[-1] == []
+        self.database.reply(Delivered())
         assert self.spool.lines == []
         assert [row.payload.decode() for row in self.spool.quarantine] == [lines[2]]
+
+    def test_a_proxy_that_refuses_whatever_comes_is_to_blame_and_no_line(self) -> None:
+        writer = self.start()
+        self.database.answer = lambda lines: BadLines("400 Bad Request")
+        lines = self.add(writer, 1, 2, 3)
+        self.clock.pump([60] * 5)
+        assert (self.spool.lines, self.spool.quarantine) == (lines, [])
+        # It is asked without lines as long as it does not take even that.
+        assert self.database.requests == [[], lines, lines[:1], *[[]] * 6]
+        assert len(self.log(LogLevel.error)) == 1
+        self.database.answer = lambda lines: Delivered()
+        self.clock.advance(60)
+        assert (self.spool.lines, self.spool.quarantine) == ([], [])
+        assert self.requests[2:] == [lines[:1], lines[1:]]
+        assert (self.stats.delivered, self.stats.quarantined) == (3, 0)
+
+    def test_lines_that_the_database_counts_as_left_out_need_no_further_request(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 1, 2, 3)
+        self.database.reply(BadLines("400 partial write: field type conflict dropped=3", dropped=3))
+        assert (self.requests, self.spool.lines, len(self.spool.quarantine)) == ([lines], [], 3)
+
+    def test_lines_are_told_apart_by_the_field_that_the_database_dislikes(self) -> None:
+        writer = self.start()
+        lines = [each.replace("mag=", "vbat=7.0,mag=") for each in map(line, (1, 3, 5))]
+        good = [line(2), line(4)]
+        self.spool.add(lines[0], good[0], lines[1], good[1], lines[2])
+        writer.wake()
+        error = "400 partial write: field type conflict"
+        self.database.reply(BadLines(error, dropped=3, field="vbat"))
+        assert self.requests[1:] == [lines]
+        self.database.reply(BadLines(error, dropped=3, field="vbat"))
+        assert self.requests[2:] == [good]
+        self.database.reply(Delivered())
+        assert [row.payload.decode() for row in self.spool.quarantine] == lines
+        assert (self.stats.delivered, self.stats.quarantined) == (2, 3)
+
+    def test_a_field_that_all_lines_have_or_none_tells_nothing_apart(self) -> None:
+        for field in ("mag", "vbat", ""):
+            with self.subTest(field):
+                writer = self.start()
+                lines = self.add(writer, 1, 2, 3)
+                self.database.reply(BadLines("400", dropped=1, field=field))
+                assert self.requests[-1] == lines[:1]
+                self.end(writer)
+                self.spool = Memory(self.clock)
+
+    def test_a_server_that_shows_one_bad_line_at_a_time_is_asked_until_all_are_known(self) -> None:
+        self.answer = lambda lines: BadLines("400", tuple(lines[:1])) if lines else Delivered()
+        self.spool.add(*map(line, range(2_000)))
+        self.start()
+        assert (self.spool.lines, self.stats.quarantined) == ([], 2_000)
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from(["good", "conflict", "old", "unreadable"]), max_size=40))
+    def test_however_errors_are_mixed_every_line_is_in_the_database_or_counted_as_old_or_in_quarantine(
+        self, kinds: list[str]
+    ) -> None:
+        """The database is as InfluxDB 1.6: it tells of one kind of error, and hides the others behind it."""
+        # Old lines have the smaller times.
+        numbers = [number + (0 if kind == "old" else 100) for number, kind in enumerate(kinds)]
+        kind_of = {line(number): kind for number, kind in zip(numbers, kinds, strict=True)}
+        accepted: set[str] = set()
+
+        def influxdb(sent: Sequence[str]) -> Verdict:
+            by = {kind: [each for each in sent if kind_of[each] == kind] for kind in kind_of.values()}
+            unreadable = "\n".join(f"unable to parse '{each}': why" for each in by.get("unreadable", []))
+            if sent and len(by.get("unreadable", [])) == len(sent):
+                return said(unreadable)
+            accepted.update(by.get("good", []))
+            if conflict := by.get("conflict"):
+                return said(f"partial write: field type conflict: of mag dropped={len(conflict)}")
+            if old := by.get("old"):
+                return said(f"partial write: points beyond retention policy dropped={len(old)}")
+            return said(f"partial write: {unreadable} dropped=0") if unreadable else Delivered()
+
+        self.stats, self.spool, self.answer = InfluxStats(), Memory(self.clock), influxdb
+        self.spool.add(*kind_of)
+        self.end(self.start(replace(CONFIG, batch=1)))
+        bad = {each for each, kind in kind_of.items() if kind in ("conflict", "unreadable")}
+        assert accepted == {each for each, kind in kind_of.items() if kind == "good"}
+        assert sorted(row.payload.decode() for row in self.spool.quarantine) == sorted(bad)
+        assert self.spool.lines == []
+        assert self.stats.delivered == len(accepted)
+        assert self.stats.expired == kinds.count("old")
+        assert self.stats.quarantined == len(bad)
+
+    def test_what_is_sent_again_is_counted_once(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 1, 2, 3)
+        self.database.reply(BadLines("400", (lines[0],)))
+        writer.reconfigure(replace(CONFIG, url=""))
+        self.databases[0].reply(DOWN)
+        assert (self.stats.quarantined, self.spool.lines) == (0, lines)
+        writer.reconfigure(CONFIG)
+        self.database.reply(Delivered())
+        self.database.reply(BadLines("400", (lines[0],)))
+        self.database.reply(Delivered())
+        assert (self.stats.delivered, self.stats.quarantined, self.spool.lines) == (2, 1, [])
 
 
 class ParkTest(Case):

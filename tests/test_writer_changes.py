@@ -9,14 +9,11 @@ from twisted.logger import LogLevel
 
 from tessflux.admission import Admitted
 from tessflux.config import InfluxConfig, SpoolConfig
-from tessflux.influx.client import (
-    BadLines,
-    Delivered,
-    TooLarge,
-)
 from tessflux.influx.placing import REFUSED_LINE
-from tessflux.influx.writer import IDLE, PARKED, Writer
-from tessflux.journal import read_only
+from tessflux.influx.server import IDLE, PARKED
+from tessflux.influx.verdict import BadLines, Delivered, TooLarge
+from tessflux.influx.writer import Writer
+from tessflux.journal import second_look
 from tessflux.spool import Spool
 from tessflux.stats import MqttStats
 from tests.writer_site import CONFIG, DOWN, FAILING, Case, line
@@ -356,7 +353,7 @@ class SpoolTest(Case):
         self.store(self.real, 1, 2, 3)
         assert self.real.waiting == 0
         self.successResultOf(writer.stopService())
-        with closing(read_only(self.directory.name)) as db:
+        with closing(second_look(self.directory.name)) as db:
             rows = db.execute("SELECT photometer, cause, payload FROM quarantine").fetchall()
         assert rows == [("stars2", REFUSED_LINE, line(2).encode())]
         self.close(self.real)

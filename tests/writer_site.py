@@ -8,16 +8,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config import InfluxConfig
-from tessflux.influx.client import (
-    Busy,
-    Delivered,
-    Missing,
-    Unauthorised,
-    Unreachable,
-    Verdict,
-)
+from tessflux.influx.server import Server
+from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
 from tessflux.influx.writer import Writer
-from tessflux.journal import Batch, Quarantined
+from tessflux.journal import Batch
+from tessflux.quarantine import Quarantined
 from tessflux.stats import InfluxStats
 from tests.log_lines import record
 
@@ -141,16 +136,17 @@ class Case(SynchronousTestCase):
 
     def start(self, config: InfluxConfig = CONFIG, spool: Any = None, *, known: bool = True) -> Writer:
         """A writer; unless told otherwise its database is there, and answers when the test says so."""
-        writer = Writer(
+        server = Server(
             config,
-            spool or self.spool,
             self.stats,
             client=self.make,
             define=self.define,
             refresh=self.refresh,
             clock=self.clock,
-            now=lambda: 1_700_000_000.5,
             backoff=lambda attempt: float(min(2**attempt, 60)),
+        )
+        writer = Writer(
+            server, spool or self.spool, self.stats, clock=self.clock, now=lambda: 1_700_000_000.5
         )
         writer.startService()
         self.addCleanup(self.end, writer)

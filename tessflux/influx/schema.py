@@ -18,6 +18,7 @@ from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
+from tessflux.influx.session import Endless, Session
 
 _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
@@ -65,13 +66,15 @@ class Administration:
         self._client = InfluxDBClient(
             host=url.hostname,
             port=url.port or (443 if url.scheme == "https" else 80),
-            username=config.username or None,
-            password=config.password.reveal() or None,
+            # As bytes, since requests knows no letters but those of Latin-1.
+            username=config.username.encode() or None,
+            password=config.password.reveal().encode() or None,
             path=url.path,
             ssl=url.scheme == "https",
             verify_ssl=config.tls_ca or True,
             timeout=config.timeout,
             retries=1,
+            session=Session(),
         )
 
     def close(self) -> None:
@@ -114,10 +117,15 @@ class Administration:
         except (InfluxDBClientError, InfluxDBServerError) as error:
             # The package keeps the answer of a 5xx as bytes.
             [said] = error.args
-            text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
-            raise _Rejected(_QUOTED.sub("'...'", text).strip()) from None
+            answer = said if isinstance(said, bytes) else str(said).encode(errors="replace")
+            shown = self._config.password.hide(self._config.username, answer).decode("utf-8", "replace")
+            raise _Rejected(_QUOTED.sub("'...'", shown).strip()) from None
+        except Endless as error:
+            raise ServerError(f"{self._config.url}: {error}") from None
         except requests.Timeout:
             raise ServerError(f"{self._config.url}: no answer within {self._config.timeout:g} s") from None
+        except requests.TooManyRedirects:
+            raise ServerError(f"{self._config.url}: it sends us elsewhere; is the url right?") from None
         except requests.exceptions.SSLError as error:
             raise ServerError(f"{self._config.url}: TLS: {_ADDRESS.sub('', str(error))}") from None
         except requests.ConnectionError:

@@ -5,33 +5,14 @@ from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import (
-    Certificate,
-    PrivateCertificate,
-    optionsForClientTLS,
-    platformTrust,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import PrivateCertificate, optionsForClientTLS
+from twisted.python.failure import Failure
 
 from tessflux.config import MqttConfig
+from tessflux.tls import tls_problem, trust
 
 TIMEOUT = 30
 """Seconds for a TCP connection, and again for the TLS handshake behind it."""
-
-
-def trust(ca_file: str) -> Any:
-    """Whose certificates are believed: the authorities in a PEM file, or without one those of the system.
-
-    Raises OSError or OpenSSL.crypto.Error when the file cannot be used.
-    """
-    if not ca_file:
-        return platformTrust()
-    text = Path(ca_file).read_bytes()
-    end = b"-----END CERTIFICATE-----"
-    certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
-    if not certificates:
-        raise OSError(f"{ca_file} holds no certificate")
-    return trustRootFromCertificates(certificates)
 
 
 def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
@@ -42,6 +23,11 @@ def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
     certificate = Path(config.tls_cert).read_bytes()
     loaded: PrivateCertificate = PrivateCertificate.loadPEM(key + b"\n" + certificate)
     return loaded
+
+
+def why(failure: Failure) -> str:
+    """Why a connection was lost, in words for the operator."""
+    return tls_problem(failure.value, "mqtt", "broker") or failure.getErrorMessage()
 
 
 def endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:

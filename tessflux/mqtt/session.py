@@ -1,22 +1,18 @@
 """One connection to the broker: paho speaks MQTT, Twisted moves the bytes.
 
-paho's Client would open a socket of its own and wait for it. Here `_create_socket` gives it the Twisted
-transport in the shape of one: `recv` hands out what has arrived, `send` never blocks. That method is private
-to paho, there since its version 2.0; `test_session` fails should it move. Publications and their
-acknowledgements do not pass through paho, see `packets`; all that makes and keeps a connection does.
+Publications and their acknowledgements do not pass through paho, see `packets`; all that makes and keeps a
+connection does.
 
 A session is used once: connect, subscribe, deliver, lost. A new connection is a new session, so that an
 acknowledgement cannot reach another connection than the one which brought its message.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from twisted.internet.defer import Deferred
@@ -27,13 +23,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tessflux.errors import ServerError
-from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Publication, Splitter, publication
-from tessflux.secret import Secret
+from tessflux.limits import UNREAD_BYTES
+from tessflux.message import Acknowledge, Deliver
+from tessflux.mqtt.endpoint import why
+from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Splitter, publication
+from tessflux.mqtt.pahoclient import Login, PahoClient, Socket
 
 log = Logger(namespace="mqtt")
-
-Deliver = Callable[[str, bytes, bool, Callable[[], None] | None], None]
-"""Called with topic, payload, retained, and how to acknowledge (None at QoS 0)."""
 
 EXACTLY_ONCE, NO_QOS = 0x04, 0x06
 """QoS 2 in the first byte of a publication, and what stands for none. We subscribe at QoS 1; QoS 2 comes only
@@ -43,30 +39,14 @@ PUBACK = b"\x40\x02"
 PUBREC = b"\x50\x02"
 """With the number of a message they acknowledge it (MQTT 3.1.1, sections 3.4 and 3.5)."""
 
+ANSWER = 30.0
+"""Seconds that the broker may take to answer CONNECT, SUBSCRIBE and UNSUBSCRIBE."""
+
 TICK = 1.0
 """Seconds between two looks at the keepalive."""
 
 CLOSING = 5.0
 """Seconds for what was written to leave, and the connection to close, before it is cut."""
-
-SESSION_EXPIRY = 0xFFFFFFFF
-"""MQTT 5: the broker keeps our session for ever, as it does with MQTT 3.1.1."""
-
-RECEIVE_MAXIMUM = 500
-"""MQTT 5: messages that may be unacknowledged at a time."""
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to introduce ourselves to the broker."""
-
-    client_id: str
-    username: str
-    password: Secret
-    keepalive: int
-    version: Literal["3.1.1", "5"]
-    keep_session: bool = True
-    """Whether the broker is to keep our subscriptions, and messages at QoS 1, while we are away."""
 
 
 class Refusal(ServerError):
@@ -77,71 +57,23 @@ class Refusal(ServerError):
         self.bad_version = bad_version
 
 
-class _Socket:
-    """As much of a socket as paho needs: `arrived` has a whole packet for it, what it sends goes out."""
-
-    def __init__(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
-        self._send, self._close = send, close
-        self._data = b""
-
-    def arrived(self, packet: bytes) -> None:
-        self._data = packet
-
-    def recv(self, size: int) -> bytes:
-        data, self._data = self._data[:size], self._data[size:]
-        if not data:
-            raise BlockingIOError
-        return data
-
-    def send(self, data: bytes) -> int:
-        self._send(bytes(data))
-        return len(data)
-
-    def close(self) -> None:
-        self._close()
-
-    def setblocking(self, flag: bool) -> None:
-        """It never blocks."""
-
-
-class _PahoClient(Client):
-    """paho's Client over a socket that it is given."""
-
-    def __init__(self, socket: _Socket, login: Login) -> None:
-        version5 = login.version == "5"
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id=login.client_id,
-            protocol=MQTTProtocolVersion.MQTTv5 if version5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if version5 else not login.keep_session,
-            reconnect_on_failure=False,
-        )
-        self._given_socket = socket
-        if login.username:
-            self.username_pw_set(login.username, login.password.reveal() or None)
-        properties = None
-        if version5:
-            properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = SESSION_EXPIRY if login.keep_session else 0
-            properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        # The host is only looked at by paho's own sockets, but must not be empty.
-        self.connect_async(
-            "broker", keepalive=login.keepalive, clean_start=not login.keep_session, properties=properties
-        )
-
-    def _create_socket(self) -> Any:
-        return self._given_socket
-
-
 class Session(Protocol):
     """`accepted` fires when the broker has said yes, or fails; `lost` fires with the reason at the end.
 
-    `idle` is called when all that has arrived was delivered.
+    `idle` is called when all that has arrived was delivered; `now` is the time of day, in seconds since
+    1970 UTC.
     """
 
-    def __init__(self, login: Login, deliver: Deliver, idle: Callable[[], None], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        login: Login,
+        deliver: Deliver,
+        idle: Callable[[], None],
+        clock: IReactorTime,
+        now: Callable[[], float],
+    ) -> None:
         self._login, self._deliver, self._idle = login, deliver, idle
-        self._clock = clock
+        self._clock, self._now = clock, now
         self.session_present = False
         self.goodbye = False
         """Whether it was us who wanted the end."""
@@ -150,8 +82,14 @@ class Session(Protocol):
         self._answers: dict[int, Deferred[list[ReasonCode]]] = {}
         self._reason = ""
         self._splitter = Splitter()
+        self._owed: list[bytes] = []
+        # Made here and not for each message, which would hold a bound method of its own until its commit.
+        self._puback = partial(self._acknowledge, PUBACK)
+        self._pubrec = partial(self._acknowledge, PUBREC)
+        self._paying: IDelayedCall | None = None
         self._version5 = login.version == "5"
         self._held = False
+        self._unread: int | None = None
         self._open = False
         self._closing: IDelayedCall | None = None
 
@@ -159,8 +97,9 @@ class Session(Protocol):
         """The transport is there: send CONNECT."""
         assert self.transport is not None
         self._open = True
-        self._socket = _Socket(self.transport.write, self._close)
-        self._client = client = _PahoClient(self._socket, self._login)
+        self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        self._socket = Socket(self._send, self._close)
+        self._client = client = PahoClient(self._socket, self._login)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_answer
         client.on_unsubscribe = self._on_answer
@@ -177,11 +116,14 @@ class Session(Protocol):
             self._read()
 
     def _read(self) -> None:
+        # One time for all that arrived together.
+        received_at = int(self._now() * 1000)
         try:
             while not self._held and self._talks() and (packet := self._splitter.take()):
                 first = packet[0]
                 if first & KIND == PUBLISH and first & QOS != NO_QOS:
-                    self._publication(publication(packet, version5=self._version5), first)
+                    message = publication(packet, received_at, version5=self._version5)
+                    self._deliver(message, self._acknowledgement(first, message.mid))
                 else:
                     self._protocol(packet[2])
         except Malformed as error:
@@ -196,14 +138,10 @@ class Session(Protocol):
         """Whether the connection is there, and nobody has said goodbye."""
         return self._open and self._closing is None
 
-    def _publication(self, message: Publication, first: int) -> None:
-        topic, payload, retained, mid = message
-        acknowledge = (
-            None
-            if mid is None
-            else partial(self._acknowledge, PUBREC if first & EXACTLY_ONCE else PUBACK, mid)
-        )
-        self._deliver(topic, payload, retained, acknowledge)
+    def _acknowledgement(self, first: int, mid: int | None) -> Acknowledge | None:
+        if mid is None:
+            return None
+        return partial(self._pubrec if first & EXACTLY_ONCE else self._puback, mid)
 
     def _protocol(self, packet: bytes) -> None:
         """Let paho do what is to be done about anything but a publication."""
@@ -224,11 +162,12 @@ class Session(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The transport is gone, whoever wanted it."""
         self._open = False
+        self._pay()
         if self._ticker.running:
             self._ticker.stop()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
-        text = self._reason or (reason.getErrorMessage() if reason else "")
+        text = self._reason or (why(reason) if reason else "")
         error = ServerError(f"the connection was lost: {text}")
         waiting: list[Deferred[Any]] = [self.accepted, *self._answers.values()]
         for answer in waiting:
@@ -236,6 +175,26 @@ class Session(Protocol):
                 answer.errback(error)
         self._answers.clear()
         self.lost.callback(text)
+
+    def pauseProducing(self) -> None:
+        """The transport holds back what we send, because the broker does not read."""
+        self._unread = 0
+
+    def resumeProducing(self) -> None:
+        """The broker has read what we sent."""
+        self._unread = None
+
+    def stopProducing(self) -> None:
+        """The connection is gone, which `connectionLost` says too."""
+
+    def _send(self, data: bytes) -> None:
+        assert self.transport is not None
+        if self._unread is not None:
+            self._unread += len(data)
+            if self._unread > UNREAD_BYTES:
+                self.abort("the broker does not read what it is answered")
+                return
+        self.transport.write(data)
 
     def hold(self, hold: bool) -> None:
         """Stop reading from the broker, or go on."""
@@ -250,16 +209,17 @@ class Session(Protocol):
 
     async def subscribe(self, topics: Sequence[str], qos: int) -> dict[str, str]:
         """Subscribe; returns the topics that the broker refused, with its reason."""
-        codes = await self._request(self._client.subscribe([(topic, qos) for topic in topics]))
-        return {topic: str(code) for topic, code in zip(topics, codes, strict=False) if code.is_failure}
+        codes = await self._request(lambda: self._client.subscribe([(topic, qos) for topic in topics]))
+        return _refused(topics, codes)
 
-    async def unsubscribe(self, topics: Sequence[str]) -> None:
-        """Unsubscribe and wait for the answer."""
-        await self._request(self._client.unsubscribe(list(topics)))
+    async def unsubscribe(self, topics: Sequence[str]) -> dict[str, str]:
+        """Unsubscribe; returns the topics that the broker refused, with its reason (by MQTT 5)."""
+        codes = await self._request(lambda: self._client.unsubscribe(list(topics)))
+        return _refused(topics, codes) if self._version5 else {}
 
-    async def _request(self, sent: tuple[MQTTErrorCode, int | None]) -> list[ReasonCode]:
-        code, mid = sent
-        if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+    async def _request(self, send: Callable[[], tuple[MQTTErrorCode, int | None]]) -> list[ReasonCode]:
+        _, mid = send() if self._talks() else (None, None)
+        if mid is None:
             raise ServerError("the connection was lost before the subscription")
         answer: Deferred[list[ReasonCode]] = Deferred()
         self._answers[mid] = answer
@@ -269,7 +229,8 @@ class Session(Protocol):
         """Say goodbye; `lost` fires when the transport is closed."""
         self.goodbye = True
         self._reason = self._reason or "tessflux disconnected"
-        if self._open and self._closing is None:
+        if self._talks():
+            self._pay()
             self._cut_later()
             self._client.disconnect()
 
@@ -278,6 +239,8 @@ class Session(Protocol):
         if self._open:
             assert self.transport is not None
             self._cut_later()
+            # It would wait for us to produce no more.
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseConnection()
 
     def _cut_later(self) -> None:
@@ -294,8 +257,17 @@ class Session(Protocol):
 
     def _acknowledge(self, answer: bytes, mid: int) -> None:
         if self._talks():
-            assert self.transport is not None
-            self.transport.write(answer + mid.to_bytes(2))
+            # A commit acknowledges many at once: they leave together.
+            if not self._owed:
+                self._paying = self._clock.callLater(0, self._pay)
+            self._owed.append(answer + mid.to_bytes(2))
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, []
+        if self._paying is not None and self._paying.active():
+            self._paying.cancel()
+        if owed and self._talks():
+            self._send(b"".join(owed))
 
     def _on_connect(
         self,
@@ -331,3 +303,10 @@ class Session(Protocol):
     ) -> None:
         who = "the broker says" if flags.is_disconnect_packet_from_server else "MQTT"
         self._reason = self._reason or f"{who}: {code}"
+
+
+def _refused(topics: Sequence[str], codes: Sequence[ReasonCode]) -> dict[str, str]:
+    """What the broker's answer about each topic says no to. Raises ServerError when it is no such answer."""
+    if len(codes) != len(topics):
+        raise ServerError(f"the broker answered {len(codes)} times for {len(topics)} topics")
+    return {topic: str(code) for topic, code in zip(topics, codes, strict=True) if code.is_failure}

@@ -3,8 +3,7 @@
 What it receives it hands on at once; when it is acknowledged is decided behind it, after the commit.
 """
 
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,66 +14,63 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from tessflux.config import MqttConfig
+from tessflux.config import MqttConfig, Version
 from tessflux.errors import ServerError
-from tessflux.intake import Message
-from tessflux.mqtt.session import Login, Refusal, Session
+from tessflux.message import Acknowledge, Deliver, Message
+from tessflux.mqtt.pahoclient import Login
+from tessflux.mqtt.session import ANSWER, Refusal, Session
+from tessflux.mqtt.subscription import Memory, Subscription
+from tessflux.mqtt.version import Choice
 
 log = Logger(namespace="mqtt")
-
-HANDSHAKE = 30.0
-"""Seconds that the broker may take to answer CONNECT, SUBSCRIBE and UNSUBSCRIBE, and to close."""
 
 STEADY = 60.0
 """Seconds after which a connection counts as good, and the next attempt comes without a long delay."""
 
 WATCH = 5.0
-"""Seconds between two looks at the silence."""
+"""Seconds between two looks at the silence, and at what the broker refused."""
 
 ENOUGH = 100
 """Messages after which it is worth saying that all came at QoS 0."""
-
-T = TypeVar("T")
-Take = Callable[[Message, Callable[[], None] | None], None]
 
 
 class Subscriber(Service):
     """`take` gets each message with the way to acknowledge it; `idle` is called when no more has arrived.
 
-    `now` is the time of day in seconds since 1970 UTC, `backoff` gives the delay after so many failures.
+    `memory` keeps what the broker may have us subscribed to, `now` is the time of day in seconds since
+    1970 UTC, `backoff` gives the delay after so many failures.
     """
 
     def __init__(
         self,
         config: MqttConfig,
         *,
-        take: Take,
+        take: Deliver,
         idle: Callable[[], None],
+        memory: Memory,
         clock: IReactorTime,
         now: Callable[[], float],
         endpoint: Callable[[MqttConfig], IStreamClientEndpoint],
         backoff: Callable[[int], float],
     ) -> None:
         self._config = config
-        self._take, self._idle = take, idle
+        self._take, self._idle, self._memory = take, idle, memory
         self._clock, self._now = clock, now
         self._endpoint, self._backoff = endpoint, backoff
-        self._version = config.version
+        self._versions = Choice(config.version)
         self._session: Session | None = None
-        self._subscribed: frozenset[str] = frozenset()
-        self._subscribing = False
+        self._subscription: Subscription | None = None
         self._loop: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
-        self._stopping = False
         self._complaint = ""
         self._hold = False
         self._again = False
         self._last_message = 0.0
+        self._heard = False
         self._at_qos0 = 0
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        self._stopping = False
         self._loop = Deferred.fromCoroutine(self._run())
 
     def stopService(self) -> Deferred[None]:
@@ -83,7 +79,6 @@ class Subscriber(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._stopping = True
         if self._session is not None:
             self._session.disconnect()
         if self._pause is not None:
@@ -94,8 +89,11 @@ class Subscriber(Service):
     def hold(self, hold: bool) -> None:
         """Let the broker wait, or go on."""
         self._hold = hold
-        if self._session is not None and self._subscribed:
+        subscription = self._subscription
+        # While an answer of the broker is awaited it must be read.
+        if self._session is not None and subscription is not None and subscription.established:
             self._session.hold(hold)
+            self._settle(self._session, subscription)
 
     def redeliver(self) -> None:
         """Have the broker send again what was not acknowledged: it does so for a new connection."""
@@ -106,15 +104,16 @@ class Subscriber(Service):
     def reconfigure(self, config: MqttConfig) -> None:
         """Change only what changed: other topics are subscribed, another broker or login connects anew."""
         before, self._config = self._config, config
+        self._versions, self._complaint = Choice(config.version), ""
         if _login(before) != _login(config):
-            self._version = config.version
             if self._session is not None:
                 log.info("Connecting anew, for the new config")
                 self._connect_anew(self._session)
             elif self._pause is not None:
                 self._pause.cancel()
-        elif (session := self._session) is not None and self._subscribed and not self._subscribing:
-            Deferred.fromCoroutine(self._resubscribe(session))
+        elif self._session is not None and self._subscription is not None:
+            self._subscription.want(config)
+            self._settle(self._session, self._subscription)
 
     def _connect_anew(self, session: Session) -> None:
         """At once: what photometers publish at QoS 0 in between is gone."""
@@ -123,7 +122,7 @@ class Subscriber(Service):
 
     async def _run(self) -> None:
         attempt = 0
-        while not self._stopping:
+        while self.running:
             began = self._clock.seconds()
             try:
                 await self._connection()
@@ -133,7 +132,7 @@ class Subscriber(Service):
                 attempt = 0
             if self._again:
                 self._again, attempt = False, 0
-            elif not self._stopping:
+            elif self.running:
                 await self._wait(self._backoff(attempt))
                 attempt += 1
 
@@ -149,8 +148,10 @@ class Subscriber(Service):
     async def _connection(self) -> None:
         """One connection, from its beginning to its end."""
         config = self._config
-        login = Login(config.client_id, config.username, config.password, config.keepalive, self._version)
-        session = Session(login, self._on_message, self._idle, self._clock)
+        versions = self._versions
+        version = versions.next(self._clock.seconds())
+        login = Login(config.client_id, config.username, config.password, config.keepalive, version)
+        session = Session(login, self._on_message, self._on_idle, self._clock, self._now)
         connecting = connectProtocol(self._endpoint(config), session)
         self._pause = connecting
         try:
@@ -163,82 +164,82 @@ class Subscriber(Service):
         watch = LoopingCall(self._watch, session)
         watch.clock = self._clock
         try:
-            await self._shake_hands(session)
+            await self._shake_hands(session, versions, version)
+            self._subscription = Subscription(session, self._config, self._memory, self._clock)
             self._last_message = self._clock.seconds()
             watch.start(WATCH, now=False)
-            await self._subscribe(session)
-            # Not before: the broker's answers must be read.
+            await self._subscription.settle()
             session.hold(self._hold)
             self._complaint = ""
             reason = await session.lost
         finally:
-            self._session, self._subscribed = None, frozenset()
+            self._session = self._subscription = None
             if watch.running:
                 watch.stop()
             session.abort("given up")
             if not session.lost.called:
                 await session.lost
-        if not self._stopping:
+        if not session.goodbye:
             log.warn("Lost the broker {broker}: {reason}", broker=str(config.broker), reason=reason)
 
-    async def _shake_hands(self, session: Session) -> None:
+    async def _shake_hands(self, session: Session, versions: Choice, version: Version) -> None:
         try:
-            await session.accepted.addTimeout(HANDSHAKE, self._clock)
-        except ServerError as error:
-            refused = not isinstance(error, Refusal) or error.bad_version
-            if self._version == "5" and refused and not session.goodbye:
-                log.warn("The broker does not take MQTT 5; trying MQTT 3.1.1")
-                self._version = "3.1.1"
+            await session.accepted.addTimeout(ANSWER, self._clock)
+        except (ServerError, DeferredTimeout) as error:
+            if not session.goodbye:
+                self._consider_version(versions, error, version)
             raise
+        versions.accepted()
         log.info(
             "Connected to the broker {broker} by MQTT {version}, {session} session",
             broker=str(self._config.broker),
-            version=self._version,
+            version=version,
             session="in our earlier" if session.session_present else "in a new",
         )
 
-    async def _subscribe(self, session: Session) -> None:
-        """Subscribe to what the config names, and go on should it change meanwhile."""
-        self._subscribing = True
-        try:
-            while (topics := frozenset(self._config.topics)) != self._subscribed:
-                await self._change(session, self._subscribed - topics, topics - self._subscribed)
-                self._subscribed = topics
-        finally:
-            self._subscribing = False
+    def _consider_version(self, versions: Choice, error: Exception, version: Version) -> None:
+        """The version may be why a handshake failed."""
+        now = self._clock.seconds()
+        if not isinstance(error, Refusal):
+            versions.lost(now)
+        elif error.bad_version:
+            versions.refused(now)
+        else:
+            versions.accepted()
+        other = versions.next(now)
+        if other != version:
+            log.warn(
+                "The broker does not take MQTT {version}; trying MQTT {other}", version=version, other=other
+            )
 
-    async def _resubscribe(self, session: Session) -> None:
-        try:
-            await self._subscribe(session)
-        except Exception as error:
-            # The next connection subscribes to everything, and says what is wrong.
-            session.abort(_text(error))
+    def _settle(self, session: Session, subscription: Subscription) -> None:
+        """Bring the subscription in line with the config, but not while the broker is held."""
 
-    async def _change(self, session: Session, gone: frozenset[str], new: frozenset[str]) -> None:
-        if gone:
-            await self._answer(session.unsubscribe(sorted(gone)))
-            log.info("Unsubscribed from {topics}", topics=sorted(gone))
-        if new:
-            refused = await self._answer(session.subscribe(sorted(new), min(self._config.qos, 1)))
-            if len(refused) == len(new):
-                raise ServerError(f"the broker refuses the subscription: {refused}")
-            if refused:
-                log.error("The broker refuses {refused}; the others go on", refused=refused)
-            log.info("Subscribed to {topics}", topics=sorted(new - refused.keys()))
+        async def settle() -> None:
+            try:
+                await subscription.settle()
+                session.hold(self._hold)
+            except Exception as error:
+                # The next connection subscribes to everything, and says what is wrong.
+                session.abort(_text(error))
 
-    async def _answer(self, request: Coroutine[Deferred[T], Any, T]) -> T:
-        return await Deferred.fromCoroutine(request).addTimeout(HANDSHAKE, self._clock)
+        if not self._hold:
+            Deferred.fromCoroutine(settle())
 
-    def _on_message(
-        self, topic: str, payload: bytes, retained: bool, acknowledge: Callable[[], None] | None
-    ) -> None:
-        self._last_message = self._clock.seconds()
+    def _on_message(self, message: Message, acknowledge: Acknowledge | None) -> None:
+        self._heard = True
         if self._at_qos0 >= 0:
             self._note_qos(acknowledge is None)
         try:
-            self._take(Message(topic, payload, retained, int(self._now() * 1000)), acknowledge)
+            self._take(message, acknowledge)
         except Exception:
-            log.failure("A message on {topic} could not be taken", topic=topic)
+            log.failure("A message on {topic} could not be taken", topic=message.topic)
+
+    def _on_idle(self) -> None:
+        if self._heard:
+            self._heard = False
+            self._last_message = self._clock.seconds()
+        self._idle()
 
     def _note_qos(self, qos0: bool) -> None:
         """Say once if nothing comes that the broker would keep for us; -1 means that this is settled."""
@@ -257,10 +258,12 @@ class Subscriber(Service):
         if 0 < self._config.silence <= silence:
             self._last_message = self._clock.seconds()
             session.abort(f"no message for {silence:.0f} s")
+        elif self._subscription is not None and self._subscription.overdue:
+            self._settle(session, self._subscription)
 
     def _explain(self, error: Exception) -> None:
         """Say what went wrong, once for as long as it stays the same."""
-        if self._stopping:
+        if not self.running:
             return
         text = _text(error)
         if text != self._complaint:
@@ -290,5 +293,5 @@ def _login(config: MqttConfig) -> tuple[object, ...]:
 
 def _text(error: Exception) -> str:
     if isinstance(error, DeferredTimeout):
-        return f"no answer within {HANDSHAKE:.0f} s"
+        return f"no answer within {ANSWER:.0f} s"
     return str(error) or type(error).__name__

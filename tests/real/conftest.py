@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from servers import Influxd, Mosquitto
 
-from tests.real.site import Site
+from tests.real.site import Publisher, Site
 
 
 @pytest.fixture
@@ -29,3 +29,11 @@ def site(tmp_path: Path, mosquitto: Mosquitto, influxd: Influxd) -> Iterator[Sit
     site = Site(tmp_path, mosquitto, influxd)
     yield site
     site.end()
+
+
+@pytest.fixture
+def publisher(mosquitto: Mosquitto) -> Iterator[Publisher]:
+    """Somebody who publishes, in the place of the photometers."""
+    publisher = Publisher(mosquitto)
+    yield publisher
+    publisher.close()

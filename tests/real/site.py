@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Site:
         self.log = directory / "tessflux.log"
         self.schema = directory / "schema"
         self.schema.write_text('CREATE DATABASE "tessdb";\n')
+        self.around: Sequence[str | Path] = ()
+        """A program with its arguments in which the daemon runs, such as strace -D."""
         self._process: subprocess.Popen[bytes] | None = None
         self.configure()
 
@@ -44,7 +46,7 @@ class Site:
         sections: dict[str, dict[str, object]] = {
             "global": {"log_file": "", "log_level": "info"},
             "influxdb": {"url": self.influxd.url, "schema": self.schema, "flush_interval": 0.2},
-            "mqtt": {"broker": f"tcp:127.0.0.1:{self.mosquitto.port}"},
+            "mqtt": {"broker": f"tcp:{self.mosquitto.address}"},
             "spool": {"directory": self.spool},
         }
         for section, keys in changes.items():
@@ -73,7 +75,7 @@ class Site:
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tessflux", "-k", "-c", self.config],
+                [*self.around, sys.executable, "-m", "tessflux", "-k", "-c", self.config],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -95,6 +97,13 @@ class Site:
     def signal(self, number: signal.Signals) -> None:
         """Send the daemon a signal."""
         self.process.send_signal(number)
+
+    def memory(self) -> float:
+        """What it has in memory, in MiB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("the process has no VmRSS")
 
     def stop(self) -> None:
         """Stop it as an init script would; it must end well."""
@@ -157,10 +166,11 @@ class Site:
 class Publisher:
     """A client that publishes and waits until the broker has it all."""
 
-    def __init__(self, mosquitto: Mosquitto) -> None:
+    def __init__(self, mosquitto: Mosquitto, username: str = "", password: str = "") -> None:
         self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.username_pw_set(username or None, password or None)
         self._client.max_inflight_messages_set(1000)
-        self._client.connect("127.0.0.1", mosquitto.port)
+        self._client.connect(mosquitto.host, mosquitto.port)
         self._client.loop_start()
 
     def publish(

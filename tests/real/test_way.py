@@ -1,22 +1,13 @@
 """The whole way of a reading: a real broker, the real daemon, a real database."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from servers import Influxd, Mosquitto
+from servers import Influxd
 
 from tests.real.site import Publisher, Site, payload, reading, wait_until
 
 CONFIG_2017 = Path(__file__).parents[1] / "data" / "config-2017"
-
-
-@pytest.fixture
-def publisher(mosquitto: Mosquitto) -> Iterator[Publisher]:
-    publisher = Publisher(mosquitto)
-    yield publisher
-    publisher.close()
 
 
 def test_37_readings_within_a_second_become_37_rows(site: Site, publisher: Publisher) -> None:

@@ -1,0 +1,22 @@
+"""What the broker delivers. Pure."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """One publication; `received_at` in milliseconds since 1970 UTC."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    received_at: int
+    mid: int | None = None
+    """The number by which it is acknowledged; None at QoS 0."""
+
+
+Acknowledge = Callable[[], None]
+"""Tells the broker that it need not keep a message any more."""
+
+Deliver = Callable[[Message, Acknowledge | None], None]
+"""Hands a message on, and how to acknowledge it (None at QoS 0)."""

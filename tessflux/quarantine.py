@@ -1,0 +1,94 @@
+"""What could not be stored, in the spool's file: to be looked at, and to be tried again. Blocking.
+
+Bounded in rows and in bytes; the oldest go for newer ones. Every method runs within a transaction of the
+journal's, so that something leaves in the same commit in which what becomes of it is stored.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+COLUMNS = "time, topic, photometer, cause, detail, payload, retained"
+"""The columns of Quarantined."""
+
+CHOSEN = "(?1 IN ('', photometer)) AND (?2 IN ('', cause))"
+"""Which of the quarantine somebody means who names a photometer and a cause, or leaves them empty."""
+
+_BYTES = "length(payload) + length(topic) + length(detail)"
+
+
+Held = tuple[int, int]
+"""How many rows, and their size."""
+
+
+class Quarantined(NamedTuple):
+    """A payload that was refused, or (`topic` is empty then) a line that InfluxDB refused."""
+
+    time: int
+    topic: str
+    photometer: str
+    cause: str
+    detail: str
+    payload: bytes
+    retained: bool = False
+
+    @property
+    def size(self) -> int:
+        """Characters and bytes that count against the bound."""
+        return len(self.payload) + len(self.topic) + len(self.detail)
+
+
+def quarantined(row: Sequence[Any]) -> Quarantined:
+    """A row of COLUMNS."""
+    *others, retained = row
+    return Quarantined._make([*others, bool(retained)])
+
+
+class Quarantine:
+    """The table in an open journal. Raises sqlite3.Error."""
+
+    def __init__(self, db: sqlite3.Connection, *, rows: int, size: int) -> None:
+        """Holds `rows` at most, in `size` bytes."""
+        self._db = db
+        self._held = self._sum("true")
+        self.bound(rows=rows, size=size)
+
+    def bound(self, *, rows: int, size: int) -> None:
+        """Change the bounds; they are kept when something is added."""
+        self._rows, self._largest = rows, size
+
+    def again(self, limit: int) -> dict[int, Quarantined]:
+        """The oldest that are to be tried again, by their numbers."""
+        rows = self._db.execute(
+            f"SELECT id, {COLUMNS} FROM quarantine WHERE again ORDER BY id LIMIT ?", (limit,)
+        )
+        return {row[0]: quarantined(row[1:]) for row in rows}
+
+    def change(self, released: Sequence[int], added: Sequence[Quarantined]) -> tuple[int, Held]:
+        """Take rows out and put others in. Returns how many of the oldest went for them, and what is held
+        then, for `committed`."""
+        rows, size = self._held
+        for number in released:
+            row, bytes_ = self._sum("id = ?", number)
+            rows, size = rows - row, size - bytes_
+            self._db.execute("DELETE FROM quarantine WHERE id = ?", (number,))
+        if not added:
+            return 0, (rows, size)
+        rows, size = rows + len(added), size + sum(row.size for row in added)
+        self._db.executemany(f"INSERT INTO quarantine ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", added)
+        forgotten, gone = 0, 0
+        for number, bytes_ in self._db.execute(f"SELECT id, {_BYTES} FROM quarantine ORDER BY id"):
+            if rows - forgotten <= self._rows and size <= self._largest:
+                break
+            forgotten, gone, size = forgotten + 1, number, size - bytes_
+        self._db.execute("DELETE FROM quarantine WHERE id <= ?", (gone,))
+        return forgotten, (rows - forgotten, size)
+
+    def committed(self, held: Held) -> None:
+        """The transaction of a change has come to its good end."""
+        self._held = held
+
+    def _sum(self, condition: str, *arguments: int) -> Held:
+        query = f"SELECT count(*), total({_BYTES}) FROM quarantine WHERE {condition}"
+        rows, size = self._db.execute(query, arguments).fetchone()
+        return rows, int(size)

@@ -1,0 +1,40 @@
+"""Whose certificates are believed, and what is wrong with one that is not, in words for the operator."""
+
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+
+
+def trust(ca_file: str) -> Any:
+    """Whose certificates are believed: the authorities in a PEM file, or without one those of the system.
+
+    Raises OSError or OpenSSL.crypto.Error when the file cannot be used.
+    """
+    if not ca_file:
+        return platformTrust()
+    text = Path(ca_file).read_bytes()
+    end = b"-----END CERTIFICATE-----"
+    certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
+    if not certificates:
+        raise OSError(f"{ca_file} holds no certificate")
+    return trustRootFromCertificates(certificates)
+
+
+def tls_problem(error: BaseException | None, section: str, key: str) -> str | None:
+    """Why TLS ended a connection to the server that `key` of `section` names; None if it was not TLS."""
+    match error:
+        case VerificationError():
+            return (
+                f"its certificate is for another host; [{section}] {key} must name it as the certificate does"
+            )
+        case SSL.Error(args=[[*entries]]):
+            text = ", ".join(str(entry[-1]) for entry in entries)
+            hint = f"; it has expired, or [{section}] tls_ca does not hold who signed it"
+            return f"TLS: {text}{hint if 'verify' in text else ''}"
+        case SSL.Error():
+            return f"TLS: {error}"
+        case _:
+            return None

@@ -1,0 +1,79 @@
+"""The daemon's own counters (I5): what it has received, every message of it, ended in exactly one way.
+
+They are read from the lines that a daemon logs every hour and when it stops.
+"""
+
+import re
+from dataclasses import dataclass
+
+_MQTT = re.compile(
+    r"MQTT Stats \[Total, Accepted, Filtered\] = \[(\d+), (\d+), (\d+)\], refused (\d+), lost (\d+);"
+    r" since the start (\d+) received"
+)
+_INFLUX = re.compile(
+    r"readings delivered (\d+), waiting (\d+); since the start (\d+) delivered,"
+    r" beyond retention (\d+), quarantined (\d+)"
+)
+_WHY_LOST = re.compile(r"\[spool#(?:error|critical)\]")
+_BEFORE = re.compile(r" (\d+) readings wait for InfluxDB$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Account:
+    """One run of the daemon, from its start to its orderly end.
+
+    Messages are received, and end as one of stored, filtered, refused, lost. Lines wait `before` and are
+    stored; they end as delivered, expired or quarantined, or they wait `after`.
+    """
+
+    received: int
+    stored: int
+    filtered: int
+    refused: int
+    lost: int
+    before: int
+    delivered: int
+    expired: int
+    quarantined: int
+    after: int
+
+    def problems(self) -> list[str]:
+        """What does not add up."""
+        found = []
+        if self.received != self.stored + self.filtered + self.refused + self.lost:
+            found.append(f"messages do not add up: {self}")
+        if self.before + self.stored != self.delivered + self.expired + self.quarantined + self.after:
+            found.append(f"lines do not add up: {self}")
+        return found
+
+
+def account(log: str) -> Account:
+    """What a daemon logged in one run; fails when it did not end in order."""
+    messages = [list(map(int, found)) for found in _MQTT.findall(log)]
+    lines = [list(map(int, found)) for found in _INFLUX.findall(log)]
+    ended = bool(messages and lines) and "tessflux has stopped" in log
+    assert ended, f"the daemon did not end in order:\n{log[-2000:]}"
+    total, stored, filtered, refused, lost = (sum(row[column] for row in messages) for column in range(5))
+    assert total == messages[-1][5], f"the lines give {total} messages, the last one {messages[-1][5]}"
+    before = _BEFORE.search(log)
+    _, after, delivered, expired, quarantined = lines[-1]
+    return Account(
+        received=total,
+        stored=stored,
+        filtered=filtered,
+        refused=refused,
+        lost=lost,
+        before=int(before[1]) if before else 0,
+        delivered=delivered,
+        expired=expired,
+        quarantined=quarantined,
+        after=after,
+    )
+
+
+def check_account(log: str) -> Account:
+    """The account of a run, which must add up; what it lost must be explained by an error in the log."""
+    found = account(log)
+    assert not found.problems(), found.problems()
+    assert not found.lost or _WHY_LOST.search(log), f"{found.lost} lost, and the log does not say why"
+    return found

@@ -1,0 +1,184 @@
+"""An HTTP server that answers from a script, right or wrong, and records what it was asked."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from tests.real.site import wait_until
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asked for; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer. As it stands here it is a good one; each further field makes it worse."""
+
+    status: int = 204
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeat: int = 1
+    """How often the body is sent; Content-Length counts them all."""
+    length: int | None = None
+    """Another Content-Length; a negative one stands for none at all."""
+    size: int = 0
+    """Bytes that are sent at a time, every `seconds`; 0 sends all at once."""
+    seconds: float = 0.0
+    cut: int | None = None
+    """After so many bytes of the answer, status line included, the connection is reset."""
+    close: bool = False
+    """Close the connection after the answer."""
+    silent: bool = False
+    """Say nothing, and leave the connection open."""
+    endless_headers: bool = False
+    """Header follows header until the client goes."""
+    raw: bytes | None = None
+    """Bytes in place of all of that."""
+
+
+GOOD = Answer()
+
+
+class ScriptedServer:
+    """Gives each request the next answer; when none is left, `otherwise`."""
+
+    def __init__(self, answers: Iterable[Answer] = (), otherwise: Answer = GOOD) -> None:
+        self.otherwise = otherwise
+        self.requests: list[Request] = []
+        self._answers = list(answers)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._connections: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.connections = 0
+        """How many were accepted."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def then(self, *answers: Answer) -> None:
+        """Answer like that next."""
+        with self._lock:
+            self._answers += answers
+
+    def wait_for_requests(self, count: int) -> None:
+        """Wait until so many have come, all told."""
+        wait_until(lambda: len(self.requests) >= count, f"{count} requests")
+
+    def start(self) -> None:
+        self._begin(self._accept)
+
+    def stop(self) -> None:
+        """Close all that is open, and wait for the threads."""
+        self._stopping.set()
+        # The thread in accept wakes of a shutdown, not of a close.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._threads.pop(0).join()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _begin(self, work: object, *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._connections.append(connection)
+            self._begin(self._serve, connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        # The client may go at any time; so may we.
+        with connection, contextlib.suppress(OSError, ValueError), connection.makefile("rb") as stream:
+            while not self._stopping.is_set() and (request := _read(stream)):
+                with self._lock:
+                    answer = self._answers.pop(0) if self._answers else self.otherwise
+                    self.requests.append(request)
+                if not self._reply(connection, answer):
+                    return
+
+    def _reply(self, connection: socket.socket, answer: Answer) -> bool:
+        """Send one answer; returns whether the connection can take another request."""
+        if answer.silent:
+            self._stopping.wait()
+        if answer.endless_headers:
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n")
+            while not self._stopping.is_set():
+                connection.sendall(b"X-More: and more\r\n" * 100)
+        left = answer.cut
+        for piece in _pieces(answer):
+            connection.sendall(piece if left is None else piece[:left])
+            if left is not None:
+                left -= len(piece)
+                if left <= 0:
+                    return False
+            if answer.seconds:
+                self._stopping.wait(answer.seconds)
+        return not (answer.close or answer.raw is not None)
+
+
+def _read(stream: BinaryIO) -> Request | None:
+    first = stream.readline().decode("latin-1").split()
+    if len(first) != 3:
+        return None
+    headers: dict[str, str] = {}
+    while line := stream.readline().decode("latin-1").strip():
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    body = stream.read(int(headers.get("content-length", 0)))
+    return Request(first[0], first[1], headers, body)
+
+
+def _pieces(answer: Answer) -> Iterable[bytes]:
+    if answer.raw is not None:
+        yield answer.raw
+        return
+    length = len(answer.body) * answer.repeat if answer.length is None else answer.length
+    lines = [f"HTTP/1.1 {answer.status} {'OK' if answer.status < 300 else 'No'}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    if length >= 0 and answer.status != 204:
+        lines.append(f"Content-Length: {length}")
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+    if answer.size:
+        whole = head + answer.body * answer.repeat
+        for start in range(0, len(whole), answer.size):
+            yield whole[start : start + answer.size]
+        return
+    yield head
+    for _ in range(answer.repeat):
+        yield answer.body

@@ -1,0 +1,57 @@
+"""The account of a daemon's run is read from its log, and must add up."""
+
+import pytest
+
+from tests.faults.accounting import Account, account, check_account
+
+LOG = """\
+x [spool#info] 7 readings wait for InfluxDB
+x [mqtt#info] MQTT Stats [Total, Accepted, Filtered] = [10, 5, 2], refused 2, lost 0; since the start 10 \
+received, refused {'not JSON': 2}, filtered {'duplicate': 2}
+x [influxdb#info] InfluxDB Write Stats [Requested, Ok, Reject, Fail] = [2, 2, 0, 0], readings delivered 9, \
+waiting 3; since the start 9 delivered, beyond retention 0, quarantined 0
+x [spool#error] Cannot store readings: disk failed (disk I/O error; /spool). Look after the disk
+x [mqtt#info] MQTT Stats [Total, Accepted, Filtered] = [20, 18, 0], refused 0, lost 3; since the start 30 \
+received, refused {'not JSON': 2}, filtered {'duplicate': 2}
+x [influxdb#info] InfluxDB Write Stats [Requested, Ok, Reject, Fail] = [2, 2, 0, 0], readings delivered 15, \
+waiting 3; since the start 24 delivered, beyond retention 1, quarantined 2
+x [tessflux#info] tessflux has stopped, 3 readings wait
+"""
+
+
+def test_the_periods_of_a_run_are_added() -> None:
+    assert check_account(LOG) == Account(
+        received=30,
+        stored=23,
+        filtered=2,
+        refused=2,
+        lost=3,
+        before=7,
+        delivered=24,
+        expired=1,
+        quarantined=2,
+        after=3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("[20, 18, 0]", "[20, 17, 0]", "messages do not add up"),
+        ("lost 3;", "lost 2;", "messages do not add up"),
+        ("waiting 3; since the start 24", "waiting 4; since the start 24", "lines do not add up"),
+        ("7 readings wait for", "8 readings wait for", "lines do not add up"),
+        ("start 30 received", "start 31 received", "the last one 31"),
+        ("tessflux has stopped", "", "did not end in order"),
+        ("spool#error", "spool#info", "3 lost, and the log does not say why"),
+    ],
+)
+def test_an_account_that_does_not_add_up_fails(old: str, new: str, what: str) -> None:
+    assert old in LOG
+    with pytest.raises(AssertionError, match=what):
+        check_account(LOG.replace(old, new))
+
+
+def test_a_run_that_was_killed_has_no_account() -> None:
+    with pytest.raises(AssertionError, match="did not end in order"):
+        account("x [mqtt#info] Subscribed to ['STARS4ALL/+/reading'] at QoS 1\n")

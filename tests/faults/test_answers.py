@@ -1,0 +1,305 @@
+"""Whatever a server answers to a request, right or wrong: no line is lost, and every line is counted once.
+
+The real writer, spool and client against a server that answers from a script; only waiting goes faster.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+from twisted.internet.defer import succeed
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from tessflux.admission import Admitted
+from tessflux.config import InfluxConfig, SpoolConfig
+from tessflux.influx.client import InfluxClient
+from tessflux.influx.connection import agent
+from tessflux.influx.server import LONGEST_WAIT, PARKED, Server
+from tessflux.influx.writer import Writer
+from tessflux.journal import second_look
+from tessflux.spool import Spool
+from tessflux.stats import InfluxStats, MqttStats
+from tests.faults.server import GOOD, Answer, ScriptedServer
+from tests.log_lines import record
+
+LINES = [f"readings,name=stars{number} mag=18.0 {number}" for number in range(6)]
+FASTER = 1_000
+SILENCE = 0.3
+"""The timeout of a request (s)."""
+
+
+class Faster:
+    """A clock on which all waits are short, and that remembers how long they were to be."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.waits: list[float] = []
+
+    def callLater(self, seconds: float, call: Callable[..., Any], *args: Any) -> Any:
+        self.waits.append(seconds)
+        return self._reactor.callLater(seconds / FASTER, call, *args)
+
+    def seconds(self) -> float:
+        return float(self._reactor.seconds()) * FASTER
+
+
+def error(status: int, text: str, **headers: str) -> Answer:
+    """As InfluxDB 1."""
+    return Answer(status, json.dumps({"error": text}).encode() + b"\n", headers)
+
+
+def message(status: int, text: str) -> Answer:
+    """As InfluxDB 2."""
+    return Answer(status, json.dumps({"code": "some code", "message": text}).encode())
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known when all has been delivered."""
+
+    refused: Sequence[str]
+    stats: InfluxStats
+    waits: Sequence[float]
+    logged: str
+
+
+class AnswerTest(TestCase):
+    timeout = 30
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.log = record(self, "influxdb")
+
+    async def deliver(self, *answers: Answer, otherwise: Answer = GOOD, timeout: float = 30.0) -> Told:
+        """Deliver LINES to a server that answers so after it took the empty request, and later `otherwise`.
+
+        Fails unless each line is in a request that was answered well, or in quarantine, or expired.
+        """
+        clock, stats, said = Faster(self.reactor), InfluxStats(), len(self.log())
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        await self.store(directory.name, clock)
+        spool = self.spool(directory.name, clock)
+        await spool.open()
+        with ScriptedServer([GOOD, *answers], otherwise) as server:
+            writer = self.writer(InfluxConfig(url=server.url, timeout=timeout), spool, stats, clock)
+            while spool.waiting:
+                await deferLater(self.reactor, 0.002)
+            await writer.stopService()
+            await self.agent._pool.closeCachedConnections()
+        await spool.close()
+        with second_look(directory.name) as db:
+            refused = [row[0].decode() for row in db.execute("SELECT payload FROM quarantine ORDER BY id")]
+        script = [GOOD, *answers, *[otherwise] * len(server.requests)]
+        taken: set[str] = set()
+        for request, answer in zip(server.requests, script, strict=False):
+            if answer == GOOD:
+                taken.update(request.body.decode().split("\n"))
+        assert len(refused) == stats.quarantined
+        assert stats.delivered + stats.expired + stats.quarantined == len(LINES)
+        assert stats.requested == stats.ok + stats.rejected + stats.failed == len(server.requests)
+        assert len(set(LINES) - taken - set(refused)) == stats.expired
+        return Told(refused, stats, clock.waits, "\n".join(self.log()[said:]))
+
+    def spool(self, directory: str, clock: Faster) -> Spool:
+        return Spool(
+            SpoolConfig(directory),
+            flush_interval=1.0,
+            stats=MqttStats(),
+            clock=clock,  # type: ignore[arg-type]
+            in_thread=lambda call, *args: succeed(call(*args)),
+        )
+
+    async def store(self, directory: str, clock: Faster) -> None:
+        spool = self.spool(directory, clock)
+        await spool.open()
+        for number, line in enumerate(LINES):
+            spool.store(line, Admitted(f"stars{number}", number, number), None)
+        await spool.settle()
+        await spool.close()
+
+    def writer(self, config: InfluxConfig, spool: Spool, stats: InfluxStats, clock: Faster) -> Writer:
+        async def refresh(config: InfluxConfig) -> InfluxConfig:
+            return config
+
+        async def define(config: InfluxConfig) -> list[str]:
+            raise AssertionError("there is no data definition file")
+
+        self.agent = agent(self.reactor, None, config.timeout)
+        server = Server(
+            config,
+            stats,
+            client=lambda config: InfluxClient(config, self.agent, self.reactor),
+            define=define,
+            refresh=refresh,
+            clock=clock,  # type: ignore[arg-type]
+            backoff=lambda attempt: 1.0 + attempt,
+        )
+        writer = Writer(server, spool, stats, clock=clock, now=lambda: 1.0)  # type: ignore[arg-type]
+        writer.startService()
+        return writer
+
+    async def test_what_is_said_about_the_server_is_asked_again_until_the_lines_are_taken(self) -> None:
+        page = b"<html><body>Please log in</body></html>"
+        chunked = b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for fault in (
+            error(401, "authorization failed"),
+            error(403, '"tess" user is not authorized to write to database "tessdb"'),
+            message(403, "insufficient permissions for write"),
+            error(404, 'database not found: "tessdb"'),
+            Answer(404, b"404 page not found\n"),
+            error(500, "retention policy not found: zzz"),
+            Answer(429),
+            error(500, "timeout"),
+            message(500, "unexpected error writing points to database: timeout"),
+            Answer(500, b'{"error": null}'),
+            Answer(501),
+            Answer(502, page),
+            error(503, "request throttled, queue full"),
+            Answer(504),
+            *(Answer(status, page, {"Location": "/elsewhere"}) for status in (301, 302, 303, 307, 308)),
+            Answer(304, headers={"Location": "/elsewhere"}),
+            Answer(408),
+            Answer(418),
+            # Pages of somebody in between.
+            Answer(200, page),
+            Answer(200, b'{"results":[{"error":"InfluxQL speaks so"}]}'),
+            Answer(400, page),
+            # Half an answer, and what is none.
+            Answer(200, length=10, close=True),
+            Answer(400, b'{"error":"partial write: points beyond retention policy dropped=6"}', cut=60),
+            Answer(400, b"x", length=-1, close=True, cut=10),
+            Answer(raw=b""),
+            Answer(raw=b"SSH-2.0-OpenSSH_9.2\r\n"),
+            Answer(raw=b"HTTP/1.1 204"),
+            Answer(raw=b"HTTP/1.1 400 No\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"),
+            Answer(raw=b"HTTP/1.1 400 No\r\nContent-Length: -7\r\n\r\n"),
+            Answer(raw=chunked + b"5\r\nhel"),
+            Answer(raw=chunked + b"not a number\r\n"),
+            Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\n"),
+            # Without end.
+            Answer(endless_headers=True),
+            Answer(500, b"x" * 1_000_000, repeat=100),
+            Answer(200, b" x" * 500_000, repeat=100),
+        ):
+            with self.subTest(fault):
+                told = await self.deliver(fault, fault)
+                assert told.refused == []
+                assert (told.stats.delivered, told.stats.requested) == (len(LINES), 4)
+                assert told.logged.count("takes no readings") == 1
+
+    async def test_a_server_that_keeps_us_waiting_is_asked_again(self) -> None:
+        for fault in (
+            Answer(silent=True),
+            Answer(400, b"half of it", length=100),
+            Answer(500, b"x" * 1_000, size=1, seconds=0.01),
+            Answer(204, size=1, seconds=SILENCE / 10),
+            Answer(raw=None, status=400, body=b'{"error":"x"}', size=1, seconds=SILENCE / 10),
+        ):
+            with self.subTest(fault):
+                told = await self.deliver(fault, timeout=SILENCE)
+                assert (told.refused, told.stats.delivered) == ([], len(LINES))
+                assert "no answer within" in told.logged
+
+    async def test_it_waits_as_long_as_the_server_asks_for(self) -> None:
+        soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+        for asked, least, most in (
+            ("7", 7.0, 7.0),
+            (soon, 80.0, 90.0),
+            ("86400", LONGEST_WAIT, LONGEST_WAIT),
+            ("0", 1.0, 1.0),
+            ("soon", 1.0, 1.0),
+        ):
+            for status in (429, 503):
+                with self.subTest(asked, status=status):
+                    told = await self.deliver(Answer(status, headers={"Retry-After": asked}))
+                    assert [wait for wait in told.waits if least <= wait <= most]
+        told = await self.deliver(error(401, "authorization failed"))
+        assert PARKED in told.waits
+
+    async def test_lines_that_the_answer_shows_go_into_quarantine(self) -> None:
+        shown = f"unable to parse '{LINES[1]}': why\nunable to parse '{LINES[4]}': why"
+        for answer in (
+            error(400, f"partial write: {shown} dropped=0"),
+            error(400, shown),
+            message(400, shown),
+            message(422, f"failure writing points to database: partial write: {shown} dropped=0"),
+        ):
+            with self.subTest(answer):
+                told = await self.deliver(answer)
+                assert told.refused == [LINES[1], LINES[4]]
+                assert told.stats.requested == 3
+
+    async def test_lines_that_the_answer_only_counts_are_found(self) -> None:
+        conflict = 'partial write: field type conflict: input field "mag" on measurement "readings" is type'
+        for answer in (
+            error(400, f"{conflict} float, already exists as type integer dropped=1"),
+            message(422, f"failure writing points to database: {conflict} float dropped=1"),
+            message(400, f"unexpected error writing points to database: {conflict} float dropped=1"),
+        ):
+            with self.subTest(answer):
+                # All, the first three, the others: the first of them alone, the two behind it.
+                told = await self.deliver(answer, GOOD, answer, answer, GOOD)
+                assert told.refused == LINES[3:4]
+        everything = error(400, f"{conflict} float, already exists as type integer dropped=6")
+        told = await self.deliver(everything)
+        assert (told.refused, told.stats.requested) == (LINES, 2)
+
+    async def test_an_error_that_shows_and_counts_nothing_is_searched_for(self) -> None:
+        for answer in (
+            Answer(400, b'remoteAddr: "127.0.0.1:1"; cannot parse Influx line'),
+            Answer(422, b""),
+            Answer(
+                400,
+                json.dumps(
+                    {
+                        "error": "partial write of line protocol occurred",
+                        "data": [{"original_line": "cut", "line_number": 4, "error_message": "why"}],
+                    }
+                ).encode(),
+            ),
+        ):
+            with self.subTest(answer):
+                # As above; before a line is blamed, the server is asked without one.
+                told = await self.deliver(answer, GOOD, answer, answer, GOOD, GOOD)
+                assert told.refused == LINES[3:4]
+
+    async def test_points_beyond_retention_are_counted_and_hide_nothing(self) -> None:
+        unreadable = error(400, f"unable to parse '{LINES[3]}': why")
+        for beyond in (
+            error(400, "partial write: points beyond retention policy dropped=2"),
+            message(
+                500,
+                "unexpected error writing points to database: partial write: points beyond"
+                " retention policy dropped=2",
+            ),
+            message(
+                422,
+                "failure writing points to database: partial write: dropped 2 points outside"
+                " retention policy of duration 1h - oldest point x dropped=2 for database: a for"
+                " retention policy: b",
+            ),
+        ):
+            with self.subTest(beyond):
+                told = await self.deliver(beyond, beyond, unreadable)
+                assert told.refused == [LINES[3]]
+                assert (told.stats.expired, told.stats.delivered) == (2, 3)
+
+    async def test_what_is_too_large_is_sent_in_parts(self) -> None:
+        large = error(413, "Request Entity Too Large")
+        told = await self.deliver(large, large)
+        assert (told.refused, told.stats.requested) == ([], 7)
+
+    async def test_whoever_refuses_everything_gets_no_line_into_quarantine(self) -> None:
+        for refusal in (Answer(400, b"Bad Request"), Answer(413), Answer(422, b"no"), Answer(400)):
+            with self.subTest(refusal):
+                told = await self.deliver(*[refusal] * 12)
+                assert (told.refused, told.stats.delivered) == ([], len(LINES))
+                assert told.logged.count("takes no readings") == 1

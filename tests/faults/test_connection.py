@@ -1,0 +1,246 @@
+"""The broker goes, refuses, or is not who it should be: tessflux says why, once, and finds it again."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from servers import Influxd, Mosquitto, free_port
+
+from tests.certificates import authority, issued, self_signed
+from tests.faults.site import FaultSite
+from tests.real.site import Publisher, Site, payload, reading, wait_until
+
+DYNAMIC_SECURITY = "mosquitto_dynamic_security.so"
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Site]:
+    """A daemon whose readings wait in the spool, and a broker that the test starts. There is no database."""
+    site = Site(tmp_path, Mosquitto(tmp_path / "mosquitto"), Influxd(tmp_path / "influxd"))
+    yield site
+    site.end()
+    site.mosquitto.stop()
+
+
+def configure(site: Site, broker: str = "", **mqtt: object) -> None:
+    """Write the config of a daemon that is alone."""
+    address = broker or f"tcp:127.0.0.1:{site.mosquitto.port}"
+    site.configure(influxdb={"url": "", "schema": ""}, mqtt={"broker": address, **mqtt})
+
+
+def reload(site: Site, broker: str = "", **mqtt: object) -> None:
+    configure(site, broker, **mqtt)
+    site.signal(signal.SIGHUP)
+
+
+def settings(site: Site, *lines: str) -> None:
+    """Start the broker with these lines of its config."""
+    site.mosquitto = Mosquitto(site.mosquitto.directory, port=site.mosquitto.port, settings=lines)
+    site.mosquitto.start()
+
+
+def publish(site: Site, freq: float) -> None:
+    """Publish one reading, and wait until it is in the spool."""
+    publisher = Publisher(site.mosquitto)
+    publisher.publish([reading("stars1", int(freq), freq)], qos=1)
+    publisher.close()
+    wait_until(lambda: f"freq={freq}" in site.run("export").stdout, f"{freq} is there:\n{site.logged()}")
+
+
+# It goes, and comes back
+
+
+def test_a_broker_that_restarts_with_persistence_brings_what_it_has_kept(
+    bench: FaultSite, publisher: Publisher
+) -> None:
+    bench.start()
+    bench.publish(publisher, 50)
+    bench.mosquitto.restart()
+    bench.wait_for_log("Connected to the broker", times=2)
+    bench.stop()
+    again = Publisher(bench.mosquitto)
+    bench.publish(again, 50)
+    again.close()
+    bench.mosquitto.restart()
+    bench.start()
+    assert "in our earlier session" in bench.logged()
+    bench.wait_for_all()
+    bench.end_well()
+
+
+def test_a_broker_that_restarts_without_persistence_is_subscribed_anew(alone: Site) -> None:
+    settings(alone, "persistence false")
+    configure(alone)
+    alone.start()
+    publish(alone, 1.0)
+    alone.mosquitto.restart()
+    alone.wait_for_log("Subscribed to", times=2)
+    assert alone.logged().count("in a new session") == 2
+    assert alone.logged().count("Lost the broker") == 1
+    publish(alone, 2.0)
+    alone.stop()
+
+
+def test_another_client_that_takes_the_client_id_loses_it_again_and_nothing_is_lost(
+    bench: FaultSite, publisher: Publisher
+) -> None:
+    """A mosquitto does not say why; what a broker says by MQTT 5 is passed on, see `test_session`."""
+    bench.configure(mqtt={"client_id": "mine", "version": 5})
+    bench.start()
+    bench.publish(publisher, 20)
+    thief = Client(CallbackAPIVersion.VERSION2, "mine", protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+    # A session of MQTT 5 ends with its last connection unless that asks for more.
+    properties = Properties(PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = 3600
+    thief.connect("127.0.0.1", bench.mosquitto.port, clean_start=False, properties=properties)
+    thief.loop_start()
+    bench.wait_for_log("Lost the broker")
+    thief.disconnect()
+    thief.loop_stop()
+    bench.wait_for_log("Subscribed to", times=2)
+    bench.publish(publisher, 20)
+    bench.wait_for_all()
+    bench.end_well()
+
+
+# It refuses
+
+
+def test_a_wrong_password_is_said_once_and_a_right_one_is_taken_at_a_reload(
+    alone: Site, tmp_path: Path
+) -> None:
+    passwords = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "tess", "right"], check=True)
+    settings(alone, "allow_anonymous false", f"password_file {passwords}")
+    configure(alone)
+    alone.launch()
+    alone.wait_for_log("the broker refuses: Not authorized; tessflux keeps trying")
+    reload(alone, username="tess", password="wrong")
+    alone.wait_for_log("the broker refuses", times=2)
+    # Once by each config, however often it was tried.
+    assert alone.logged().count("the broker refuses") == 2
+    reload(alone, username="tess", password="right")
+    alone.wait_for_log("Subscribed to")
+    assert "right" not in alone.logged()
+    alone.stop()
+
+
+def test_a_topic_that_the_broker_refuses_does_not_stop_the_others(alone: Site, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text(
+        json.dumps(
+            {
+                "defaultACLAccess": {
+                    "publishClientSend": True,
+                    "publishClientReceive": True,
+                    "subscribe": True,
+                    "unsubscribe": True,
+                },
+                "anonymousGroup": "all",
+                "groups": [{"groupname": "all", "roles": [{"rolename": "some"}]}],
+                "clients": [],
+                "roles": [
+                    {
+                        "rolename": "some",
+                        "acls": [{"acltype": "subscribePattern", "topic": "secret/#", "allow": False}],
+                    }
+                ],
+            }
+        )
+    )
+    (plugin,) = Path("/usr/lib").glob(f"*/{DYNAMIC_SECURITY}")
+    settings(alone, f"plugin {plugin}", f"plugin_opt_config_file {rules}")
+    configure(alone, topics="STARS4ALL/+/reading, secret/+/reading")
+    alone.start()
+    publish(alone, 1.0)
+    assert "The broker refuses {'secret/+/reading': 'Unspecified error'}; the others go on" in alone.logged()
+    reload(alone, topics="secret/+/reading")
+    alone.wait_for_log("the broker refuses the subscription: {'secret/+/reading'")
+    reload(alone)
+    alone.wait_for_log("Subscribed to ['STARS4ALL/+/reading']", times=2)
+    publish(alone, 2.0)
+    alone.stop()
+
+
+# The subscription outlives the daemon
+
+
+def test_a_topic_that_leaves_the_config_while_tessflux_is_down_or_reconnects_is_unsubscribed(
+    alone: Site,
+) -> None:
+    alone.mosquitto.start()
+    configure(alone, topics="A/+/reading, B/+/reading, STARS4ALL/+/reading")
+    alone.start()
+    alone.kill()
+    configure(alone, topics="B/+/reading, STARS4ALL/+/reading")
+    alone.start()
+    alone.wait_for_log("Unsubscribed from ['A/+/reading']")
+    reload(alone, topics="STARS4ALL/+/reading", keepalive=50)
+    alone.wait_for_log("Unsubscribed from ['B/+/reading']")
+    publisher = Publisher(alone.mosquitto)
+    publisher.publish((f"{topic}/stars2/reading", payload("stars2", 1, 7.0)) for topic in ("A", "B"))
+    publisher.close()
+    publish(alone, 2.0)
+    assert "stars2" not in alone.run("export").stdout
+    alone.stop()
+
+
+# TLS, and other ways to it
+
+
+def test_tls_believes_the_right_broker_only_and_says_what_is_wrong_with_another(
+    alone: Site, tmp_path: Path
+) -> None:
+    """One daemon, which a reload sends to one listener of the broker after the other."""
+    files = {
+        "ca": authority(),
+        "good": issued("localhost"),
+        "other": issued("other.example"),
+        "expired": issued("localhost", expired=True),
+        "stranger": self_signed("localhost"),
+        "client": issued("tessflux.example"),
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.pem").write_bytes(text)
+    ports = {name: free_port() for name in ("good", "other", "expired", "stranger", "asks")}
+    lines = []
+    for name, port in ports.items():
+        certificate = tmp_path / f"{'good' if name == 'asks' else name}.pem"
+        lines += [f"listener {port} 127.0.0.1", f"certfile {certificate}", f"keyfile {certificate}"]
+    lines += [f"cafile {tmp_path / 'ca.pem'}", "require_certificate true"]
+    lines += [f"listener 0 {tmp_path / 'socket'}"]
+    settings(alone, *lines)
+    ca = tmp_path / "ca.pem"
+    configure(alone, f"tls:localhost:{ports['good']}", tls_ca=ca)
+    alone.start()
+    publish(alone, 1.0)
+    for name, complaint in (
+        ("other", "its certificate is for another host"),
+        ("expired", "TLS: certificate verify failed"),
+        ("stranger", "TLS: certificate verify failed"),
+        ("asks", "TLS: tlsv13 alert certificate required"),
+    ):
+        port = ports[name]
+        reload(alone, f"tls:localhost:{port}", tls_ca=ca)
+        alone.wait_for_log(
+            f"Cannot use the broker tls:localhost:{port}: the connection was lost: {complaint}"
+        )
+        assert alone.logged().count("Subscribed to") == 1, name
+    client = tmp_path / "client.pem"
+    reload(alone, f"tls:localhost:{ports['asks']}", tls_ca=ca, tls_cert=client, tls_key=client)
+    alone.wait_for_log("Subscribed to", times=2)
+    publish(alone, 2.0)
+    reload(alone, f"unix:{tmp_path / 'socket'}")
+    alone.wait_for_log("Subscribed to", times=3)
+    publish(alone, 3.0)
+    reload(alone, f"mqtts://localhost:{ports['good']}", tls_ca=ca)
+    alone.wait_for_log("Subscribed to", times=4)
+    publish(alone, 4.0)
+    alone.stop()

@@ -1,0 +1,72 @@
+"""Whatever a payload is made of, it becomes one line that says what it should, or none."""
+
+from itertools import islice
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+from servers import Influxd
+
+from tests.faults.hostile_payloads import Judge, Payloads, Point, read_line
+
+CAUSES = {"not JSON", "bad name", "incomplete", "not a number", "implausible", "bad time", "register message"}
+
+
+def test_100_000_hostile_payloads_become_one_line_each_or_none() -> None:
+    judge = Judge()
+    for payload in islice(Payloads(20260301), 100_000):
+        judge.take(payload)
+    assert judge.ended.total() == 100_000
+    # Were they too mild or too wild, they would test nothing.
+    assert judge.ended["stored"] > 25_000
+    assert min(judge.ended[cause] for cause in CAUSES) > 100
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "readings,name=a seq=1.0 1\n",
+        "readings,name=a seq=1.0 1\nreadings,name=b seq=1.0 1",
+        "readings,name=a b seq=1.0 1",
+        "readings,name=a,tag=b seq=1.0 1",
+        "readings,name=a=b seq=1.0 1",
+        "readings,name=a\\ seq=1.0 1",
+        "readings,name= seq=1.0 1",
+        "readings seq=1.0 1",
+        "readings,name=a seq=1i 1",
+        'readings,name=a seq="1" 1',
+        "readings,name=a seq=nan 1",
+        "readings,name=a seq=1e 1",
+        "readings,name=a seq=1.0,seq=2.0 1",
+        "readings,name=a seq=1.0",
+        "readings,name=a  1",
+    ],
+)
+def test_the_parser_that_judges_lines_is_strict(line: str) -> None:
+    with pytest.raises(AssertionError):
+        read_line(line)
+
+
+def test_influxdb_takes_every_line_and_gives_back_the_same_names_and_values(tmp_path: Path) -> None:
+    judge = Judge()
+    made = [found for payload in islice(Payloads(7), 25_000) if (found := judge.take(payload))]
+    assert len(made) > 5_000
+    with Influxd(tmp_path / "influxd") as influxd:
+        influxd.query('CREATE DATABASE "tessdb"')
+        body = "\n".join(line for line, _ in made).encode()
+        with urlopen(Request(f"{influxd.url}/write?db=tessdb&precision=ms", body), timeout=30) as answer:
+            assert answer.status == 204
+        stored = [
+            Point(
+                series["name"],
+                series["tags"]["name"],
+                {key: float(value) for key, value in row.items() if key != "time" and value is not None},
+                row["time"],
+            )
+            for series in influxd.query("SELECT * FROM readings GROUP BY *", db="tessdb")
+            for values in series["values"]
+            for row in [dict(zip(series["columns"], values, strict=True))]
+        ]
+    assert sorted(stored, key=lambda point: (point.name, point.time)) == sorted(
+        (point for _, point in made), key=lambda point: (point.name, point.time)
+    )

@@ -1,0 +1,289 @@
+"""The verdicts that a real InfluxDB can be brought to: every reading is in it or in quarantine."""
+
+import random
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from servers import Influxd, Mosquitto
+
+from tessflux.admission import Admitted
+from tessflux.journal import Group, Journal, second_look
+from tests.certificates import authority, issued
+from tests.faults.accounting import check_account
+from tests.faults.proxy import Proxy
+from tests.faults.server import GOOD, Answer, ScriptedServer
+from tests.faults.site import FaultSite, now_ms
+from tests.real.site import Publisher, Site, wait_until
+
+NO_READINGS = "takes no readings"
+
+
+class Guarded(Influxd):
+    """Asks for passwords, and is asked by its administrator."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, http={"auth-enabled": True})
+
+    def start(self) -> None:
+        super().start()
+        super().query("CREATE USER boss WITH PASSWORD 'boss' WITH ALL PRIVILEGES")
+
+    def query(self, text: str, db: str = "", **parameters: str) -> list[dict[str, Any]]:
+        return super().query(text, db, u="boss", p="boss", **parameters)
+
+
+@contextmanager
+def installed(directory: Path, influxd: Influxd) -> Iterator[tuple[FaultSite, Publisher]]:
+    """The daemon's files, with nothing between it and its servers."""
+    with Mosquitto(directory / "mosquitto", settings=["max_queued_messages 0"]) as mosquitto, influxd:
+        site = FaultSite(directory, mosquitto, influxd, cast(Proxy, mosquitto), cast(Proxy, influxd))
+        with closing(Publisher(mosquitto)) as publisher:
+            try:
+                yield site, publisher
+            finally:
+                site.end()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[tuple[FaultSite, Publisher]]:
+    """An InfluxDB as it comes."""
+    with installed(tmp_path, Influxd(tmp_path / "influxd")) as installation:
+        yield installation
+
+
+def try_again(site: Site) -> None:
+    """Do not wait for the next attempt: call it when the one before has been answered."""
+    site.signal(signal.SIGUSR1)
+    site.signal(signal.SIGUSR2)
+
+
+def test_a_database_that_is_dropped_is_created_anew(plain: tuple[FaultSite, Publisher]) -> None:
+    site, publisher = plain
+    site.start()
+    site.wait_for_log("takes readings into tessdb")
+    site.influxd.query('DROP DATABASE "tessdb"')
+    site.publish(publisher, 50)
+    site.wait_for_all()
+    account = site.end_well()
+    assert (account.delivered, account.quarantined) == (50, 0)
+    assert site.logged().count("Ran the data definition file") == 2
+
+
+def test_a_retention_policy_that_is_missing_is_created_by_the_file(
+    plain: tuple[FaultSite, Publisher],
+) -> None:
+    site, publisher = plain
+    site.influxd.query('CREATE DATABASE "tessdb"')
+    site.schema.write_text(
+        'CREATE DATABASE "tessdb";\n-- kept for long\n'
+        'CREATE RETENTION POLICY "years" ON "tessdb" DURATION 520w REPLICATION 1 DEFAULT;\n'
+    )
+    site.configure(influxdb={"retpol": "years"})
+    site.start()
+    site.publish(publisher, 50)
+    site.wait_for_all()
+    assert site.end_well().delivered == 50
+    assert NO_READINGS not in site.logged()
+
+
+@pytest.mark.parametrize(
+    ("reason", "statement"),
+    [
+        ("404 database not found", 'CREATE DATABASE "tessdb" WITH NAME "years"'),
+        (
+            "500 retention policy not found",
+            'CREATE RETENTION POLICY "years" ON "tessdb" DURATION INF REPLICATION 1 DEFAULT',
+        ),
+    ],
+)
+def test_without_a_file_readings_wait_until_somebody_creates_what_is_missing(
+    plain: tuple[FaultSite, Publisher], reason: str, statement: str
+) -> None:
+    site, publisher = plain
+    if "POLICY" in statement:
+        site.influxd.query('CREATE DATABASE "tessdb"')
+    site.configure(influxdb={"schema": "", "retpol": "years"})
+    site.start()
+    site.publish(publisher, 50)
+    site.wait_for_log(NO_READINGS)
+    assert reason in site.logged()
+    assert "create it, or name a data definition file" in site.logged()
+    site.influxd.query(statement)
+    try_again(site)
+    site.wait_for_all()
+    assert site.end_well().delivered == 50
+    assert site.logged().count(NO_READINGS) == 1
+
+
+def test_a_wrong_password_and_a_missing_right_are_mended_while_it_runs(tmp_path: Path) -> None:
+    with installed(tmp_path, Guarded(tmp_path / "influxd")) as (site, publisher):
+        site.influxd.query('CREATE DATABASE "tessdb"')
+        site.influxd.query("CREATE USER tess WITH PASSWORD 'XrightX'")
+        password = tmp_path / "password"
+        password.write_text("XwrongX\n")
+        site.configure(influxdb={"username": "tess", "password_file": password, "schema": ""})
+        site.start()
+        site.publish(publisher, 50)
+        site.wait_for_log("401 authorization failed")
+        password.write_text("XrightX\n")
+        try_again(site)
+        site.wait_for_log(f"{NO_READINGS}: 403 ")
+        site.influxd.query('GRANT ALL ON "tessdb" TO "tess"')
+        try_again(site)
+        site.wait_for_all()
+        assert site.end_well().delivered == 50
+        assert site.logged().count(NO_READINGS) == 2
+        assert "check username, password and the user's rights" in site.logged()
+        assert "XrightX" not in site.logged()
+        assert "XwrongX" not in site.logged()
+
+
+def test_all_that_influxdb_dislikes_in_one_spool_ends_in_quarantine_or_is_counted(
+    plain: tuple[FaultSite, Publisher],
+) -> None:
+    """Field type conflicts, lines that cannot be read, and lines that are too old, among good ones."""
+    site, _ = plain
+    now = now_ms()
+    site.influxd.query('CREATE DATABASE "tessdb" WITH DURATION 1h')
+    site.write("tessdb", f"readings,name=old vbat=7i {now}")
+    lines = [f"readings,name=stars{n % 7} seq={n}.0,mag=12.5 {now + n}" for n in range(400)]
+    for n in range(0, 400, 4):
+        lines[n] = lines[n].replace("mag", "vbat")
+        lines[n + 1] = lines[n + 1].replace("mag=", "mag=x")
+        lines[n + 2] = f"readings,name=stars{n % 7} seq={n}.0 {now - 36_000_000 + n}"
+    shuffled = random.Random(7).sample(lines, len(lines))
+    site.spool.mkdir()
+    with closing(Journal(str(site.spool), max_size=2**30, quarantine=1_000)) as journal:
+        journal.commit(Group(lines=shuffled, admitted=[Admitted("x", n, n) for n in range(400)]), 0)
+    site.start()
+    with closing(second_look(str(site.spool))) as db:
+        count = "SELECT count(*) FROM quarantine"
+        wait_until(lambda: db.execute(count).fetchone()[0] == 200, "200 lines in quarantine")
+        refused = {row[0].decode() for row in db.execute("SELECT payload FROM quarantine")}
+    site.stop()
+    assert refused == {line for n, line in enumerate(lines) if n % 4 < 2}
+    assert sorted(row["seq"] for row in site.rows() if row["seq"] is not None) == list(range(3, 400, 4))
+    account = check_account(site.logged())
+    assert (account.before, account.delivered, account.expired, account.quarantined) == (400, 100, 100, 200)
+
+
+def test_requests_that_are_larger_than_max_body_size_are_sent_in_parts(tmp_path: Path) -> None:
+    with installed(tmp_path, Influxd(tmp_path / "influxd", http={"max-body-size": 1_000})) as (
+        site,
+        publisher,
+    ):
+        site.configure(influxdb={"batch": 1_000, "flush_interval": 0.5})
+        site.start()
+        site.publish(publisher, 300)
+        site.wait_for_all()
+        account = site.end_well()
+        assert (account.delivered, account.quarantined) == (300, 0)
+        assert "lines too large" in site.logged()
+
+
+def test_a_max_body_size_that_has_room_for_no_reading_loses_none(tmp_path: Path) -> None:
+    with installed(tmp_path, Influxd(tmp_path / "influxd", http={"max-body-size": 50})) as (site, publisher):
+        site.start()
+        site.publish(publisher, 50)
+        site.wait_for_log("max-body-size")
+        site.influxd.stop()
+        site.influxd = Influxd(tmp_path / "influxd", port=site.influxd.port)
+        with site.influxd:
+            try_again(site)
+            site.wait_for_all()
+            account = site.end_well()
+        assert (account.delivered, account.quarantined) == (50, 0)
+
+
+def test_an_influxdb_that_writes_for_others_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """One write at a time and one more in its queue, and somebody is slow."""
+    limits: dict[str, str | int | bool] = {
+        "max-concurrent-write-limit": 1,
+        "max-enqueued-write-limit": 1,
+        "enqueued-write-timeout": 100_000_000,
+    }
+    with installed(tmp_path, Influxd(tmp_path / "influxd", http=limits)) as (site, publisher):
+        site.start()
+        site.wait_for_log("takes readings into tessdb")
+        with ExitStack() as others:
+            for _ in range(2):
+                other = others.enter_context(socket.create_connection(("127.0.0.1", site.influxd.port)))
+                other.sendall(b"POST /write?db=tessdb HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nslow")
+            site.publish(publisher, 50)
+            site.wait_for_log("503 ")
+        site.wait_for_all()
+        assert site.end_well().delivered == 50
+        assert "it is busy" in site.logged()
+
+
+def test_a_database_behind_tls_is_believed_only_with_its_authority(tmp_path: Path) -> None:
+    pem, ca = tmp_path / "influxd.pem", tmp_path / "ca.pem"
+    pem.write_bytes(issued("localhost"))
+    ca.write_bytes(authority())
+    https: dict[str, str | int | bool] = {"https-enabled": True, "https-certificate": str(pem)}
+    with installed(tmp_path, Influxd(tmp_path / "influxd", http=https)) as (site, publisher):
+        url = f"https://localhost:{site.influxd.port}"
+        site.configure(influxdb={"url": url})
+        assert "TLS: " in site.run("--check").stdout
+        site.start()
+        site.publish(publisher, 50)
+        site.wait_for_log(NO_READINGS)
+        assert "certificate verify failed" in site.logged()
+        site.configure(influxdb={"url": url, "tls_ca": ca})
+        site.signal(signal.SIGHUP)
+        site.wait_for_log("takes readings into tessdb")
+        assert site.run("--check").returncode == 0
+        site.stop()
+        site.influxd.stop()
+        # It tells more easily without TLS what is in it.
+        site.influxd = Influxd(tmp_path / "influxd", port=site.influxd.port)
+        with site.influxd:
+            judgement = site.judge()
+        assert not judgement, judgement
+        assert check_account(site.logged()).delivered == 50
+
+
+def memory(site: Site, key: str) -> int:
+    """A number of kB that the system keeps about the daemon."""
+    status = Path(f"/proc/{site.process.pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(key))
+
+
+def test_answers_without_end_take_no_memory(plain: tuple[FaultSite, Publisher]) -> None:
+    site, publisher = plain
+    endless = [Answer(500, b"x" * 1_000_000, repeat=100), Answer(endless_headers=True)]
+    with ScriptedServer([GOOD]) as server:
+        site.configure(influxdb={"url": server.url, "schema": ""})
+        site.start()
+        site.wait_for_log("takes readings into tessdb")
+        before = memory(site, "VmRSS:")
+        server.then(*endless)
+        site.publish(publisher, 50)
+        for reason in ("500 xxx", "more than"):
+            site.wait_for_log(f"{NO_READINGS}: {reason}")
+            try_again(site)
+        server.wait_for_requests(1 + len(endless) + 1)
+        assert memory(site, "VmHWM:") - before < 20_000
+        site.stop()
+        lines = {line for request in server.requests[3:] for line in request.body.split(b"\n") if line}
+        assert len(lines) == check_account(site.logged()).delivered == 50
+
+
+def test_check_comes_to_its_end_whatever_the_database_sends(plain: tuple[FaultSite, Publisher]) -> None:
+    site, _ = plain
+    for endless in (
+        Answer(200, b"x" * 1_000_000, repeat=100),
+        Answer(endless_headers=True),
+        Answer(silent=True),
+    ):
+        with ScriptedServer(otherwise=endless) as server:
+            site.configure(influxdb={"url": server.url, "timeout": 1})
+            found = site.run("--check")
+            assert found.returncode == 69
+            assert f"database   {server.url}: " in found.stdout
+            assert "Traceback" not in found.stdout + found.stderr

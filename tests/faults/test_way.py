@@ -1,0 +1,103 @@
+"""The way of a reading when the network fails in the middle of it: every row comes once, and right."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.proxy import Proxy
+from tests.faults.relay import TO_CLIENT
+from tests.faults.site import FaultSite
+from tests.real.site import Publisher, wait_until
+
+Play = Callable[[Proxy], None]
+
+FAILURES: dict[str, Play] = {
+    "reset": lambda proxy: proxy.reset(),
+    "cut in a request": lambda proxy: proxy.cut_request(500),
+    "refused": lambda proxy: proxy.refuse(),
+    "cut in an answer": lambda proxy: proxy.cut_response(30),
+    "garbage for an answer": lambda proxy: proxy.garbage(),
+}
+SLOWNESS: tuple[Play, ...] = (lambda proxy: proxy.trickle(997, 0.001), lambda proxy: proxy.delay(0.05))
+
+
+def test_a_slow_way_is_a_way(bench: FaultSite, publisher: Publisher) -> None:
+    """Quick, late and in small pieces, on either side: nobody complains."""
+    bench.start()
+    for play in (Proxy.heal, *SLOWNESS):
+        for proxy in (bench.broker, bench.database):
+            play(proxy)
+            bench.publish(publisher, 50)
+            bench.publish(publisher, 50, qos=0)
+            bench.wait_for_all()
+            proxy.heal()
+    account = bench.end_well()
+    assert (account.received, account.stored, account.delivered) == (600, 600, 600)
+    assert "takes no readings" not in bench.logged()
+    assert "Lost the broker" not in bench.logged()
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_database_whose_connection_fails_gets_every_row_once(
+    bench: FaultSite, publisher: Publisher, name: str
+) -> None:
+    # Garbage may look like the beginning of an answer, of which the rest is waited for.
+    bench.configure(influxdb={"timeout": 1})
+    bench.start()
+    bench.wait_for_log("takes readings into")
+    FAILURES[name](bench.database)
+    bench.publish(publisher, 50)
+    bench.publish(publisher, 50, qos=0)
+    bench.wait_for_log("takes no readings")
+    bench.database.heal()
+    bench.wait_for_all()
+    bench.end_well()
+
+
+def test_a_database_that_falls_silent_is_asked_again(bench: FaultSite, publisher: Publisher) -> None:
+    """It stores what it is sent, but its answers do not come; then they do, too late."""
+    bench.configure(influxdb={"timeout": 1})
+    bench.start()
+    bench.wait_for_log("takes readings into")
+    bench.database.silence(TO_CLIENT)
+    bench.publish(publisher, 100)
+    bench.wait_for_log("no answer within 1 s")
+    wait_until(lambda: bench.count() > 0, "the first of them are stored")
+    bench.database.heal()
+    bench.publish(publisher, 10, qos=0)
+    bench.wait_for_all()
+    bench.end_well()
+
+
+@pytest.mark.parametrize("name", ["reset", "cut in a request", "cut in an answer", "garbage for an answer"])
+def test_a_broker_whose_connection_fails_brings_every_reading_at_qos_1_once(
+    bench: FaultSite, publisher: Publisher, name: str
+) -> None:
+    # Garbage may look like the beginning of a message, of which the rest is waited for.
+    bench.configure(mqtt={"keepalive": 1})
+    bench.start()
+    bench.publish(publisher, 10)
+    bench.wait_for_all()
+    FAILURES[name](bench.broker)
+    bench.publish(publisher, 200)
+    wait_until(lambda: "Lost the broker" in bench.logged(), name)
+    bench.broker.heal()
+    bench.publish(publisher, 100)
+    bench.wait_for_all()
+    bench.end_well()
+
+
+def test_a_broker_that_falls_silent_sends_again_what_was_not_acknowledged(
+    bench: FaultSite, publisher: Publisher
+) -> None:
+    """It waits for acknowledgements that do not come; when they do, its connection is gone."""
+    bench.configure(mqtt={"keepalive": 1})
+    bench.start()
+    bench.publish(publisher, 10)
+    bench.wait_for_all()
+    bench.broker.silence()
+    bench.publish(publisher, 100)
+    bench.wait_for_log("Lost the broker")
+    bench.broker.heal()
+    bench.wait_for_all()
+    bench.end_well()

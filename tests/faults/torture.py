@@ -1,0 +1,144 @@
+"""Torture: everything that may fail, under load, for as long as wished; then the books are compared.
+
+A real mosquitto and a real influxd, a proxy before each, the daemon as a process under a supervisor. The exit
+code is 0 if nothing is doubled, altered or misplaced, nothing lost at QoS 1, nothing lost at QoS 0 without
+excuse (see `verdict`), and every run that ended in order has an account that adds up. Otherwise all is kept.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from servers import ServerFailed
+
+from tests.faults.chaos import TICK, Chaos
+from tests.faults.ledger import Ledger
+from tests.faults.load import Load
+from tests.faults.site import now_ms
+from tests.faults.verdict import Verdict, excuses, verdict
+from tests.faults.world import World
+
+DRAIN_SECONDS = 300.0
+"""How long after the last fault all must be in the database: several of the daemon's longest pauses."""
+
+
+def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Verdict]:
+    """Do it all; what is wrong is in the verdict."""
+    ledger = Ledger(options.photometers)
+    chaos = Chaos(world, options.seed)
+    load = Load(world.mosquitto.port, ledger, options.rate, options.seed)
+    world.start()
+    _wait(world, lambda: "Subscribed to" in world.run.text(), "the daemon subscribes")
+    load.start()
+    end = time.monotonic() + options.seconds
+    while time.monotonic() < end:
+        chaos.turn()
+        time.sleep(TICK)
+    chaos.heal()
+    load.last()
+    load.stop()
+    _drain(world, ledger)
+    world.restarts = False
+    world.stop()
+    world.look_through_the_logs()
+    for name in [f"stars{number}" for number in range(options.photometers)]:
+        ledger.check(_rows(world, f"= '{name}'"), now_ms())
+    ledger.check(_rows(world, r"!~ /^stars\d+$/"), now_ms())
+    found = verdict(ledger, ledger.judge(), load.unsent, excuses(world.runs, chaos.faults(), now_ms()))
+    found.problems += world.problems
+    return chaos, load, found
+
+
+def _wait(world: World, condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            world.problems.append(f"it never happened: {what}")
+            return
+        world.supervise()
+        time.sleep(TICK)
+
+
+def _drain(world: World, ledger: Ledger) -> None:
+    """Wait for the last reading: the order is kept, so all others are there before."""
+    last = ledger.sample(len(ledger) - 1)
+    where = f"\"name\" = '{last.name}' AND freq = {last.fields['freq']}"
+    _wait(
+        world, lambda: _query(world, f"SELECT freq FROM readings WHERE {where}"), "the last reading arrives"
+    )
+
+
+def _rows(world: World, name: str) -> list[dict[str, Any]]:
+    series = _query(world, f'SELECT * FROM readings WHERE "name" {name}')
+    return [dict(zip(each["columns"], row, strict=True)) for each in series for row in each["values"]]
+
+
+def _query(world: World, text: str) -> list[dict[str, Any]]:
+    try:
+        return world.influxd.query(text, db="tessdb")
+    except ServerFailed as error:
+        if "database not found" in str(error):
+            return []
+        raise
+
+
+def main() -> int:
+    """Run the torture, print what it did and found."""
+    parser = argparse.ArgumentParser(prog="tests/faults/torture", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=180, help="of faults (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule (%(default)s)")
+    parser.add_argument("--rate", type=float, default=500, help="messages a second (%(default)s)")
+    parser.add_argument("--photometers", type=int, default=200, help="that publish (%(default)s)")
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="tessflux-torture-"))
+    world = World(directory)
+    try:
+        chaos, load, found = torture(world, options)
+        if found.problems:
+            _keep_spool(world)
+    except BaseException:
+        _keep_spool(world)
+        print(f"torture: everything is kept in {directory}", file=sys.stderr)
+        raise
+    finally:
+        world.close()
+    report(options, world, chaos, load, found)
+    if found.problems:
+        print(f"FAILED; everything is kept in {directory}")
+        return 1
+    shutil.rmtree(directory)
+    print("passed")
+    return 0
+
+
+def _keep_spool(world: World) -> None:
+    """The small disk goes with this process."""
+    spool = world.directory / "disk" / "spool"
+    if world.disk.is_mounted and spool.exists():
+        shutil.copytree(spool, world.directory / "spool-at-the-end", dirs_exist_ok=True)
+
+
+def report(options: argparse.Namespace, world: World, chaos: Chaos, load: Load, found: Verdict) -> None:
+    """Print it for people."""
+    judged = load.ledger.judge()
+    ends = [run.end for run in world.runs]
+    print(f"seed {options.seed}, {options.seconds:g} s, {options.rate:g} messages/s")
+    print(f"lives of the daemon: {len(ends)}, killed {ends.count('killed')}, stopped {ends.count('stopped')}")
+    for name, count in sorted(Counter(f"{each.sufferer}: {each.name}" for each in chaos.faults()).items()):
+        print(f"  {name}: {count}")
+    print(f"readings published: QoS 0 {found.published[0]:,} ({found.unsent:,} to no broker), ", end="")
+    print(f"QoS 1 {found.published[1]:,}; and {load.duplicates:,} duplicates, {load.rubbish:,} bad payloads")
+    print(f"rows: {judged.rows:,}; QoS 0 that had to arrive: {found.had_to_arrive:,}")
+    print("lost at QoS 0, by excuse:", dict(found.excused) or "none")
+    for problem in found.problems:
+        print(f"PROBLEM: {problem}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

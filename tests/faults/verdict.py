@@ -1,0 +1,137 @@
+"""The verdict on a torture: at QoS 1 nothing may be wrong; at QoS 0 each loss needs an excuse. Pure.
+
+A reading at QoS 0 may be lost if it was published while no daemon was connected and subscribed, within the
+commit interval before a kill, or while the daemon itself said that it could store nothing. The logs of the
+daemon, which give seconds, and the record of the faults tell when that was. Times are in ms since 1970 UTC.
+"""
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tests.faults.chaos import FREEZES, RESTART, Fault
+from tests.faults.ledger import Judgement, Ledger
+from tests.faults.world import FLUSH_INTERVAL, Run
+
+LATENCY = 2_000
+"""From the publisher through the broker into the daemon, on a machine that does all of this at once."""
+
+BACKLOG = 5_000
+"""How long what a fault held back may be on its way after its end."""
+
+COMMIT = int(FLUSH_INTERVAL * 1000)
+RETRY = 2_000
+"""The daemon tries a full disk again every second."""
+
+_EVENT = re.compile(
+    r"^(\S+) \[\w+#\w+\] (Subscribed to|Lost the broker|Connecting anew|Cannot store readings)", re.MULTILINE
+)
+
+Window = tuple[int, int]
+
+
+class Excuses:
+    """Windows of time by what happened in them."""
+
+    def __init__(self, windows: Iterable[tuple[str, int, int]]) -> None:
+        by_reason: dict[str, list[Window]] = {}
+        for reason, start, end in sorted(windows, key=lambda window: window[1]):
+            merged = by_reason.setdefault(reason, [])
+            if merged and start <= merged[-1][1]:
+                start, end = merged[-1][0], max(end, merged[-1][1])
+                merged.pop()
+            merged.append((start, end))
+        self._windows = by_reason
+        self._starts = {reason: [start for start, _ in each] for reason, each in by_reason.items()}
+
+    def of(self, time: int) -> str:
+        """A reason why a reading that was published then may be lost; "" if there is none."""
+        for reason, starts in self._starts.items():
+            index = bisect_right(starts, time) - 1
+            if index >= 0 and time <= self._windows[reason][index][1]:
+                return reason
+        return ""
+
+
+def excuses(runs: Sequence[Run], faults: Sequence[Fault], end: int) -> Excuses:
+    """What can be said for the daemon: from its runs, and the faults."""
+    held_back = [fault for fault in faults if fault.sufferer == "broker" or fault.name == FREEZES]
+    restarts = [fault for fault in held_back if fault.name == RESTART]
+    full = [fault for fault in faults if fault.sufferer == "disk"]
+
+    def since(time: int) -> int:
+        # What a fault has held back is lost with the connection.
+        return min([time, *(each.began for each in held_back if each.began <= time <= each.ended + BACKLOG)])
+
+    windows = [("broker restarted", fault.began - LATENCY, fault.ended) for fault in restarts]
+    deaf_since, reason = 0, "not yet subscribed"
+    for run in runs:
+        could_not_store = False
+        for time, event in _events(run):
+            if event == "Subscribed to":
+                if deaf_since >= 0:
+                    windows.append((reason, deaf_since, time + 1_000))
+                deaf_since = -1
+            elif event == "Cannot store readings":
+                could_not_store = True
+            elif deaf_since < 0:
+                deaf_since, reason = since(time) - LATENCY, "not connected"
+        ended = run.ended or end
+        if deaf_since < 0:
+            deaf_since, reason = since(ended) - LATENCY - (COMMIT if run.end == "killed" else 0), run.end
+        if could_not_store:
+            windows += [
+                ("nothing could be stored", fault.began - LATENCY - COMMIT, fault.ended + RETRY + LATENCY)
+                for fault in full
+                if fault.began < ended and fault.ended > run.started
+            ]
+    if deaf_since >= 0:
+        windows.append((reason, deaf_since, end))
+    return Excuses(windows)
+
+
+def _events(run: Run) -> Iterable[tuple[int, str]]:
+    for when, event in _EVENT.findall(run.text()):
+        yield int(datetime.fromisoformat(when).timestamp() * 1000), event
+
+
+@dataclass
+class Verdict:
+    """`excused` counts lost readings at QoS 0 by their excuse; `problems` is all that must not be."""
+
+    published: Counter[int] = field(default_factory=Counter)
+    """By QoS."""
+    unsent: int = 0
+    had_to_arrive: int = 0
+    """Readings at QoS 0 for whose loss there would be no excuse."""
+    excused: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+
+def verdict(ledger: Ledger, judgement: Judgement, unsent: Collection[int], excuses: Excuses) -> Verdict:
+    """Judge what is lost, and pass on what else is wrong."""
+    found = Verdict(unsent=len(unsent))
+    lost = set(judgement.lost)
+    without_excuse: dict[int, list[int]] = {0: [], 1: []}
+    for number in range(len(ledger)):
+        qos = ledger.qos[number]
+        found.published[qos] += 1
+        excuse = excuses.of(ledger.published_at[number]) if qos == 0 else ""
+        found.had_to_arrive += qos == 0 and not excuse
+        if number not in lost or number in unsent:
+            continue
+        if excuse:
+            found.excused[excuse] += 1
+        else:
+            without_excuse[qos].append(number)
+    for qos, numbers in without_excuse.items():
+        if numbers:
+            when = [(number, ledger.published_at[number]) for number in numbers[:5]]
+            found.problems.append(f"QoS {qos}: lost {len(numbers)}: (number, published at) {when}")
+    for kind in ("doubled", "altered", "misplaced", "unknown"):
+        if wrong := getattr(judgement, kind):
+            found.problems.append(f"{kind} {len(wrong)}: {wrong[:5]}")
+    return found

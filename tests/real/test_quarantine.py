@@ -1,0 +1,88 @@
+"""Quarantine while the daemon runs: what comes out of it again, and what invented names may cost."""
+
+import json
+import signal
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.real.site import Publisher, Site, payload, reading, wait_until
+
+TOO_DARK = 27.5
+
+
+def quarantined(site: Site) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in site.run("refused", "--json").stdout.splitlines()]
+
+
+def test_requeued_payloads_are_stored_once_with_the_time_of_their_arrival(
+    site: Site, publisher: Publisher
+) -> None:
+    site.start()
+    dark = [(f"stars{n}", payload(f"stars{n}", n, n).replace("12.34", str(TOO_DARK))) for n in range(30)]
+    publisher.publish([*((f"STARS4ALL/{name}/reading", text) for name, text in dark), reading("last", 1, 1)])
+    site.wait_for_rows(1)
+    arrived = {entry["photometer"]: entry["time"] for entry in quarantined(site)}
+    assert arrived.keys() == {name for name, _ in dark}
+    site.configure(mqtt={"validation": "no"})
+    site.signal(signal.SIGHUP)
+    site.wait_for_log("Reloaded")
+    one = site.run("refused", "--requeue", "--photometer", "STARS7")
+    assert (one.returncode, one.stdout[:22]) == (0, "1 to be tried again: w")
+    site.wait_for_rows(2)
+    assert site.run("refused", "--requeue", "--cause", "implausible").stdout.startswith("29 to be tried")
+    site.wait_for_rows(31)
+    assert quarantined(site) == []
+    stored = {
+        row["name"]: datetime.fromtimestamp(row["time"] / 1000, UTC).isoformat(timespec="milliseconds")
+        for row in site.rows()
+        if row["mag"] == TOO_DARK
+    }
+    assert stored == arrived
+    site.stop()
+    assert "61 received" in site.logged()
+
+
+def test_lines_that_the_database_refused_are_sent_again(site: Site, publisher: Publisher) -> None:
+    """Its mag holds a text, until an administrator takes that away."""
+    site.influxd.query('CREATE DATABASE "tessdb"')
+    site.write("tessdb", 'readings,name=old mag="a text"')
+    site.start()
+    publisher.publish([reading("stars1", n, n) for n in range(20)])
+    wait_until(lambda: len(quarantined(site)) == 20, "all are refused")
+    site.influxd.query("DROP MEASUREMENT readings", db="tessdb")
+    assert site.run("refused", "--requeue").stdout.startswith("20 to be tried again")
+    site.wait_for_rows(20)
+    assert sorted(row["freq"] for row in site.rows()) == list(range(20))
+    assert quarantined(site) == []
+
+
+def test_requeued_while_no_daemon_runs_they_are_stored_when_it_starts(
+    site: Site, publisher: Publisher
+) -> None:
+    site.start()
+    publisher.publish([("STARS4ALL/stars1/reading", payload("stars1", 1, 1).replace("12.34", str(TOO_DARK)))])
+    wait_until(lambda: quarantined(site), "it is refused")
+    site.kill()
+    assert site.run("refused", "--requeue").returncode == 0
+    site.configure(mqtt={"validation": "no"})
+    site.start()
+    site.wait_for_rows(1)
+
+
+def test_100_000_invented_photometers_cost_little(site: Site, publisher: Publisher) -> None:
+    """The real ones go on; of the others so many are stored as the config allows, the rest is kept."""
+    site.configure(mqtt={"new_photometers": 50}, spool={"quarantine": 10_000})
+    site.start()
+    publisher.publish([reading("stars1", 1, 1)], qos=1)
+    site.wait_for_rows(1)
+    before = site.memory()
+    for first in range(0, 100_000, 10_000):
+        publisher.publish((reading(f"evil{n}", n, n) for n in range(first, first + 10_000)), qos=1)
+        publisher.publish([reading("stars1", first + 2, first + 2)], qos=1)
+    site.wait_for_rows(60)
+    assert site.count() == 11 + 49
+    assert site.memory() - before < 40
+    site.stop()
+    assert len(site.logged().splitlines()) < 300
+    assert "refused {'new name': 99951}" in site.logged()
+    assert len(site.run("refused", "--export").stdout.splitlines()) == 10_000

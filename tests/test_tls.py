@@ -1,0 +1,35 @@
+"""Whom TLS believes, and what it says about a server that it does not believe."""
+
+import pytest
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.error import ConnectionLost
+from twisted.internet.ssl import platformTrust
+
+from tessflux.tls import tls_problem, trust
+
+HINT = "; it has expired, or [mqtt] tls_ca does not hold who signed it"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            VerificationError(errors=[]),
+            "its certificate is for another host; [mqtt] broker must name it as the certificate does",
+        ),
+        (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS: wrong version number"),
+        (
+            SSL.Error([("SSL routines", "", "certificate verify failed")]),
+            f"TLS: certificate verify failed{HINT}",
+        ),
+        (SSL.SysCallError(-1, "Unexpected EOF"), "TLS: (-1, 'Unexpected EOF')"),
+        (ConnectionLost(), None),
+    ],
+)
+def test_what_tls_complains_about_is_said_in_words(error: Exception, said: str | None) -> None:
+    assert tls_problem(error, "mqtt", "broker") == said
+
+
+def test_without_a_file_the_authorities_of_the_system_are_believed() -> None:
+    assert type(trust("")) is type(platformTrust())
