@@ -1,21 +1,79 @@
-"""A publisher that is no bottleneck: all packets are made before the first one leaves.
+"""The publisher of the benchmark, which is never what a bridge waits for.
 
-    python scripts/flood.py PORT READINGS QOS PHOTOMETERS
+The rule: a process of its own that connects, prints "ready", waits for a line on its standard input,
+publishes, and ends when the broker has taken everything. Every reading has its number under freq, by which
+the database tells what is lost or doubled.
 
-Every reading has its number under freq and seq, by which the benchmark finds it again. A process of its own:
-it waits for a line on its standard input, publishes, and ends when the broker has taken all.
+Flooding, it sends what was made before into a file, the same bytes for every bridge; at a rate, it sends each
+reading when it is due and notes when that was.
 """
 
+import argparse
+import array
 import socket
 import struct
 import sys
 import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
-CHUNK = 500
-"""Packets that are written at a time."""
+CHUNK = 65_536
+"""Bytes of answers that are read at a time."""
+
+CONNECT, PUBLISH, PINGREQ, DISCONNECT = 0x10, 0x30, 0xC0, 0xE0
+PINGRESP = b"\xd0\x00"
+PUBACK_BYTES = 4
 
 
-def packet(kind: int, body: bytes) -> bytes:
+@dataclass(frozen=True)
+class Readings:
+    """Which readings: `count` of them with the numbers from `first` on, by so many photometers in turn."""
+
+    count: int
+    qos: int
+    photometers: int
+    first: int = 1
+    prefix: str = "stars"
+
+    @property
+    def last(self) -> int:
+        """The number of the last one."""
+        return self.first + self.count - 1
+
+    def name(self, number: int) -> str:
+        """The photometer of a reading."""
+        return f"{self.prefix}{number % self.photometers}"
+
+    def packet(self, number: int) -> bytes:
+        """A reading as an MQTT 3.1.1 PUBLISH."""
+        name = self.name(number)
+        payload = (
+            f'{{"seq":{number}, "rev":2, "name":"{name}", "freq":{number}.00, "mag":20.15,'
+            f' "tamb":{number % 2500 / 100:.2f}, "tsky":-18.40, "wdBm":-61}}'
+        )
+        mid = struct.pack(">H", number % 65_535 + 1) if self.qos else b""
+        return packet(PUBLISH | self.qos << 1, text(f"STARS4ALL/{name}/reading") + mid + payload.encode())
+
+    def line(self, number: int, time_ms: int) -> str:
+        """The same reading as the database takes it."""
+        return (
+            f"readings,name={self.name(number)} seq={number},freq={number},mag=20.15,"
+            f"tamb={number % 2500 / 100:.2f},tsky=-18.4,wdBm=-61 {time_ms}"
+        )
+
+    def file(self, directory: Path) -> Path:
+        """All packets one after the other, made when they are not there yet."""
+        path = directory / f"{self.prefix}{self.photometers}.{self.first}-{self.last}.qos{self.qos}"
+        if not path.exists():
+            part = path.with_name(f"{path.name}.part")
+            with part.open("wb") as file:
+                file.writelines(map(self.packet, range(self.first, self.last + 1)))
+            part.rename(path)
+        return path
+
+
+def packet(kind: int, body: bytes = b"") -> bytes:
     """An MQTT packet with its length."""
     length, rest = b"", len(body)
     while True:
@@ -31,39 +89,90 @@ def text(value: str) -> bytes:
     return struct.pack(">H", len(data)) + data
 
 
-def publish(number: int, qos: int, photometers: int) -> bytes:
-    """The packet of one reading."""
-    name = f"stars{number % photometers}"
-    payload = (
-        f'{{"seq":{number}, "rev":2, "name":"{name}", "freq":{number}.00, "mag":20.15,'
-        f' "tamb":{number % 2500 / 100:.2f}, "tsky":-18.40, "wdBm":-61}}'
-    )
-    mid = struct.pack(">H", number % 65_535 + 1) if qos else b""
-    return packet(0x30 | qos << 1, text(f"STARS4ALL/{name}/reading") + mid + payload.encode())
+class Broker:
+    """A connection that publishes; a thread reads the answers, or the broker would stop reading."""
+
+    def __init__(self, port: int, client_id: str, answers: int) -> None:
+        """`answers`: how many packets at QoS 1 will be sent."""
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # No keep-alive: the broker shall wait for a publisher that waits for its word.
+        self._socket.sendall(packet(CONNECT, text("MQTT") + b"\x04\x02\x00\x00" + text(client_id)))
+        if self._socket.recv(4) != b"\x20\x02\x00\x00":
+            raise ConnectionError("the broker does not take the publisher")
+        self._missing = answers * PUBACK_BYTES + len(PINGRESP)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def send(self, data: bytes) -> None:
+        """Send whole packets."""
+        self._socket.sendall(data)
+
+    def send_file(self, path: Path) -> None:
+        """Send all packets of a file."""
+        with path.open("rb") as file:
+            self._socket.sendfile(file)
+
+    def finish(self) -> None:
+        """Return when the broker has taken everything: it answers a ping after what came before it."""
+        with self._socket:
+            self.send(packet(PINGREQ))
+            self._reader.join()
+            if self._missing:
+                raise ConnectionError("the broker closed the connection")
+            self.send(packet(DISCONNECT))
+
+    def _read(self) -> None:
+        while self._missing > 0:
+            data = self._socket.recv(CHUNK)
+            if not data:
+                return
+            self._missing -= len(data)
 
 
-def main(port: int, readings: int, qos: int, photometers: int) -> None:
+def pace(broker: Broker, readings: Readings, rate: float) -> "array.array[float]":
+    """Send each reading when it is due; the times (CLOCK_MONOTONIC) at which each was handed over."""
+    sent = array.array("d")
+    start = time.monotonic()
+    for index, number in enumerate(range(readings.first, readings.last + 1)):
+        data = readings.packet(number)
+        wait = start + index / rate - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        sent.append(time.monotonic())
+        broker.send(data)
+    return sent
+
+
+def main() -> None:
     """Connect, make the packets, wait for the word, publish."""
-    with socket.create_connection(("127.0.0.1", port)) as broker:
-        broker.sendall(packet(0x10, text("MQTT") + b"\x04\x02\x02\x58" + text("flood")))
-        broker.recv(4)
-        packets = [publish(number, qos, photometers) for number in range(1, readings + 1)]
-        print("ready", flush=True)
-        sys.stdin.readline()
-        # At QoS 1 the broker answers each packet with one of four bytes, which must be read, or it stops.
-        wanted = readings * 4 if qos else 0
-        reader = threading.Thread(target=_read, args=(broker, wanted))
-        reader.start()
-        for first in range(0, readings, CHUNK):
-            broker.sendall(b"".join(packets[first : first + CHUNK]))
-        reader.join()
-        broker.sendall(packet(0xE0, b""))
-
-
-def _read(broker: socket.socket, wanted: int) -> None:
-    while wanted > 0:
-        wanted -= len(broker.recv(65_536)) or wanted
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("port", type=int, help="of the broker on this machine")
+    parser.add_argument("directory", type=Path, help="where the file of packets is, or is made")
+    parser.add_argument("--client-id", default="flood")
+    parser.add_argument("--readings", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=1, help="number of the first")
+    parser.add_argument("--qos", type=int, choices=(0, 1), default=1)
+    parser.add_argument("--photometers", type=int, default=1_000)
+    parser.add_argument("--prefix", default="stars", help="with which the names of photometers begin")
+    parser.add_argument("--rate", type=float, help="readings a second; without it: as fast as they go")
+    parser.add_argument("--times", type=Path, help="where the times of sending go, as doubles; with --rate")
+    options = parser.parse_args()
+    readings = Readings(options.readings, options.qos, options.photometers, options.first, options.prefix)
+    path = None if options.rate else readings.file(options.directory)
+    broker = Broker(options.port, options.client_id, readings.count * readings.qos)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    if path is not None:
+        broker.send_file(path)
+    else:
+        sent = pace(broker, readings, options.rate)
+        if options.times:
+            options.times.write_bytes(sent.tobytes())
+    broker.finish()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

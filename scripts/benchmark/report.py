@@ -1,0 +1,139 @@
+"""What was measured, for people and programs: a table a case, JSON. Pure.
+
+Every figure is the median of the rounds, with the least and the greatest where that is asked for.
+"""
+
+import json
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from benchmark.plan import Measured, Row
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a value is called and written."""
+
+    head: str
+    digits: int = 0
+
+
+METRICS = {
+    "rate": Metric("readings/s"),
+    "ratio": Metric("ratio", 2),
+    "cpu": Metric("CPU us a reading", 1),
+    "broker_cpu": Metric("broker's", 1),
+    "database_cpu": Metric("database's", 1),
+    "p50": Metric("p50 ms"),
+    "p99": Metric("p99 ms"),
+    "longest": Metric("longest ms"),
+    "live_rate": Metric("live ones/s"),
+    "seconds": Metric("seconds", 2),
+    "memory": Metric("peak MiB", 1),
+    "before": Metric("MiB before", 1),
+    "during": Metric("during", 1),
+    "after": Metric("after", 1),
+    "growth": Metric("growth", 1),
+    "rest": Metric("MiB at rest", 1),
+    "percent": Metric("CPU %", 3),
+    "calls": Metric("writes a reading", 2),
+    "syncs": Metric("syncs a reading", 2),
+    "bytes": Metric("bytes a reading"),
+    "disk_bytes": Metric("by the kernel"),
+    "hourly": Metric("MiB an hour", 1),
+}
+"""All values that a turn can give, in the order of the columns."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value over the rounds."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Figure":
+        return cls(statistics.median(values), min(values), max(values))
+
+
+def figures(row: Row, rows: Iterable[Row]) -> dict[str, Figure]:
+    """By the names of METRICS. A ratio is that of the rates of one round, since the machine is noisy."""
+    if not row.rounds:
+        return {}
+    values = {name: [each.values[name] for each in row.rounds] for name in row.rounds[0].values}
+    for other in rows:
+        if other.rounds and (other.case, other.setting, other.bridge) == (row.case, row.setting, row.base):
+            pairs = zip(row.rounds, other.rounds, strict=False)
+            values["ratio"] = [ours.values["rate"] / its.values["rate"] for ours, its in pairs]
+    return {name: Figure.of(values[name]) for name in METRICS if name in values}
+
+
+def bad(rows: Iterable[Row], except_for: Collection[str]) -> int:
+    """Readings that were lost or doubled by other bridges than these."""
+    rounds = [each for row in rows if row.bridge not in except_for for each in row.rounds]
+    return sum(each.lost + each.doubled for each in rounds)
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """A table in Markdown for each case, aligned for those who read it as it is."""
+    cases = dict.fromkeys(row.case for row in rows)
+    return "\n\n".join(f"### {case}\n\n{_table([row for row in rows if row.case == case])}" for case in cases)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    found = [figures(row, rows) for row in rows]
+    names = [name for name in METRICS if any(name in each for each in found)]
+    heads = ["", "bridge", *(METRICS[name].head for name in names), "lost", "doubled"]
+    cells = [
+        [
+            row.setting,
+            row.bridge,
+            *(_cell(METRICS[name], each.get(name)) for name in names),
+            f"{sum(each.lost for each in row.rounds):,}" if row.rounds else "not measured",
+            f"{sum(each.doubled for each in row.rounds):,}",
+        ]
+        for row, each in zip(rows, found, strict=True)
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    rule = ["-" * width if number < 2 else "-" * (width - 1) + ":" for number, width in enumerate(widths)]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) if number < 2 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in (heads, rule, *cells)
+    )
+
+
+def _cell(metric: Metric, figure: Figure | None) -> str:
+    if figure is None:
+        return ""
+    median, least, greatest = (f"{value:,.{metric.digits}f}" for value in asdict(figure).values())
+    return median if least == greatest else f"{median} ({least}-{greatest})"
+
+
+def as_json(about: Mapping[str, str], rows: Sequence[Row]) -> str:
+    """Everything: every round too, with its median, least and greatest."""
+    results = [
+        {**asdict(row), "figures": {name: asdict(each) for name, each in figures(row, rows).items()}}
+        for row in rows
+    ]
+    return json.dumps({"about": about, "results": results}, indent=1)
+
+
+def from_json(texts: Iterable[str]) -> tuple[dict[str, str], list[Row]]:
+    """What `as_json` wrote, once or for one case after the other; where that was the last time."""
+    about: dict[str, str] = {}
+    rows: list[Row] = []
+    for found in map(json.loads, texts):
+        about = found["about"]
+        for each in found["results"]:
+            del each["figures"]
+            rounds = [Measured(**one) for one in each.pop("rounds")]
+            rows.append(Row(**each, rounds=rounds))
+    return about, rows
