@@ -12,11 +12,13 @@ Daemons that divide the readings of a broker do not know of each other's: each h
 and an arrival gets the next of them.
 """
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import NamedTuple
+
+import msgspec
+from xxhash import xxh3_64_intdigest
 
 from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
 from tessflux.reading import BAD_TIME, Reading, Refused
@@ -47,7 +49,7 @@ class Filtered(NamedTuple):
     cause: str
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A reading to store: its identity, and its time in milliseconds since 1970 UTC."""
 
     name: str
@@ -67,20 +69,26 @@ class _Photometer:
 
 
 class _Recent:
-    """The numbers that were added last, `size` of them."""
+    """Two numbers of each reading, for what it is and for the time that it has; of the last SEEN_READINGS at
+    least, and of twice as many at most. A number is known if it is in one of the two sets."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._order: deque[int] = deque()
-        self.numbers: set[int] = set()
+    def __init__(self) -> None:
+        self.newer: set[int] = set()
+        self.older: set[int] = set()
 
-    def add(self, number: int) -> None:
-        """Add a number that is not among them."""
-        # First out, then in: one number more, and at this size the set would take twice the memory.
-        if len(self._order) == self._size:
-            self.numbers.discard(self._order.popleft())
-        self.numbers.add(number)
-        self._order.append(number)
+    def add(self, identity: int, place: int) -> None:
+        """Add one more reading."""
+        # To let the oldest go one by one would cost more than all else about a reading.
+        if len(self.newer) >= 2 * SEEN_READINGS:
+            self.older, self.newer = self.newer, set()
+        newer = self.newer
+        newer.add(identity)
+        newer.add(place)
+
+    def discard(self, number: int) -> None:
+        """Take a number out, if it is there."""
+        self.newer.discard(number)
+        self.older.discard(number)
 
 
 class Admission:
@@ -90,8 +98,7 @@ class Admission:
         self.choose(frozenset(), frozenset())
         self.share(None)
         self._photometers: OrderedDict[str, _Photometer] = OrderedDict()
-        self._identities = _Recent(SEEN_READINGS)
-        self._taken = _Recent(SEEN_READINGS)
+        self._recent = _Recent()
         self._hour = self._new_in_hour = self._now = 0
 
     def choose(self, whitelist: frozenset[str], blacklist: frozenset[str], new_photometers: int = 0) -> None:
@@ -119,10 +126,10 @@ class Admission:
     def forget(self, admitted: Iterable[Admitted]) -> None:
         """Take these as never seen: they could not be stored, and may come again."""
         for given_up in admitted:
-            self._identities.numbers.discard(given_up.identity)
+            self._recent.discard(given_up.identity)
             if photometer := self._photometers.get(given_up.name):
                 photometer.identity = -1
-                self._taken.numbers.discard(photometer.salt ^ given_up.time)
+                self._recent.discard(photometer.salt ^ given_up.time)
 
     def reserve(self, name: str, received_at: int) -> int:
         """The time of a message that is refused, should it be tried again: no other reading of the photometer
@@ -134,7 +141,9 @@ class Admission:
                 return received_at
             photometer = self._add(name)
         time = photometer.arrival = self._arrival(photometer, received_at)
-        self._take(photometer, time)
+        photometer.latest = max(photometer.latest, time)
+        place = photometer.salt ^ time
+        self._recent.add(place, place)
         return time
 
     def admit(
@@ -154,7 +163,7 @@ class Admission:
         """
         if not late:
             self._now = received_at
-        name, _, tstamp = reading
+        name, tstamp = reading.name, reading.tstamp
         if self._whitelist and name not in self._whitelist:
             return Filtered(NOT_WHITELISTED)
         if name in self._blacklist:
@@ -174,7 +183,8 @@ class Admission:
         else:
             self._photometers.move_to_end(name)
         identity = _number(f"{name} {values} {tstamp}")
-        if identity == photometer.identity or identity in self._identities.numbers:
+        recent = self._recent
+        if identity == photometer.identity or identity in recent.newer or identity in recent.older:
             return Filtered(DUPLICATE)
         if tstamp is None and not late:
             free = received_at > photometer.latest > 0 and self._step == 1
@@ -221,21 +231,23 @@ class Admission:
     def _free(self, photometer: _Photometer, time: int, within: int, step: int) -> int:
         """The first free time of this photometer from `time` on; later than `within` ms if there is none."""
         latest = time + within
-        while photometer.salt ^ time in self._taken.numbers and time <= latest:
+        recent = self._recent
+        while time <= latest:
+            place = photometer.salt ^ time
+            if place not in recent.newer and place not in recent.older:
+                break
             time += step
         return time
 
     def _remember(self, photometer: _Photometer, admitted: Admitted) -> None:
-        photometer.identity = admitted.identity
-        self._identities.add(admitted.identity)
-        self._take(photometer, admitted.time)
-
-    def _take(self, photometer: _Photometer, time: int) -> None:
+        photometer.identity = identity = admitted.identity
+        time = admitted.time
         if time > photometer.latest:
             photometer.latest = time
-        self._taken.add(photometer.salt ^ time)
+        self._recent.add(identity, photometer.salt ^ time)
 
 
 def _number(text: str) -> int:
-    """63 bits out of a text, so that SQLite can hold it and two texts practically never share it."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1
+    """60 bits out of a text: Python holds them in the memory of 31, and two texts practically never share
+    them."""
+    return xxh3_64_intdigest(text.encode()) >> 4

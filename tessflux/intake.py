@@ -78,7 +78,12 @@ class Intake:
         late: bool = False,
         reserved: bool = False,
     ) -> None:
-        topic, payload, retained, received_at, _ = message
+        topic, payload, retained, received_at = (
+            message.topic,
+            message.payload,
+            message.retained,
+            message.received_at,
+        )
         if not payload:
             # This is how a retained message is deleted.
             into.filter_out(EMPTY, acknowledge)

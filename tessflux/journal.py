@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -185,7 +185,7 @@ class Journal:
     def admitted(self) -> Iterator[Admitted]:
         """What was committed and is remembered, oldest first."""
         rows = self._db.execute("SELECT name, time, identity FROM photometer ORDER BY time")
-        yield from map(Admitted._make, rows)
+        yield from starmap(Admitted, rows)
         for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
             yield from _decode(entries)
 
@@ -219,7 +219,7 @@ class Journal:
                 break
         self._db.executemany(
             "INSERT OR REPLACE INTO photometer (name, time, identity) VALUES (?, ?, ?)",
-            latest.values(),
+            map(msgspec.structs.astuple, latest.values()),
         )
         self._db.execute("DELETE FROM seen WHERE id <= ?", (moved,))
         self._db.execute(

@@ -28,8 +28,8 @@ while the disk fails. Past it QoS 0 messages are lost, and no more is read from 
 PENDING_BYTES = 16 * 1024 * 1024
 """Bytes of lines and refused payloads that wait in memory for a commit, for the same purpose."""
 
-BATCH_LINES = 5_000
-"""Lines in one request to InfluxDB, its own recommended batch; more is hardly faster."""
+BATCH_LINES = 10_000
+"""Lines in one request to InfluxDB: 1 MB. Half as many cost it a tenth more, twice as many cost us memory."""
 
 REQUEUED = 100
 """Messages that leave the quarantine in one commit to be tried again: 6 MB of the largest."""

@@ -19,19 +19,19 @@ _FROM_JSON = bytes.maketrans(b":", b"=")
 _NAME = re.compile(r"(?<!\\),name=(.*?)(?<!\\) ")
 
 
-def escape(text: str) -> str:
-    """Make `text` safe as a tag's value; it has no control characters and does not end in a backslash."""
-    return text.replace(",", r"\,").replace(" ", r"\ ").replace("=", r"\=")
-
-
 def measurement(name: str) -> str:
     """What a line begins with: here an equals sign is not escaped."""
     return name.replace(",", r"\,").replace(" ", r"\ ")
 
 
 def series(place: str, name: str) -> str:
-    """The part of a line that says whose reading it is; `place` comes from `measurement`."""
-    return f"{place},name={escape(name)}"
+    """The part of a line that says whose reading it is; `place` comes from `measurement`.
+
+    The name has no control characters and does not end in a backslash.
+    """
+    if not name.isalnum():
+        name = name.replace(",", r"\,").replace(" ", r"\ ").replace("=", r"\=")
+    return f"{place},name={name}"
 
 
 def values(fields: Mapping[str, float]) -> str:

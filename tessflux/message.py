@@ -1,10 +1,11 @@
 """What the broker delivers. Pure."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One publication; `received_at` in milliseconds since 1970 UTC."""
 
     topic: str

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import isfinite
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 
@@ -39,7 +39,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True):
     """What one photometer measured at one time.
 
     `name` is stripped and lower-cased, 1 to 64 printable characters. `fields` are finite floats by
@@ -113,7 +113,20 @@ def parse(
     # msgspec does not look whether what it passes over is UTF-8.
     if not extra_fields and payload.isascii():
         try:
-            return _from_plain(_plain(payload))
+            plain = _plain(payload)
+            name = plain.name
+            # What nearly every name is.
+            if not (name.isalnum() and name.isascii() and name.islower() and len(name) <= MAX_NAME):
+                name = _name(name)
+            fields = {
+                "seq": plain.seq,
+                "mag": plain.mag,
+                "freq": plain.freq,
+                "tamb": plain.tamb,
+                "tsky": plain.tsky,
+                "wdBm": plain.wdBm,
+            }
+            return Reading(name, fields, None if plain.tstamp is None else _tstamp(plain.tstamp))
         except (ValueError, RecursionError, _Malformed):
             pass  # It is no plain reading: what it is instead, or what is wrong with it, takes longer to say.
     try:
@@ -132,18 +145,6 @@ def parse(
         return Refused(problem.cause, problem.detail, name)
 
 
-def _from_plain(plain: _Plain) -> Reading:
-    fields = {
-        "seq": plain.seq,
-        "mag": plain.mag,
-        "freq": plain.freq,
-        "tamb": plain.tamb,
-        "tsky": plain.tsky,
-        "wdBm": plain.wdBm,
-    }
-    return Reading(_name(plain.name), fields, None if plain.tstamp is None else _tstamp(plain.tstamp))
-
-
 def _decode(payload: bytes) -> object:
     """Raises ValueError for what is no JSON or no UTF-8, RecursionError for brackets nested too deep."""
     try:
@@ -157,8 +158,6 @@ def _decode(payload: bytes) -> object:
 def _name(value: object) -> str:
     if type(value) is not str:
         raise _Malformed(BAD_NAME, "no name" if value is None else "the name is no string")
-    if value.isalnum() and value.isascii() and value.islower() and len(value) <= MAX_NAME:
-        return value
     name = value.strip().lower()
     if not name:
         raise _Malformed(BAD_NAME, "the name is blank")

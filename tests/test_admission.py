@@ -379,11 +379,17 @@ def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: 
 # Bounds
 
 
-def test_recent_numbers_are_the_last_so_many() -> None:
-    recent = _Recent(3)
+def test_the_readings_that_came_last_are_known_and_twice_as_many_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SEEN_READINGS", 3)
+    recent = _Recent()
     for number in range(20):
-        recent.add(number)
-        assert recent.numbers == set(range(max(0, number - 2), number + 1))
+        recent.add(number, -1 - number)
+        known = recent.newer | recent.older
+        last = range(max(0, number - 2), number + 1)
+        assert known.issuperset({*last, *(-1 - number for number in last)})
+        assert len(known) <= 2 * 2 * 3
 
 
 def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,8 +399,7 @@ def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None
     for seq in range(200):
         admit(admission, f"stars{seq}", seq, tstamp=NOW if seq % 2 else None)
         assert len(admission._photometers) <= 10
-        assert len(admission._identities.numbers) <= 20
-        assert len(admission._taken.numbers) <= 20
+        assert len(admission._recent.newer | admission._recent.older) <= 2 * 2 * 20
     assert list(admission._photometers) == [f"stars{seq}" for seq in range(190, 200)]
 
 

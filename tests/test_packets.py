@@ -14,7 +14,7 @@ NOW = 1_700_000_000_250
 
 
 def packets(splitter: Splitter) -> list[Packet]:
-    return list(iter(splitter.take, None))
+    return list(splitter)
 
 
 @given(st.lists(st.integers(0, 300) | st.sampled_from([127, 128, 16_383, 16_384])), st.data())
@@ -79,7 +79,7 @@ def test_a_length_that_no_broker_sends_is_malformed(stream: bytes) -> None:
     splitter = Splitter()
     splitter.feed(stream)
     with pytest.raises(Malformed):
-        splitter.take()
+        packets(splitter)
 
 
 @pytest.mark.parametrize("cut", [1, 1_000, MAX_PACKET, MAX_PACKET + 10])

@@ -69,7 +69,7 @@ class Heard:
 
     def deliver(self, message: Message, acknowledge: Acknowledge | None) -> None:
         assert message.received_at == NOW
-        self.messages.append(message[:3])
+        self.messages.append((message.topic, message.payload, message.retained))
         self.acknowledge.append(acknowledge)
 
     def when_idle(self) -> None:

@@ -26,6 +26,7 @@ from tessflux.influx.verdict import (
     Verdict,
     judge,
 )
+from tessflux.influx.writer import PACE
 from tessflux.journal import Batch
 from tessflux.limits import BATCH_LINES
 from tessflux.quarantine import Quarantined
@@ -82,6 +83,26 @@ class DueTest(Case):
         assert self.requests == [first, second + third]
         self.database.reply(Delivered())
         assert (self.spool.lines, self.stats.delivered) == ([], 8)
+
+    def test_a_request_that_is_not_full_comes_no_sooner_than_the_pace(self) -> None:
+        self.answer = lambda lines: Delivered()
+        writer = self.start()
+        first = self.add(writer, 1, 2, 3)
+        self.clock.advance(PACE / 2)
+        following = self.add(writer, 4, 5, 6)
+        assert self.requests == [first]
+        self.clock.advance(PACE / 2)
+        assert self.requests == [first, following]
+        full = self.add(writer, *range(BATCH_LINES))
+        assert self.requests == [first, following, full]
+
+    def test_the_pace_makes_no_line_older_than_the_flush_interval(self) -> None:
+        self.answer = lambda lines: Delivered()
+        writer = self.start(replace(CONFIG, flush_interval=PACE / 4))
+        first = self.add(writer, 1, 2, 3)
+        following = self.add(writer, 4, 5, 6)
+        self.clock.advance(PACE / 4)
+        assert self.requests == [first, following]
 
     def test_a_request_carries_no_more_than_the_limit_and_the_next_follows_at_once(self) -> None:
         lines = [line(number) for number in range(BATCH_LINES + 2)]
@@ -193,6 +214,7 @@ class VerdictTest(Case):
         for _ in range(COMPLAINTS + 1):
             self.add(writer, 1, 2, 3)
             self.database.reply(Delivered())
+            self.clock.advance(PACE)
             self.add(writer, 1, 2, 3)
             self.database.reply(DOWN)
             self.clock.advance(1)
@@ -252,9 +274,10 @@ class VerdictTest(Case):
         self.database.answer = at_most_two
         self.add(writer, *range(8))
         assert [len(lines) for lines in self.requests] == [8, 4, 2, 2, 2, 2]
-        self.add(writer, *range(5))
-        self.add(writer, *range(5))
-        assert [len(lines) for lines in self.requests[6:]] == [2] * 5
+        for _ in range(2):
+            self.add(writer, *range(5))
+            self.clock.advance(PACE)
+        assert [len(lines) for lines in self.requests[6:]] == [2, 2, 1] * 2
         assert (self.spool.lines, self.spool.quarantine, self.stats.delivered) == ([], [], 18)
         assert self.log() == []
 
@@ -273,6 +296,7 @@ class VerdictTest(Case):
         self.add(writer, *range(8))
         self.database.answer = lambda lines: Delivered()
         for _ in range(2 * GROW_AFTER):
+            self.clock.advance(PACE)
             self.add(writer, *range(8))
         assert [len(lines) for lines in self.requests[-2:]] == [8, 8]
 

@@ -12,7 +12,7 @@ from tessflux.config import InfluxConfig, SpoolConfig
 from tessflux.influx.placing import REFUSED_LINE
 from tessflux.influx.server import IDLE, PARKED
 from tessflux.influx.verdict import BadLines, Delivered, TooLarge
-from tessflux.influx.writer import Writer
+from tessflux.influx.writer import PACE, Writer
 from tessflux.journal import second_look
 from tessflux.spool import Spool
 from tessflux.stats import MqttStats
@@ -164,6 +164,7 @@ class ReconfigureTest(Case):
         self.add(writer, 1, 2, 3)
         writer.reconfigure(self.OTHER)
         self.database.reply(Delivered())
+        self.clock.advance(PACE)
         lines = self.add(writer, 4, 5, 6)
         assert self.database.requests == [[], lines]
 

@@ -33,7 +33,7 @@ LEAST_SECONDS = 2.0
 DATABASE_ALONE = "influxd alone"
 """The same readings, made before and posted by a program that does nothing else."""
 
-BATCH = 5_000
+BATCH = 10_000
 """Readings in one of its posts."""
 
 BLOCK = 1_000_000

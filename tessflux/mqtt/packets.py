@@ -5,6 +5,8 @@ message, which costs more than all the rest of a reading's way. So publications 
 here, at QoS 0 and 1 the simplest of packets, and everything else goes to paho as it came.
 """
 
+from collections.abc import Iterator
+
 from tessflux.limits import MAX_PACKET
 from tessflux.message import Message
 
@@ -21,7 +23,7 @@ Packet = tuple[int, int, bytes]
 
 
 class Splitter:
-    """Feed it what arrives, take out whole packets."""
+    """Feed it what arrives, loop over it for whole packets."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -40,51 +42,64 @@ class Splitter:
         self._chunks.append(data)
         self._held += len(data)
 
-    def take(self) -> Packet | None:
-        """The next packet, None while it is not whole; of a very long one the beginning. Raises Malformed."""
+    def __iter__(self) -> Iterator[Packet]:
+        """The packets that are whole; of a very long one the beginning. Raises Malformed.
+
+        Whoever stops in between finds the next one by another loop.
+        """
         if self._chunks and self._held >= self._wanted:
             self._data = b"".join([self._data[self._position :], *self._chunks])
             self._position = self._held = self._wanted = 0
             self._chunks.clear()
-        data, start = self._data, self._position
-        end = len(data)
-        if end - start < 2:
-            return None
-        length, body = data[start + 1], start + 2
-        if length > 0x7F:
-            length &= 0x7F
-            for shift in (7, 14, 21):
-                if body >= end:
-                    return None
-                digit = data[body]
-                body += 1
-                length |= (digit & 0x7F) << shift
-                if digit <= 0x7F:
-                    break
-            else:
-                raise Malformed("a packet's length has more than four bytes")
-        over = max(0, length - MAX_PACKET)
-        if over and data[start] & KIND != PUBLISH:
-            raise Malformed(f"a packet of {length} bytes that is no publication")
-        length -= over
-        if body + length > end:
-            self._wanted = body + length - end
-            return None
-        here = min(over, end - body - length)
-        self._position = body + length + here
-        self._passed_over = over - here
-        return data[start], body - start, data[start : body + length]
+        while True:
+            # Another loop may have gone on meanwhile.
+            data, start = self._data, self._position
+            end = len(data)
+            if end - start < 2:
+                return
+            length, body = data[start + 1], start + 2
+            if length > 0x7F:
+                length &= 0x7F
+                for shift in (7, 14, 21):
+                    if body >= end:
+                        return
+                    digit = data[body]
+                    body += 1
+                    length |= (digit & 0x7F) << shift
+                    if digit <= 0x7F:
+                        break
+                else:
+                    raise Malformed("a packet's length has more than four bytes")
+            over = 0
+            if length > MAX_PACKET:
+                if data[start] & KIND != PUBLISH:
+                    raise Malformed(f"a packet of {length} bytes that is no publication")
+                over, length = length - MAX_PACKET, MAX_PACKET
+            after = body + length
+            if after > end:
+                self._wanted = after - end
+                return
+            packet = data[start], body - start, data[start:after]
+            if over:
+                here = min(over, end - after)
+                after += here
+                self._passed_over = over - here
+            self._position = after
+            yield packet
 
 
 def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
     """Read a PUBLISH at QoS 0 or 1. Raises Malformed."""
     first, start, data = packet
-    payload = start + 2 + (data[start] << 8 | data[start + 1]) if len(data) > start + 1 else len(data) + 1
-    topic = data[start + 2 : payload]
     mid = None
-    if first & QOS:
-        mid = int.from_bytes(data[payload : payload + 2])
-        payload += 2
+    try:
+        payload = start + 2 + (data[start] << 8 | data[start + 1])
+        topic = data[start + 2 : payload]
+        if first & QOS:
+            mid = data[payload] << 8 | data[payload + 1]
+            payload += 2
+    except IndexError:
+        raise Malformed("a publication ends too early") from None
     if version5:
         payload = _behind_properties(data, payload)
     if payload > len(data) or mid == 0:

@@ -7,6 +7,7 @@ A session is used once: connect, subscribe, deliver, lost. A new connection is a
 acknowledgement cannot reach another connection than the one which brought its message.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -24,7 +25,7 @@ from twisted.python.failure import Failure
 
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.message import Acknowledge, Deliver
+from tessflux.message import Deliver
 from tessflux.mqtt.endpoint import why
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Splitter, publication
 from tessflux.mqtt.pahoclient import Login, PahoClient, Socket
@@ -35,9 +36,8 @@ EXACTLY_ONCE, NO_QOS = 0x04, 0x06
 """QoS 2 in the first byte of a publication, and what stands for none. We subscribe at QoS 1; QoS 2 comes only
 from a session that another program began; then the first half of its handshake waits for the commit too."""
 
-PUBACK = b"\x40\x02"
-PUBREC = b"\x50\x02"
-"""With the number of a message they acknowledge it (MQTT 3.1.1, sections 3.4 and 3.5)."""
+PUBACK, PUBREC = 0x4002_0000, 0x5002_0000
+"""The number of a message is added in the last two bytes (MQTT 3.1.1, sections 3.4 and 3.5)."""
 
 ANSWER = 30.0
 """Seconds that the broker may take to answer CONNECT, SUBSCRIBE and UNSUBSCRIBE."""
@@ -82,10 +82,9 @@ class Session(Protocol):
         self._answers: dict[int, Deferred[list[ReasonCode]]] = {}
         self._reason = ""
         self._splitter = Splitter()
-        self._owed: list[bytes] = []
+        self._owed: list[int] = []
         # Made here and not for each message, which would hold a bound method of its own until its commit.
-        self._puback = partial(self._acknowledge, PUBACK)
-        self._pubrec = partial(self._acknowledge, PUBREC)
+        self._owe = self._acknowledge
         self._paying: IDelayedCall | None = None
         self._version5 = login.version == "5"
         self._held = False
@@ -112,20 +111,27 @@ class Session(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the broker: deliver the messages that they complete."""
         self._splitter.feed(data)
-        if not self._held:
-            self._read()
+        self._read()
 
     def _read(self) -> None:
+        if self._held or not self._talks():
+            return
         # One time for all that arrived together.
         received_at = int(self._now() * 1000)
         try:
-            while not self._held and self._talks() and (packet := self._splitter.take()):
+            for packet in self._splitter:
                 first = packet[0]
                 if first & KIND == PUBLISH and first & QOS != NO_QOS:
                     message = publication(packet, received_at, version5=self._version5)
-                    self._deliver(message, self._acknowledgement(first, message.mid))
+                    acknowledge = None
+                    if message.mid is not None:
+                        answer = PUBREC if first & EXACTLY_ONCE else PUBACK
+                        acknowledge = partial(self._owe, answer | message.mid)
+                    self._deliver(message, acknowledge)
                 else:
                     self._protocol(packet[2])
+                if self._held or not self._talks():
+                    break
         except Malformed as error:
             self.abort(f"the broker sent something that cannot be read: {error}")
         except Exception:
@@ -137,11 +143,6 @@ class Session(Protocol):
     def _talks(self) -> bool:
         """Whether the connection is there, and nobody has said goodbye."""
         return self._open and self._closing is None
-
-    def _acknowledgement(self, first: int, mid: int | None) -> Acknowledge | None:
-        if mid is None:
-            return None
-        return partial(self._pubrec if first & EXACTLY_ONCE else self._puback, mid)
 
     def _protocol(self, packet: bytes) -> None:
         """Let paho do what is to be done about anything but a publication."""
@@ -255,19 +256,20 @@ class Session(Protocol):
             assert self.transport is not None
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
-    def _acknowledge(self, answer: bytes, mid: int) -> None:
-        if self._talks():
-            # A commit acknowledges many at once: they leave together.
-            if not self._owed:
-                self._paying = self._clock.callLater(0, self._pay)
-            self._owed.append(answer + mid.to_bytes(2))
+    def _acknowledge(self, answer: int) -> None:
+        # A commit acknowledges many at once: they leave together.
+        if not self._owed:
+            if not self._talks():
+                return
+            self._paying = self._clock.callLater(0, self._pay)
+        self._owed.append(answer)
 
     def _pay(self) -> None:
         owed, self._owed = self._owed, []
         if self._paying is not None and self._paying.active():
             self._paying.cancel()
         if owed and self._talks():
-            self._send(b"".join(owed))
+            self._send(struct.pack(f">{len(owed)}I", *owed))
 
     def _on_connect(
         self,

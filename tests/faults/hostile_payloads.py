@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from math import isfinite
 from typing import NamedTuple
 
+import msgspec
+
 from tessflux import lineprotocol
 from tessflux.admission import Admission, Admitted, Filtered
 from tessflux.limits import MAX_NAME
@@ -268,7 +270,8 @@ class Judge:
         """A plain reading has a way of its own through the parser, but not if further fields are wanted."""
         again = parse(payload, extra_fields=("zp",), validation=validation)
         if isinstance(again, Reading):
-            again = again._replace(fields={key: again.fields[key] for key in again.fields if key != "zp"})
+            fields = {key: again.fields[key] for key in again.fields if key != "zp"}
+            again = msgspec.structs.replace(again, fields=fields)
             assert again == reading, (again, reading)
         else:
             assert isinstance(reading, Refused), (again, reading)
