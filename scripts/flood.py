@@ -1,7 +1,7 @@
 """The publisher of the benchmark, which is never what a bridge waits for.
 
 The rule: a process of its own that connects, prints "ready", waits for a line on its standard input,
-publishes, and ends when the broker has taken everything. Every reading has its number under freq, by which
+publishes, and ends when the broker has taken everything. Every reading has its number under seq, by which
 the database tells what is lost or doubled.
 
 Flooding, it sends what was made before into a file, the same bytes for every bridge; at a rate, it sends each
@@ -45,11 +45,15 @@ class Readings:
         """The photometer of a reading."""
         return f"{self.prefix}{number % self.photometers}"
 
+    def frequency(self, number: int) -> float:
+        """What a reading has measured (Hz)."""
+        return number % 5_000_000 / 100
+
     def packet(self, number: int) -> bytes:
         """A reading as an MQTT 3.1.1 PUBLISH."""
         name = self.name(number)
         payload = (
-            f'{{"seq":{number}, "rev":2, "name":"{name}", "freq":{number}.00, "mag":20.15,'
+            f'{{"seq":{number}, "rev":2, "name":"{name}", "freq":{self.frequency(number):.2f}, "mag":20.15,'
             f' "tamb":{number % 2500 / 100:.2f}, "tsky":-18.40, "wdBm":-61}}'
         )
         mid = struct.pack(">H", number % 65_535 + 1) if self.qos else b""
@@ -58,7 +62,7 @@ class Readings:
     def line(self, number: int, time_ms: int) -> str:
         """The same reading as the database takes it."""
         return (
-            f"readings,name={self.name(number)} seq={number},freq={number},mag=20.15,"
+            f"readings,name={self.name(number)} seq={number},freq={self.frequency(number):.2f},mag=20.15,"
             f"tamb={number % 2500 / 100:.2f},tsky=-18.4,wdBm=-61 {time_ms}"
         )
 

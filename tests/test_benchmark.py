@@ -73,7 +73,14 @@ def test_a_packet_is_a_publication_of_a_reading_with_its_number(qos: int, mid: i
     assert packet == mqtt_packets.publish("STARS4ALL/stars2/reading", payload, mid=mid)
     reading = parse(payload)
     assert isinstance(reading, Reading)
-    assert (reading.name, reading.fields["freq"], reading.fields["seq"]) == ("stars2", 7.0, 7.0)
+    assert (reading.name, reading.fields["freq"], reading.fields["seq"]) == ("stars2", 0.07, 7.0)
+
+
+@pytest.mark.parametrize("number", [1, 1_000_001, 5_000_000, 80_000_000])
+def test_whatever_its_number_a_reading_is_plausible(number: int) -> None:
+    readings = Readings(1, 1, 1_000, number)
+    packet = readings.packet(number)
+    assert isinstance(parse(packet[packet.index(b"{") :]), Reading)
 
 
 def test_identifiers_of_packets_are_never_0_and_never_too_large() -> None:

@@ -137,7 +137,7 @@ def watch(site: Site, flood: Flood, readings: Readings) -> Sightings:
     changed = time.monotonic()
     while not sightings.complete and time.monotonic() < changed + QUIET_SECONDS:
         since = sightings.since if flood.runs else 0
-        rows = connection.rows(f"SELECT freq FROM readings WHERE time >= {since}")
+        rows = connection.rows(f"SELECT seq FROM readings WHERE time >= {since}")
         at = time.monotonic()
         if sightings.look(rows, at):
             changed = at

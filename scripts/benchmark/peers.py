@@ -23,7 +23,7 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class Peer:
-    """A bridge that stores readings in the measurement `readings`, with the tag `name` and a field `freq`."""
+    """A bridge that stores readings in the measurement `readings`, with the tag `name` and a field `seq`."""
 
     name: str
     command: str

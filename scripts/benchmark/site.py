@@ -139,7 +139,7 @@ class Site:
     def last_number(self, readings: Readings) -> int:
         """The number of the last stored reading of the photometer that publishes last; 0 without one."""
         name = readings.name(readings.last)
-        series = self.influxd.query(f"SELECT last(freq) FROM readings WHERE \"name\" = '{name}'", DATABASE)
+        series = self.influxd.query(f"SELECT last(seq) FROM readings WHERE \"name\" = '{name}'", DATABASE)
         return int(series[0]["values"][0][1]) if series else 0
 
     def wait_for(self, readings: Readings, patience: float = QUIET_SECONDS) -> float:
@@ -160,17 +160,17 @@ class Site:
 
     def rows(self, readings: Readings) -> int:
         """How many rows there are of these, doubles among them."""
-        return self._number("count(freq)", readings)
+        return self._number("count(seq)", readings)
 
     def losses(self, readings: Readings) -> tuple[int, int]:
         """How many are lost and how many doubled, once no more come."""
         wait_until(lambda: self.rows(readings) >= readings.count, COUNT_SECONDS, pause=1)
-        different = self._number("count(distinct(freq))", readings)
+        different = self._number("count(distinct(seq))", readings)
         return readings.count - different, self.rows(readings) - different
 
     def _number(self, what: str, readings: Readings) -> int:
         series = self.influxd.query(
-            f"SELECT {what} FROM readings WHERE freq >= {readings.first} AND freq <= {readings.last}",
+            f"SELECT {what} FROM readings WHERE seq >= {readings.first} AND seq <= {readings.last}",
             DATABASE,
         )
         return int(series[0]["values"][0][1]) if series else 0
