@@ -70,25 +70,30 @@ class _Photometer:
 
 class _Recent:
     """Two numbers of each reading, for what it is and for the time that it has; of the last SEEN_READINGS at
-    least, and of twice as many at most. A number is known if it is in one of the two sets."""
+    least, and of half as many more at most."""
 
     def __init__(self) -> None:
-        self.newer: set[int] = set()
-        self.older: set[int] = set()
+        self._newest: set[int] = set()
+        self._middle: set[int] = set()
+        self._oldest: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._newest or number in self._middle or number in self._oldest
 
     def add(self, identity: int, place: int) -> None:
         """Add one more reading."""
+        newest = self._newest
         # To let the oldest go one by one would cost more than all else about a reading.
-        if len(self.newer) >= 2 * SEEN_READINGS:
-            self.older, self.newer = self.newer, set()
-        newer = self.newer
-        newer.add(identity)
-        newer.add(place)
+        if len(newest) >= SEEN_READINGS:
+            self._oldest, self._middle = self._middle, newest
+            self._newest = newest = set()
+        newest.add(identity)
+        newest.add(place)
 
     def discard(self, number: int) -> None:
         """Take a number out, if it is there."""
-        self.newer.discard(number)
-        self.older.discard(number)
+        for numbers in (self._newest, self._middle, self._oldest):
+            numbers.discard(number)
 
 
 class Admission:
@@ -183,8 +188,7 @@ class Admission:
         else:
             self._photometers.move_to_end(name)
         identity = _number(f"{name} {values} {tstamp}")
-        recent = self._recent
-        if identity == photometer.identity or identity in recent.newer or identity in recent.older:
+        if identity == photometer.identity or identity in self._recent:
             return Filtered(DUPLICATE)
         if tstamp is None and not late:
             free = received_at > photometer.latest > 0 and self._step == 1
@@ -231,11 +235,7 @@ class Admission:
     def _free(self, photometer: _Photometer, time: int, within: int, step: int) -> int:
         """The first free time of this photometer from `time` on; later than `within` ms if there is none."""
         latest = time + within
-        recent = self._recent
-        while time <= latest:
-            place = photometer.salt ^ time
-            if place not in recent.newer and place not in recent.older:
-                break
+        while photometer.salt ^ time in self._recent and time <= latest:
             time += step
         return time
 

@@ -379,17 +379,17 @@ def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: 
 # Bounds
 
 
-def test_the_readings_that_came_last_are_known_and_twice_as_many_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "SEEN_READINGS", 3)
+def test_the_readings_that_came_last_are_known_and_not_many_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEEN_READINGS", 4)
     recent = _Recent()
-    for number in range(20):
-        recent.add(number, -1 - number)
-        known = recent.newer | recent.older
-        last = range(max(0, number - 2), number + 1)
-        assert known.issuperset({*last, *(-1 - number for number in last)})
-        assert len(known) <= 2 * 2 * 3
+    for reading in range(40):
+        recent.add(reading, -1 - reading)
+        known = [number for number in range(reading + 1) if number in recent]
+        assert known == list(range(reading + 1))[-len(known) :]
+        assert min(4, reading + 1) <= len(known) <= 6
+        assert all(-1 - number in recent for number in known)
+    recent.discard(39)
+    assert 39 not in recent
 
 
 def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +399,7 @@ def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None
     for seq in range(200):
         admit(admission, f"stars{seq}", seq, tstamp=NOW if seq % 2 else None)
         assert len(admission._photometers) <= 10
-        assert len(admission._recent.newer | admission._recent.older) <= 2 * 2 * 20
+        assert sum(map(len, vars(admission._recent).values())) <= 2 * 30
     assert list(admission._photometers) == [f"stars{seq}" for seq in range(190, 200)]
 
 
