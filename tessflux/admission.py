@@ -69,10 +69,11 @@ class _Photometer:
 
 
 class _Recent:
-    """Two numbers of each reading, for what it is and for the time that it has; of the last SEEN_READINGS at
-    least, and of half as many more at most."""
+    """Two numbers of each reading, for what it is and for the time that it has; of the last `size` at least,
+    and of half as many more at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._newest: set[int] = set()
         self._middle: set[int] = set()
         self._oldest: set[int] = set()
@@ -84,7 +85,7 @@ class _Recent:
         """Add one more reading."""
         newest = self._newest
         # To let the oldest go one by one would cost more than all else about a reading.
-        if len(newest) >= SEEN_READINGS:
+        if len(newest) >= self._size:
             self._oldest, self._middle = self._middle, newest
             self._newest = newest = set()
         newest.add(identity)
@@ -103,7 +104,7 @@ class Admission:
         self.choose(frozenset(), frozenset())
         self.share(None)
         self._photometers: OrderedDict[str, _Photometer] = OrderedDict()
-        self._recent = _Recent()
+        self._recent = _Recent(SEEN_READINGS)
         self._hour = self._new_in_hour = self._now = 0
 
     def choose(self, whitelist: frozenset[str], blacklist: frozenset[str], new_photometers: int = 0) -> None:
@@ -224,9 +225,10 @@ class Admission:
         """The time of a reading that has none: later than the last, unless our clock was set back."""
         if received_at <= photometer.arrival <= received_at + STEP_MS * self._step:
             received_at = photometer.arrival + 1
-        # No more times than these are remembered, so there is always a free one.
-        within = SEEN_READINGS * self._step
-        return self._free(photometer, self._ours(received_at), within, self._step)
+        time = self._ours(received_at)
+        # After the latest all are free.
+        within = max(0, photometer.latest - time) + self._step
+        return self._free(photometer, time, within, self._step)
 
     def _ours(self, time: int) -> int:
         """The next millisecond that is ours to give, from `time` on."""

@@ -58,7 +58,7 @@ class Disk:
         self.failing = ""
         """Why no commit succeeds now, "" while they do."""
         self._cause_logged = ""
-        self._failing_logged = self._unreadable_logged = float("-inf")
+        self._failing_logged = self._complained = float("-inf")
         self._told = False
         """Whether it was said that commits fail, and not yet that they succeed."""
 
@@ -89,18 +89,16 @@ class Disk:
         try:
             return await self._ask(call)
         except (sqlite3.Error, OSError) as error:
-            now = self._clock.seconds()
-            if now - self._unreadable_logged >= REPEAT:
-                self._unreadable_logged = now
-                log.error("Cannot read the spool: {error}; tessflux keeps trying.", error=error)
+            self._complain("Cannot read the spool: {error}; tessflux keeps trying.", error)
             return otherwise
 
     async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
         """As Journal.remember_subscriptions; a failure is said."""
         try:
             await self._ask(lambda journal: journal.remember_subscriptions(session, topics))
-        except Exception as error:
-            await self._failed(error, Group())
+        except (sqlite3.Error, OSError) as error:
+            # No reading has failed, and none need come to say that all is well again.
+            self._complain("Cannot write down the topics that are subscribed: {error}", error)
 
     async def resize(self, config: SpoolConfig) -> bool:
         """Use new bounds, now and for a file that is begun later; False when the present one refuses them."""
@@ -124,6 +122,12 @@ class Disk:
         if begun_anew:
             self._begun_anew()
         return result
+
+    def _complain(self, text: str, error: Exception) -> None:
+        now = self._clock.seconds()
+        if now - self._complained >= REPEAT:
+            self._complained = now
+            log.error(text, error=error)
 
     async def _failed(self, error: Exception, group: Group) -> None:
         self.failing = cause = await self._cause(error, group)

@@ -67,7 +67,10 @@ class Intake:
             if not await self._spool.put(gathering):
                 break
             self._stats.received += gathering.messages
-            log.info("Tried {count} again that were in quarantine", count=len(entries))
+            log.info(
+                "Tried {count} from the quarantine again; what is refused once more is there anew",
+                count=len(entries),
+            )
 
     def _judge(
         self,

@@ -39,8 +39,8 @@ QUARANTINE_PART = 4
 lines."""
 
 SEEN_READINGS = 65_535
-"""Readings whose identity and time are remembered: a whole window of unacknowledged MQTT messages, which is
-the most that a broker can deliver again, and an hour of a thousand photometers."""
+"""Readings whose identity and time are remembered at least: a whole window of unacknowledged MQTT messages,
+which is the most that a broker can deliver again, and an hour of a thousand photometers."""
 
 PHOTOMETERS = 200_000
 """Photometers of which the last reading is remembered; the longest silent one is forgotten first."""

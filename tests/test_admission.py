@@ -379,9 +379,8 @@ def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: 
 # Bounds
 
 
-def test_the_readings_that_came_last_are_known_and_not_many_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SEEN_READINGS", 4)
-    recent = _Recent()
+def test_the_readings_that_came_last_are_known_and_not_many_more() -> None:
+    recent = _Recent(4)
     for reading in range(40):
         recent.add(reading, -1 - reading)
         known = [number for number in range(reading + 1) if number in recent]
@@ -392,6 +391,13 @@ def test_the_readings_that_came_last_are_known_and_not_many_more(monkeypatch: py
     assert 39 not in recent
 
 
+def test_an_arrival_passes_over_all_times_that_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEEN_READINGS", 3)
+    admission = Admission()
+    admission.restore([Admitted("stars1", NOW + ms, ms) for ms in range(4)], now=NOW - 1)
+    assert admit(admission, "stars1", 9, at=NOW).time == NOW + 4
+
+
 def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SEEN_READINGS", 20)
     monkeypatch.setattr(module, "PHOTOMETERS", 10)
@@ -399,7 +405,8 @@ def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None
     for seq in range(200):
         admit(admission, f"stars{seq}", seq, tstamp=NOW if seq % 2 else None)
         assert len(admission._photometers) <= 10
-        assert sum(map(len, vars(admission._recent).values())) <= 2 * 30
+        recent = admission._recent
+        assert len(recent._newest | recent._middle | recent._oldest) <= 2 * 30
     assert list(admission._photometers) == [f"stars{seq}" for seq in range(190, 200)]
 
 

@@ -14,7 +14,7 @@ NOW = 1_700_000_000_250
 
 
 def packets(splitter: Splitter) -> list[Packet]:
-    return list(splitter)
+    return list(splitter.packets())
 
 
 @given(st.lists(st.integers(0, 300) | st.sampled_from([127, 128, 16_383, 16_384])), st.data())
@@ -93,6 +93,18 @@ def test_of_a_very_long_publication_the_beginning_is_read_and_the_rest_passed_ov
     long, following = (publication(each, NOW, version5=False) for each in found)
     assert (long.topic, long.mid) == (TOPIC, 7)
     assert MAX_PAYLOAD < len(long.payload) < MAX_PACKET
+    assert (following.payload, following.mid) == (b"next", 8)
+
+
+def test_a_publication_whose_properties_alone_are_too_long_is_taken_and_the_next_one_too() -> None:
+    """A broker would deliver it again and again to a subscriber that gives up."""
+    length = MAX_PACKET + 1_000
+    digits = bytes([length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14])
+    body = b"\x00\x01a" + b"\x00\x07" + digits + bytes(length) + b"payload"
+    splitter = Splitter()
+    splitter.feed(packet(0x32, body) + publish(TOPIC, b"next", mid=8, version="5"))
+    long, following = (publication(each, NOW, version5=True) for each in packets(splitter))
+    assert (long.topic, long.mid, len(long.payload) > MAX_PAYLOAD) == ("a", 7, True)
     assert (following.payload, following.mid) == (b"next", 8)
 
 

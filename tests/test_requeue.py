@@ -82,7 +82,7 @@ class Requeue(SynchronousTestCase):
             {"": 2},
             4,
         )
-        assert "Tried 2 again that were in quarantine" in self.log(LogLevel.info)
+        assert "Tried 2 from the quarantine again" in self.log(LogLevel.info)
 
     def test_what_is_refused_again_stays_in_quarantine_and_is_not_tried_for_ever(self) -> None:
         self.take(b"{")

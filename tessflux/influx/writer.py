@@ -1,7 +1,8 @@
 """What is sent to InfluxDB and when: the oldest lines first, one request at a time, until it has answered.
 
-A request goes when `batch` lines wait or the oldest is `flush_interval` old, and carries all that waits, up
-to BATCH_LINES. Only an answer about the lines retires them; what else may come, see `server`.
+A request goes when `batch` lines wait, but PACE after the one before, or when the oldest is `flush_interval`
+old; a full one goes at once. It carries all that waits, up to BATCH_LINES. Only an answer about the lines
+retires them; what else may come, see `server`.
 """
 
 from collections.abc import Callable, Sequence

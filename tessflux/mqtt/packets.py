@@ -7,7 +7,7 @@ here, at QoS 0 and 1 the simplest of packets, and everything else goes to paho a
 
 from collections.abc import Iterator
 
-from tessflux.limits import MAX_PACKET
+from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
 from tessflux.message import Message
 
 PUBLISH, KIND, QOS, RETAIN = 0x30, 0xF0, 0x06, 0x01
@@ -23,7 +23,7 @@ Packet = tuple[int, int, bytes]
 
 
 class Splitter:
-    """Feed it what arrives, loop over it for whole packets."""
+    """Feed it what arrives, take out whole packets."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
@@ -42,7 +42,7 @@ class Splitter:
         self._chunks.append(data)
         self._held += len(data)
 
-    def __iter__(self) -> Iterator[Packet]:
+    def packets(self) -> Iterator[Packet]:
         """The packets that are whole; of a very long one the beginning. Raises Malformed.
 
         Whoever stops in between finds the next one by another loop.
@@ -102,14 +102,21 @@ def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
         raise Malformed("a publication ends too early") from None
     if version5:
         payload = _behind_properties(data, payload)
-    if payload > len(data) or mid == 0:
-        raise Malformed("a publication ends too early, or has no number")
+    body = data[payload:]
+    if payload > len(data) and len(data) - start == MAX_PACKET:
+        # Of a very long one only the beginning is here, and that is nothing but properties: as long a payload
+        # is refused, and so is this.
+        body = bytes(MAX_PAYLOAD + 1)
+    elif payload > len(data):
+        raise Malformed("a publication ends too early")
+    if mid == 0:
+        raise Malformed("a publication has no number")
     try:
         # No good broker sends a message without a topic; in the quarantine that would stand for a line.
         text = topic.decode() or "(no topic)"
     except UnicodeDecodeError:
         text = "(a topic that is no UTF-8)"
-    return Message(text, data[payload:], first & RETAIN != 0, received_at, mid)
+    return Message(text, body, first & RETAIN != 0, received_at, mid)
 
 
 def _behind_properties(data: bytes, position: int) -> int:

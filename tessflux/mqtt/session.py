@@ -84,7 +84,7 @@ class Session(Protocol):
         self._splitter = Splitter()
         self._owed: list[int] = []
         # Made here and not for each message, which would hold a bound method of its own until its commit.
-        self._owe = self._acknowledge
+        self._acknowledge = self._owe
         self._paying: IDelayedCall | None = None
         self._version5 = login.version == "5"
         self._held = False
@@ -119,14 +119,14 @@ class Session(Protocol):
         # One time for all that arrived together.
         received_at = int(self._now() * 1000)
         try:
-            for packet in self._splitter:
+            for packet in self._splitter.packets():
                 first = packet[0]
                 if first & KIND == PUBLISH and first & QOS != NO_QOS:
                     message = publication(packet, received_at, version5=self._version5)
                     acknowledge = None
                     if message.mid is not None:
                         answer = PUBREC if first & EXACTLY_ONCE else PUBACK
-                        acknowledge = partial(self._owe, answer | message.mid)
+                        acknowledge = partial(self._acknowledge, answer | message.mid)
                     self._deliver(message, acknowledge)
                 else:
                     self._protocol(packet[2])
@@ -256,7 +256,7 @@ class Session(Protocol):
             assert self.transport is not None
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
-    def _acknowledge(self, answer: int) -> None:
+    def _owe(self, answer: int) -> None:
         # A commit acknowledges many at once: they leave together.
         if not self._owed:
             if not self._talks():
