@@ -68,7 +68,7 @@ class Intake:
                 break
             self._stats.received += gathering.messages
             log.info(
-                "Tried {count} from the quarantine again; what is refused once more is there anew",
+                "Tried {count} from the quarantine again",
                 count=len(entries),
             )
 
