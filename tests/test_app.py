@@ -5,12 +5,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.app import App
+from tessflux.app import STEP, App, _backoff
 from tessflux.config import load
 from tessflux.logs import Logs
 from tests.log_lines import record
@@ -34,6 +38,30 @@ class Reactor(Clock):
 
     def callFromThread(self, call: Callable[..., Any], *args: Any) -> None:
         call(*args)
+
+
+@given(st.integers(0, 10_000))
+def test_no_back_off_is_longer_than_a_minute_and_its_jitter(failures: int) -> None:
+    assert 0 < _backoff(failures) <= 61
+
+
+class Stop(SynchronousTestCase):
+    """An App that was never started."""
+
+    def test_a_step_that_never_ends_does_not_keep_the_others_from_theirs(self) -> None:
+        said = record(self, "tessflux")
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "config"
+            path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
+            reactor = Reactor()
+            app = App(load(str(path), {}), Logs(console=False, path=""), reactor)
+            app._subscriber.stopService = Deferred  # type: ignore[method-assign]
+            stopped = Deferred.fromCoroutine(app.stop())
+            # Nor does the spool close: its thread was never started.
+            reactor.pump([STEP, STEP])
+            self.successResultOf(stopped)
+        assert said(LogLevel.info)[-1] == "tessflux has stopped, 0 readings wait"
+        assert len(self.flushLoggedErrors(DeferredTimeout)) == 2
 
 
 class Reload(SynchronousTestCase):
@@ -89,3 +117,6 @@ class Reload(SynchronousTestCase):
         self.write(log="first.log", level="info", spool="elsewhere")
         self.reload()
         assert self.said() == ["[spool] directory changes only at a restart"]
+        self.reload()
+        # The second one compares with where it is, not with where it was wanted.
+        assert self.said() == 2 * ["[spool] directory changes only at a restart"]

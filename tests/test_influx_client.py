@@ -239,6 +239,9 @@ def test_a_name_in_an_error_does_not_pass_for_another_error() -> None:
     assert isinstance(judge(400, error(said), None, NOW), BadLines)
     said = f"partial write: unable to parse 'r,name=partial\\ write:\\ {name}': invalid number dropped=0"
     assert isinstance(judge(400, error(said), None, NOW), BadLines)
+    said = f"limit exceeded: name=partial write: {name}"
+    assert isinstance(judge(400, error(said), None, NOW), BadLines)
+    assert isinstance(judge(500, error(said), None, NOW), Unreachable)
 
 
 def test_half_a_character_in_an_error_can_be_stored() -> None:

@@ -126,6 +126,19 @@ class BetweenTwoCommits(Case):
                 self.end(site)
                 self.log = record(self, "spool")
 
+    def test_the_name_of_a_new_file_is_on_disk_before_anything_counts(self) -> None:
+        """A power cut must not bring the old name back."""
+        site = self.begin(3_000)
+        delete("")(site.directory / FILE_NAME)
+        site.store(3, qos=1)
+        seen: list[tuple[Path, list[object]]] = []
+        with mock.patch.object(spoolfile, "_sync", lambda path: seen.append((path, list(site.events)))):
+            site.spool.flush()
+        [(path, before)] = seen
+        assert path == site.directory
+        assert site.events[len(before) :] == [3000, 3001, 3002, "committed"]
+        self.end(site)
+
     def test_a_file_that_was_cut_short_is_never_written_on(self) -> None:
         for name, harm in HARMFUL.items():
             # A log that has been moved into the database is empty already.
