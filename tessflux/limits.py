@@ -1,7 +1,7 @@
 """Every bound on memory, with its reason. Nothing grows past these, however long a server is away.
 
 The whole process has about 55 MB at rest, 90 MB while a thousand photometers publish 60,000 readings a
-second, 120 MB with 100,000 photometers, and was seen at 213 MB with 200,000 invented ones of the longest names.
+second, 120 MB with 100,000 photometers, and was seen at 213 MB with 200,000 of the longest names.
 """
 
 MAX_PAYLOAD = 65_536
