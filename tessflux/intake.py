@@ -104,7 +104,7 @@ class Intake:
         if isinstance(reading, Refused):
             self._refuse(message, reading, acknowledge, into, late=late)
             return
-        values = lineprotocol.values(reading.fields)
+        values = lineprotocol.values(reading.measured)
         verdict = self._admission.admit(
             reading, values, received_at=received_at, retained=retained, late=late, reserved=reserved
         )

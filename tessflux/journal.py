@@ -13,7 +13,7 @@ A commit is one transaction, written ahead (WAL) and synced before it returns.
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice, starmap
@@ -24,6 +24,7 @@ import msgspec
 
 from tessflux.admission import Admitted
 from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
+from tessflux.lineprotocol import Lines
 from tessflux.quarantine import Quarantine, Quarantined
 
 FILE_NAME = "spool.db"
@@ -70,7 +71,7 @@ class Batch(NamedTuple):
     """The oldest waiting lines, whole chunks; `last` is the number of the last line."""
 
     last: int
-    lines: list[str]
+    lines: Sequence[str]
 
 
 class Journal:
@@ -172,15 +173,15 @@ class Journal:
 
     def head(self, after: int, limit: int) -> Batch:
         """The oldest lines after number `after`: whole chunks, `limit` lines at most, one chunk at least."""
-        lines: list[str] = []
-        last = after
+        texts: list[str] = []
+        last, count = after, 0
         rows = self._db.execute("SELECT * FROM chunk WHERE id > ? ORDER BY id", (after,))
         for number, readings, text in rows:
-            if lines and len(lines) + readings > limit:
+            if texts and count + readings > limit:
                 break
-            lines += text.split("\n")
-            last = number
-        return Batch(last, lines)
+            texts.append(text)
+            last, count = number, count + readings
+        return Batch(last, Lines("\n".join(texts), count))
 
     def admitted(self) -> Iterator[Admitted]:
         """What was committed and is remembered, oldest first."""

@@ -1,4 +1,4 @@
-"""A reading -> one line of InfluxDB line protocol. Pure.
+"""A reading -> one line of InfluxDB line protocol, and many lines as one text. Pure.
 
     measurement,name=<photometer> <field>=<float>,... <milliseconds since 1970 UTC>
 
@@ -7,7 +7,8 @@ the character before each of these. So a name must not end in a backslash, which
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import overload
 
 import msgspec
 
@@ -17,6 +18,35 @@ _FROM_JSON = bytes.maketrans(b":", b"=")
 """{"seq":7.0,"mag":21.5} becomes seq=7.0,mag=21.5: no field's name has one of these characters."""
 
 _NAME = re.compile(r"(?<!\\),name=(.*?)(?<!\\) ")
+
+
+class Lines(Sequence[str]):
+    """Lines in the text in which the spool keeps them. They are told apart only when somebody looks at one:
+    nearly always the text goes to InfluxDB as it is."""
+
+    def __init__(self, text: str, count: int) -> None:
+        self.text, self._count = text, count
+        self._lines: list[str] | None = None
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if self._lines is None:
+            self._lines = self.text.split("\n") if self._count else []
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Iterable) and list(self) == list(other)
+
+
+def text(lines: Sequence[str]) -> str:
+    """Lines as one text."""
+    return lines.text if isinstance(lines, Lines) else "\n".join(lines)
 
 
 def measurement(name: str) -> str:
@@ -34,10 +64,10 @@ def series(place: str, name: str) -> str:
     return f"{place},name={name}"
 
 
-def values(fields: Mapping[str, float]) -> str:
+def values(measured: Mapping[str, float] | msgspec.Struct) -> str:
     """The part of a line that says what was measured: floats, in the shortest form that is exact."""
     # JSON writes the same numbers, and msgspec in a third of the time of joining them here.
-    return _encode(fields).translate(_FROM_JSON, b'{}"').decode()
+    return _encode(measured).translate(_FROM_JSON, b'{}"').decode()
 
 
 def photometer(line: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tessflux.lineprotocol import measurement, photometer, series, time, values
+from tessflux.lineprotocol import Lines, measurement, photometer, series, text, time, values
 
 NAMES = st.text(
     st.characters(exclude_categories=["C", "Z"]) | st.sampled_from(" ,=\\\"'#/"), min_size=1, max_size=64
@@ -143,3 +143,15 @@ def test_the_time_of_a_line(milliseconds: int) -> None:
 @pytest.mark.parametrize("line", ["", "x", "readings,name=a mag=1.0", "readings,name=a mag=1.0 now"])
 def test_a_line_of_another_kind_has_no_time(line: str) -> None:
     assert time(line) == 0
+
+
+def test_lines_are_their_text_until_one_of_them_is_wanted() -> None:
+    one, two, three = (f"r,name={name} mag=1.0 1" for name in "abc")
+    all_three = f"{one}\n{two}\n{three}"
+    lines = Lines(all_three, 3)
+    assert text(lines) is all_three
+    assert (len(lines), lines[1], lines[1:]) == (3, two, [two, three])
+    assert lines == [one, two, three]
+    assert lines != [one, two]
+    assert text(list(lines)) == text
+    assert Lines("", 0) == []

@@ -19,7 +19,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from tessflux import __version__
+from tessflux import __version__, lineprotocol
 from tessflux.config import InfluxConfig
 from tessflux.influx.connection import why
 from tessflux.influx.verdict import BadLines, Delivered, Expired, Unreachable, Verdict, judge, saw_no_lines
@@ -102,7 +102,7 @@ class InfluxClient:
 
         Raises nothing but CancelledError.
         """
-        body = "\n".join(lines).encode()
+        body = lineprotocol.text(lines).encode()
         if self._compress:
             body = gzip.compress(body, GZIP_LEVEL)
         request = Deferred.fromCoroutine(self._post(body, lines))

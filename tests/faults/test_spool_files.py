@@ -100,7 +100,7 @@ class Case(SynchronousTestCase):
             journal = Journal(elsewhere, max_size=2**30, quarantine=10)
             batch = journal.head(0, 10**6)
             journal.close()
-            return batch.lines
+            return list(batch.lines)
 
     def end(self, site: Site) -> None:
         batch: Batch = site.result(site.spool.head(10**6))

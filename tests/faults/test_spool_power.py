@@ -91,7 +91,7 @@ def found(directory: Path, database: bytes, log: bytes) -> list[str]:
     waiting = journal.head(0, 10**6).lines
     assert [admitted.time for admitted in journal.admitted()] == list(range(journal.last))
     journal.close()
-    return waiting
+    return list(waiting)
 
 
 def torn(before: bytes, after: bytes, rng: random.Random) -> bytes:
