@@ -153,5 +153,5 @@ def test_lines_are_their_text_until_one_of_them_is_wanted() -> None:
     assert (len(lines), lines[1], lines[1:]) == (3, two, [two, three])
     assert lines == [one, two, three]
     assert lines != [one, two]
-    assert text(list(lines)) == text
+    assert text(list(lines)) == all_three
     assert Lines("", 0) == []
