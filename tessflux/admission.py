@@ -149,7 +149,7 @@ class Admission:
         time = photometer.arrival = self._arrival(photometer, received_at)
         photometer.latest = max(photometer.latest, time)
         place = photometer.salt ^ time
-        self._recent.add(place, place)
+        self._recent.add(place, ~place)
         return time
 
     def admit(
@@ -160,12 +160,11 @@ class Admission:
         received_at: int,
         retained: bool,
         late: bool = False,
-        reserved: bool = False,
     ) -> Admitted | Filtered | Refused:
         """Decide on a reading that arrived at `received_at` (ms since 1970 UTC).
 
         `values` is its fields in line protocol, a canonical form of what makes its identity. A `late` one
-        was refused once, and somebody wants it to be tried again; then its time may have been `reserved`.
+        was refused once, and somebody wants it to be tried again; it gets the time that was reserved for it.
         """
         if not late:
             self._now = received_at
@@ -194,7 +193,9 @@ class Admission:
         if tstamp is None and not late:
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
-        elif reserved and tstamp is None:
+        elif tstamp is None and ~(photometer.salt ^ received_at) in self._recent:
+            # Only once: more messages than one may have come at a time for which none could be reserved.
+            self._recent.discard(~(photometer.salt ^ received_at))
             time = received_at
         else:
             wanted, step = (self._ours(received_at), self._step) if tstamp is None else (tstamp, 1)

@@ -100,6 +100,7 @@ class App:
         self._spool.redeliver = self._subscriber.redeliver
         self._forgotten = 0
         self._one_reload = DeferredLock()
+        self._stopping = False
         self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.waiting)
         self._periodic = [
             self._every(PERIOD, self._report),
@@ -150,6 +151,7 @@ class App:
     async def stop(self) -> None:
         """Stop in order: hear no more, make durable what is here, deliver for a moment, close."""
         log.info("tessflux stops")
+        self._stopping = True
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
@@ -189,6 +191,8 @@ class App:
                 self._logs.reopen(before.global_.log_file)
             finally:
                 log.error("The config stays as it was: {error}", error=error)
+            return
+        if self._stopping:
             return
         if config.spool.directory != before.spool.directory:
             log.warn("[spool] directory changes only at a restart")

@@ -249,6 +249,7 @@ def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
     reactor.run()
+    signals.ignore()
     service.end_threads()
     spool_lock.release()
     if problems:

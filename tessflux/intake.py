@@ -7,7 +7,7 @@ photometer that goes on sending something wrong gets one log line a period, not 
 from twisted.logger import Logger
 
 from tessflux import lineprotocol
-from tessflux.admission import NEW_NAME, Admission, Admitted, Filtered
+from tessflux.admission import Admission, Admitted, Filtered
 from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.gathering import Gathering
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD, REQUEUED
@@ -60,8 +60,7 @@ class Intake:
             for entry in entries.values():
                 if entry.topic:
                     message = Message(entry.topic, entry.payload, entry.retained, entry.time)
-                    reserved = bool(entry.photometer) and entry.cause != NEW_NAME
-                    self._judge(message, None, gathering, late=True, reserved=reserved)
+                    self._judge(message, None, gathering, late=True)
                 else:
                     gathering.put_back(entry.payload.decode())
             if not await self._spool.put(gathering):
@@ -79,7 +78,6 @@ class Intake:
         into: Spool | Gathering,
         *,
         late: bool = False,
-        reserved: bool = False,
     ) -> None:
         topic, payload, retained, received_at = (
             message.topic,
@@ -104,9 +102,9 @@ class Intake:
         if isinstance(reading, Refused):
             self._refuse(message, reading, acknowledge, into, late=late)
             return
-        values = lineprotocol.values(reading.measured)
+        values = lineprotocol.values(reading.fields)
         verdict = self._admission.admit(
-            reading, values, received_at=received_at, retained=retained, late=late, reserved=reserved
+            reading, values, received_at=received_at, retained=retained, late=late
         )
         if isinstance(verdict, Admitted):
             if reading.tstamp is not None and abs(reading.tstamp - received_at) > SKEW_MS:

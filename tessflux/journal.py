@@ -67,6 +67,10 @@ class Group:
     released: list[int] = field(default_factory=list)
 
 
+class NoRoom(OSError):
+    """The disk is too full to begin a commit."""
+
+
 class Batch(NamedTuple):
     """The oldest waiting lines, whole chunks; `last` is the number of the last line."""
 
@@ -149,6 +153,14 @@ class Journal:
 
         Returns how many of the oldest quarantined payloads had to go. On an error nothing has changed.
         """
+        try:
+            return self._commit(group, retired)
+        except NoRoom:
+            # What a long transaction or query of another program left in the log may take that room.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return self._commit(group, retired)
+
+    def _commit(self, group: Group, retired: int) -> int:
         last = self.last + len(group.lines)
         with _transaction(self._db):
             self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
@@ -238,10 +250,10 @@ class Journal:
         return used + _pages(group) > self._max_pages
 
     def _leave_reserve(self, group: Group) -> None:
-        """Raise OSError if the disk has no room for a group, and neither has the file itself."""
+        """Raise NoRoom if the disk has none for a group, and neither has the file itself."""
         disk = os.statvfs(self.path.parent)
         if disk.f_bavail * disk.f_frsize < RESERVE and self._one("PRAGMA freelist_count") < _pages(group):
-            raise OSError(errno.ENOSPC, f"less than {RESERVE >> 20} MB are left on the disk")
+            raise NoRoom(errno.ENOSPC, f"less than {RESERVE >> 20} MB are left on the disk")
 
 
 def _pages(group: Group) -> int:

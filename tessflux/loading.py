@@ -171,12 +171,12 @@ def _try_tls_files(loading: Loading, section: str) -> None:
     found = loading.values[section]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca := found.get("tls_ca"):
+        # Not before: it takes a while, and most configs name no file.
+        from tessflux.tls import trust
+
         try:
             context.load_verify_locations(ca)
-            with open(ca, "rb") as stream:
-                # OpenSSL reads these, pyOpenSSL does not.
-                if b"-----BEGIN TRUSTED CERTIFICATE-----" in stream.read():
-                    raise ssl.SSLError
+            trust(ca)
         except (ssl.SSLError, OSError):
             loading.problem(section, "tls_ca", ": holds no certificate in PEM form")
     if (certificate := found.get("tls_cert")) and (key := found.get("tls_key")):

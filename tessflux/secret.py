@@ -46,9 +46,9 @@ class Secret:
         """The login as HTTP sends it (RFC 7617), which gives it away as well."""
         return b64encode(f"{username}:{self._value}".encode()).decode()
 
-    def hide(self, username: str, said: bytes) -> bytes:
+    def hide(self, username: str, said: str) -> str:
         """What a server said, without the login that it may show; without a username it was sent none."""
-        return said.replace(self.basic(username).encode(), b"***") if username else said
+        return said.replace(self.basic(username), "***") if username else said
 
     def refreshed(self) -> "Secret":
         """The secret as its file says now; itself when it is literal or the file cannot be used.

@@ -15,6 +15,12 @@ def defer() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
 
 
+def ignore() -> None:
+    """Nobody is there any more to do what they mean, and they must not end a process that is ending well."""
+    for number in OURS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def admit() -> None:
     """Take those that wait, and from now on each at once."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)

@@ -11,7 +11,7 @@ broker (`hold`); but while commits fail, messages are read on. Those that are gi
 does not keep them; the others are left to it unacknowledged, and asked for again (`redeliver`) afterwards.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -245,20 +245,32 @@ class Spool:
             self.oldest = self._clock.seconds() - self._flush_interval
         return batch
 
-    async def retire(self, batch: Batch, refused: Iterable[Quarantined] = ()) -> None:
+    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> None:
         """InfluxDB has answered for the batch: forget it, and keep what it refused in quarantine.
 
         Without refused lines this waits for the next commit: were it lost, the batch would be written
         once more, which InfluxDB takes as the same points.
         """
-        group = Group(quarantined=list(refused))
-        # The same commit forgets the lines, so that those that were refused are always somewhere.
-        while group.quarantined and not await self._try(group, max(self._retired, batch.last)):
-            await deferLater(self._clock, RETRY)
+        if refused:
+            done: Deferred[bool] = Deferred()
+            # Whoever waits for it may be cancelled; the commit is not, or it might be made twice.
+            Deferred.fromCoroutine(self._set_apart(batch, refused)).chainDeferred(done)
+            if not await done:
+                return
         self._retired = max(self._retired, batch.last)
         if self._disk.failing:
             # On a full disk this makes room for what waits in memory.
             await self._try(Group(), self._retired)
+
+    async def _set_apart(self, batch: Batch, refused: Sequence[Quarantined]) -> bool:
+        """Keep what was refused, for as long as it takes; False when the stop came before."""
+        group = Group(quarantined=list(refused))
+        # The same commit forgets the lines, so that those that were refused are always somewhere.
+        while not await self._try(group, max(self._retired, batch.last)):
+            await deferLater(self._clock, RETRY)
+            if self._stopping:
+                return False
+        return True
 
     async def again(self, limit: int) -> dict[int, Quarantined]:
         """The oldest in quarantine that an operator wants to be tried again, by their numbers."""

@@ -53,7 +53,8 @@ class SpoolFile:
                 raise
             self._move_aside(error)
             result = call(self._open())
-            self._parts = parts(self.config.directory)
+            with suppress(OSError):
+                self._parts = parts(self.config.directory)
         begun_anew, self._begun_anew = self._begun_anew, False
         return result, begun_anew
 
@@ -82,8 +83,8 @@ class SpoolFile:
         """Whether the files that are open are no longer those that a start would find."""
         try:
             now = parts(self.config.directory)
-        except PermissionError:
-            # The next call fails for it, before it writes anything; this one is on disk.
+        except OSError:
+            # The next call looks before it writes anything; what this one wrote is on disk.
             return False
         if not follows(self._parts, now):
             return True

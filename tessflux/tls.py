@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 
@@ -11,15 +11,19 @@ from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertif
 def trust(ca_file: str) -> Any:
     """Whose certificates are believed: the authorities in a PEM file, or without one those of the system.
 
-    Raises OSError or OpenSSL.crypto.Error when the file cannot be used.
+    Raises OSError when the file cannot be used.
     """
     if not ca_file:
         return platformTrust()
     text = Path(ca_file).read_bytes()
     end = b"-----END CERTIFICATE-----"
-    certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
-    if not certificates:
-        raise OSError(f"{ca_file} holds no certificate")
+    try:
+        certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
+    except crypto.Error:
+        certificates = []
+    # OpenSSL knows further kinds, such as TRUSTED CERTIFICATE, that Twisted cannot read.
+    if not certificates or len(certificates) != text.count(b"CERTIFICATE-----") // 2:
+        raise OSError(f"{ca_file} holds no certificate, or one that cannot be read")
     return trustRootFromCertificates(certificates)
 
 

@@ -14,11 +14,13 @@ from typing import Any, Literal, TextIO
 from tessflux.config import SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.journal import second_look
-from tessflux.limits import MAX_NAME
+from tessflux.limits import MAX_NAME, REQUEUED
 from tessflux.logs import escape
 from tessflux.quarantine import CHOSEN, COLUMNS, Quarantined, quarantined
 
 Form = Literal["table", "json", "payload"]
+
+_NEXT = f"SELECT id FROM quarantine WHERE {CHOSEN} AND id > ?3 AND id <= ?4 ORDER BY id LIMIT ?5"
 
 
 def export(spool: SpoolConfig, out: TextIO) -> None:
@@ -43,9 +45,16 @@ def requeue(spool: SpoolConfig, *, photometer: str, cause: str) -> int:
 
     Raises CannotCreate when the spool cannot be written.
     """
-    with _look(spool, "rw") as db, db:
-        chosen = _chosen(photometer, cause)
-        return db.execute(f"UPDATE quarantine SET again = 1 WHERE {CHOSEN}", chosen).rowcount
+    chosen = _chosen(photometer, cause)
+    count = after = 0
+    with _look(spool, "rw") as db:
+        (last,) = db.execute("SELECT max(id) FROM quarantine").fetchone()
+        while rows := db.execute(_NEXT, (*chosen, after, last, REQUEUED)).fetchall():
+            # Some at a time, for the log of the file grows by all that one transaction changes.
+            with db:
+                db.executemany("UPDATE quarantine SET again = 1 WHERE id = ? AND NOT again", rows)
+            count, (after,) = count + len(rows), rows[-1]
+    return count
 
 
 def _chosen(photometer: str, cause: str) -> tuple[str, str]:

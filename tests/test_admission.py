@@ -1,6 +1,7 @@
 """Which readings are stored, and under which time: duplicates, lists, clocks that jump, and the bounds."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -39,12 +40,11 @@ def ask(
     at: int = NOW,
     retained: bool = False,
     late: bool = False,
-    reserved: bool = False,
 ) -> Verdict:
     """The verdict on one reading that arrives `at`."""
     reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
     values = f"seq={seq},mag={mag}"
-    return admission.admit(reading, values, received_at=at, retained=retained, late=late, reserved=reserved)
+    return admission.admit(reading, values, received_at=at, retained=retained, late=late)
 
 
 def admit(
@@ -519,10 +519,23 @@ def test_a_reserved_time_is_that_of_no_other_reading_however_late_it_is_used(
             good.append(admit(admission, seq=seq, at=NOW).time)
     for seq in range(100):
         admit(admission, "stars2", seq, at=NOW + seq)
-    late = [ask(admission, seq=100 + n, at=time, late=True, reserved=True) for n, time in enumerate(kept)]
-    times = [verdict.time for verdict in late if isinstance(verdict, Admitted)]
+    times = [taken.time for taken in late(admission, "stars1", kept)]
     assert times == kept
     assert len({*good, *times}) == 40
+
+
+def late(admission: Admission, name: str, times: Sequence[int]) -> list[Admitted]:
+    """Readings of these times that were refused once, tried again."""
+    verdicts = [ask(admission, name, 100 + n, at=time, late=True) for n, time in enumerate(times)]
+    return [verdict for verdict in verdicts if isinstance(verdict, Admitted)]
+
+
+def test_a_reserved_time_is_given_once() -> None:
+    admission = Admission()
+    admit(admission, at=NOW)
+    time = admission.reserve("stars1", NOW)
+    times = [taken.time for taken in late(admission, "stars1", [time, time])]
+    assert times[0] == time != times[1]
 
 
 def test_names_beyond_the_limit_reserve_nothing() -> None:
@@ -531,6 +544,14 @@ def test_names_beyond_the_limit_reserve_nothing() -> None:
     assert admission.reserve("a", NOW) == NOW
     assert [admission.reserve(f"evil{n}", NOW) for n in range(10)] == [NOW] * 10
     assert len(admission._photometers) == 1
+
+
+def test_what_reserved_nothing_has_a_time_of_its_own_when_it_is_tried_again() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 1)
+    admit(admission, "a")
+    kept = [admission.reserve("b", NOW) for _ in range(3)]
+    assert len({taken.time for taken in late(admission, "b", kept)}) == 3
 
 
 def test_what_was_refused_because_our_clock_was_behind_is_taken_late() -> None:

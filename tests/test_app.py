@@ -98,6 +98,17 @@ class Reload(SynchronousTestCase):
         assert self.reload() == ["second.log"]
         assert self.said(LogLevel.info) == [f"Reloaded {self.directory / 'config'}"]
 
+    def test_a_stop_ends_a_reload(self) -> None:
+        """What is stopped must not be told of a new config."""
+        self.write(log="first.log", level="debug")
+        self.app._subscriber.stopService = Deferred  # type: ignore[method-assign]
+        stopped = Deferred.fromCoroutine(self.app.stop())
+        self.app.reload()
+        assert "Reloaded" not in " ".join(self.said(LogLevel.info))
+        self.reactor.pump([STEP, STEP])
+        self.successResultOf(stopped)
+        self.flushLoggedErrors(DeferredTimeout)
+
     def test_a_wrong_config_changes_nothing_but_the_log_is_reopened(self) -> None:
         self.write(log="second.log", level="loud")
         assert self.reload() == ["first.log"]

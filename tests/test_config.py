@@ -371,9 +371,10 @@ def test_a_file_without_a_certificate_is_a_problem_before_it_is_needed(load: Loa
         3,
         "[mqtt] tls_ca: holds no certificate in PEM form",
     )
-    trusted = Path(pem).with_name("trusted.pem")
-    trusted.write_bytes(self_signed() + self_signed().replace(b" CERTIFICATE", b" TRUSTED CERTIFICATE"))
-    assert problem(load, f"{start}tls_ca = {trusted}")[1].startswith("[mqtt] tls_ca: holds no certificate")
+    other = Path(pem).with_name("other.pem")
+    for kind in (b" TRUSTED CERTIFICATE", b" X509 CERTIFICATE"):
+        other.write_bytes(self_signed() + self_signed().replace(b" CERTIFICATE", kind))
+        assert problem(load, f"{start}tls_ca = {other}")[1].startswith("[mqtt] tls_ca: holds no certificate")
     line, found = problem(load, f"{start}tls_cert = {pem}\ntls_key = /dev/null")
     assert line == 4
     assert found.startswith("[mqtt] tls_key: with tls_cert it makes no pair")

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from OpenSSL.crypto import Error as CryptoError
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
@@ -165,10 +164,9 @@ class EndpointTest(TestCase):
         nonsense = self.file("nonsense.pem", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
         empty = self.file("empty.pem", b"# to be filled in\n")
         broker = BrokerAddress("tls", "localhost", 8883, "")
-        with pytest.raises(CryptoError):
-            endpoint(self.reactor, MqttConfig(broker, tls_ca=nonsense))
-        with pytest.raises(OSError, match=r"empty\.pem holds no certificate"):
-            endpoint(self.reactor, MqttConfig(broker, tls_ca=empty))
+        for file in (nonsense, empty):
+            with pytest.raises(OSError, match=rf"{file} holds no certificate"):
+                endpoint(self.reactor, MqttConfig(broker, tls_ca=file))
 
     def test_without_tls_no_file_is_read(self) -> None:
         missing = str(self.directory / "missing.pem")

@@ -369,6 +369,8 @@ class ClientTest(TestCase):
             "500 Basic ***, Basic Og=="
         )
         assert await self.write("x") == Unreachable("500 Basic YTpi, Basic Og==")
+        self.react = lambda server: server.answer("500 No", b'{"error": "Basic \\u0059Tpi"}')
+        assert await self.write("x", username="a", password=secret) == Unreachable("500 Basic ***")
 
     async def test_a_probe_has_an_empty_body(self) -> None:
         assert await self.write() == Delivered()

@@ -377,6 +377,28 @@ def test_readings_leave_a_part_of_the_disk_free_and_what_is_delivered_may_be_for
     assert journal.head(0, 10_000).lines == group(2_000, 1_100).lines
 
 
+def test_room_that_only_the_log_takes_is_given_back(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as after a long transaction of another program for which the disk was too small."""
+    journal = site.open()
+    journal.commit(group(0, 10), 0)
+    log = journal.path.with_name(f"{FILE_NAME}-wal")
+    with closing(second_look(str(site.directory), "rw")) as other:
+        other.execute("PRAGMA cache_size = 10")
+        other.execute("BEGIN")
+        other.executemany("INSERT INTO chunk VALUES (?, 1, ?)", [(n, "x" * 4_000) for n in range(100, 3_000)])
+        other.execute("ROLLBACK")
+        assert log.stat().st_size > 10_000_000
+        real = os.statvfs(site.directory)
+
+        def statvfs(_: object) -> os.statvfs_result:
+            free = RESERVE + 1_000_000 - log.stat().st_size
+            return os.statvfs_result((1, free, *real[2:4], 1, *real[5:]))
+
+        monkeypatch.setattr(os, "statvfs", statvfs)
+        journal.commit(group(10, 5_000), 0)
+    assert journal.waiting == 5_010
+
+
 # Damage
 
 

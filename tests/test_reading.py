@@ -12,6 +12,7 @@ from tessflux.reading import (
     NOT_A_NUMBER,
     NOT_JSON,
     REGISTER,
+    Reading,
     Refused,
 )
 from tests.readings import ABSENT, FOUR, PLAIN, good, literal, refused, row
@@ -19,10 +20,10 @@ from tests.readings import ABSENT, FOUR, PLAIN, good, literal, refused, row
 
 def test_a_plain_reading_has_its_fields_in_the_order_of_the_line() -> None:
     reading = good(row(PLAIN))
-    assert (reading.name, reading.tstamp) == ("stars1", None)
-    fields = {"seq": 7.0, "mag": 21.19, "freq": 0.5, "tamb": 7.1, "tsky": -18.4, "wdBm": -61.0}
-    assert reading.fields == fields
-    assert list(reading.fields) == list(fields)
+    assert reading == Reading(
+        "stars1", {"seq": 7.0, "mag": 21.19, "freq": 0.5, "tamb": 7.1, "tsky": -18.4, "wdBm": -61.0}, None
+    )
+    assert list(reading.fields) == ["seq", "mag", "freq", "tamb", "tsky", "wdBm"]
 
 
 # Numbers

@@ -1,5 +1,6 @@
 """Out of quarantine, back on the way: once, with the time of the first arrival, and counted."""
 
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
@@ -83,6 +84,18 @@ class Requeue(SynchronousTestCase):
             4,
         )
         assert "Tried 2 from the quarantine again" in self.log(LogLevel.info)
+
+    def test_those_of_a_name_too_many_that_came_together_get_different_times(self) -> None:
+        """No times are kept for them, since any number of names may come."""
+        self.intake.reconfigure(replace(STRICT, new_photometers=1), InfluxConfig())
+        other = b'{"seq": 1, "name": "other", "freq": 0.5, "mag": 20.0}'
+        for payload in (other, dark(1), dark(2), dark(3)):
+            self.intake.take(Message("x", payload, False, NOW), None)
+        self.site.clock.advance(FLUSH)
+        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.requeue()
+        times = [line.rpartition(" ")[2] for line in self.site.on_disk() if "stars1" in line]
+        assert len(set(times)) == 3
 
     def test_what_is_refused_again_stays_in_quarantine_and_is_not_tried_for_ever(self) -> None:
         self.take(b"{")

@@ -13,9 +13,9 @@ def test_a_secret_shows_itself_to_nobody_who_does_not_ask() -> None:
 
 def test_the_login_is_hidden_in_what_a_server_says_if_it_was_sent_one() -> None:
     for secret, username, said, shown in (
-        (Secret("b"), "a", b"Basic YTpi, YTpi", b"Basic ***, ***"),
-        (Secret(), "a", b"Basic YTo=", b"Basic ***"),
-        (Secret(), "", b"Basic Og==", b"Basic Og=="),
+        (Secret("b"), "a", "Basic YTpi, YTpi", "Basic ***, ***"),
+        (Secret(), "a", "Basic YTo=", "Basic ***"),
+        (Secret(), "", "Basic Og==", "Basic Og=="),
     ):
         assert secret.hide(username, said) == shown
 

@@ -55,6 +55,33 @@ def test_a_signal_that_comes_at_once_waits_until_the_daemon_can_take_it(tmp_path
         assert daemon.wait(DEADLINE) == 0
 
 
+LATE = """
+import os, signal, sys
+from tessflux.cli import main
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), hangup=signal.SIGHUP):
+        kill(pid, hangup)
+
+signal.late = Late()
+sys.exit(main())
+"""
+
+
+def test_a_signal_that_comes_too_late_ends_nothing(tmp_path: Path) -> None:
+    """Also when Python has put away its own handlers."""
+    log = tmp_path / "log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [sys.executable, "-c", LATE, "-k", "-c", config(tmp_path)], stdout=output, stderr=output
+        ) as daemon,
+    ):
+        wait_until(lambda: "Cannot use the broker" in log.read_text(), "it runs")
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(DEADLINE) == 0, log.read_text()
+
+
 def test_other_commands_end_by_them_as_any_program_does(tmp_path: Path) -> None:
     ended = subprocess.run(
         early("export", "-c", config(tmp_path)), capture_output=True, timeout=DEADLINE, check=False

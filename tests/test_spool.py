@@ -7,7 +7,7 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +18,7 @@ from tessflux.disk import REPEAT
 from tessflux.gathering import Gathering
 from tessflux.journal import FILE_NAME, Batch, Group, Journal
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
+from tessflux.quarantine import Quarantined
 from tessflux.spool import ATTEMPTS, RETRY, Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED
 from tests.log_lines import record
@@ -447,6 +448,33 @@ class Delivery(Case):
         self.retire(batch)
         self.retire(batch)
         assert self.site.spool.waiting == GROUP_READINGS
+
+    def test_a_stop_while_refused_lines_are_set_apart_does_not_set_them_apart_twice(self) -> None:
+        self.site.store(3)
+        self.clock.advance(FLUSH)
+        batch = self.head()
+        line = Quarantined(1, "", "stars0", "refused by InfluxDB", "why", batch.lines[0].encode())
+        self.thread.held = True
+        retired = Deferred.fromCoroutine(self.site.spool.retire(batch, [line]))
+        self.thread.work()
+        retired.cancel()
+        self.failureResultOf(retired, CancelledError)
+        self.thread.release()
+        self.clock.advance(RETRY)
+        assert self.site.query("SELECT count(*) FROM quarantine") == [1]
+        assert self.log() == []
+
+    def test_what_cannot_be_set_apart_before_the_stop_goes_on_waiting(self) -> None:
+        self.site.store(3)
+        self.clock.advance(FLUSH)
+        batch = self.head()
+        line = Quarantined(1, "", "stars0", "refused by InfluxDB", "why", batch.lines[0].encode())
+        self.thread.error = disk_error()
+        retired = Deferred.fromCoroutine(self.site.spool.retire(batch, [line]))
+        self.site.result(self.site.spool.settle())
+        self.clock.advance(RETRY)
+        self.successResultOf(retired)
+        assert self.site.spool.waiting == 3
 
     def test_retired_lines_leave_the_disk_with_the_next_commit(self) -> None:
         self.site.store(GROUP_READINGS)

@@ -205,6 +205,15 @@ def test_what_is_chosen_is_marked_to_be_tried_again(journal: Journal, tmp_path: 
     assert requeue(spool, photometer="", cause="") == 3
 
 
+def test_to_mark_a_large_quarantine_the_log_need_not_grow_as_large(journal: Journal, tmp_path: Path) -> None:
+    journal.quarantine.bound(rows=100_000, size=2**30)
+    for _ in range(20):
+        quarantine(journal, *[FROM_BROKER._replace(payload=b"x" * 1_500)] * 1_000)
+    assert requeue(SpoolConfig(str(tmp_path)), photometer="", cause="") == 20_000
+    assert len(journal.quarantine.again(100_000)) == 20_000
+    assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 15_000_000
+
+
 def test_where_there_is_no_spool_nothing_can_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(CannotCreate, match="once tessflux has run"):
         requeue(SpoolConfig(str(tmp_path)), photometer="", cause="")

@@ -118,10 +118,10 @@ class InfluxClient:
         response: IResponse = await self._agent.request(b"POST", self._url, self._headers, _Body(body))
         answer = _Answer()
         response.deliverBody(answer)
-        # Some proxies show the whole request in their errors, which go into the log and the quarantine.
-        text = self._hide_login(await answer.done)
+        text = await answer.done
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
-        verdict = judge(response.code, text, retry_after, datetime.now(UTC))
+        # Some proxies show the whole request in their errors, which go into the log and the quarantine.
+        verdict = judge(response.code, text, retry_after, datetime.now(UTC), self._hide_login)
         if lines and response.code != 204 and saw_no_lines(text):
             return Unreachable(f"{response.code}, our lines did not arrive there")
         if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):

@@ -117,8 +117,8 @@ class Administration:
         except (InfluxDBClientError, InfluxDBServerError) as error:
             # The package keeps the answer of a 5xx as bytes.
             [said] = error.args
-            answer = said if isinstance(said, bytes) else str(said).encode(errors="replace")
-            shown = self._config.password.hide(self._config.username, answer).decode("utf-8", "replace")
+            answer = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+            shown = self._config.password.hide(self._config.username, answer)
             raise _Rejected(_QUOTED.sub("'...'", shown).strip()) from None
         except Endless as error:
             raise ServerError(f"{self._config.url}: {error}") from None

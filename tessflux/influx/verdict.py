@@ -6,6 +6,7 @@ decide what to do about it. The texts are those of InfluxDB 1.x, and of 2 and 3 
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -97,9 +98,11 @@ _PARTIAL = re.compile(
 begins with "partial write", 2 puts something before it."""
 
 
-def judge(code: int, body: bytes, retry_after: str | None, now: datetime) -> Verdict:
-    """The verdict on one answer."""
-    text = _error_text(body)
+def judge(
+    code: int, body: bytes, retry_after: str | None, now: datetime, hide: Callable[[str], str] = str
+) -> Verdict:
+    """The verdict on one answer; `hide` takes out of its text what nobody must read."""
+    text = hide(_error_text(body))
     reason = f"{code} {text[:LONGEST_REASON]}".rstrip()
     if code in (200, 204, 400, 422) and text.startswith("<"):
         # A page of somebody between us and the database: it says nothing about lines.

@@ -30,6 +30,9 @@ STEADY = 60.0
 WATCH = 5.0
 """Seconds between two looks at the silence, and at what the broker refused."""
 
+HELD = 1.0
+"""Seconds between two looks whether there is room for what a new connection would bring."""
+
 ENOUGH = 100
 """Messages after which it is worth saying that all came at QoS 0."""
 
@@ -89,11 +92,10 @@ class Subscriber(Service):
     def hold(self, hold: bool) -> None:
         """Let the broker wait, or go on."""
         self._hold = hold
-        subscription = self._subscription
-        # While an answer of the broker is awaited it must be read.
-        if self._session is not None and subscription is not None and subscription.established:
+        if self._session is not None:
             self._session.hold(hold)
-            self._settle(self._session, subscription)
+            if self._subscription is not None and self._subscription.established:
+                self._settle(self._session, self._subscription)
 
     def redeliver(self) -> None:
         """Have the broker send again what was not acknowledged: it does so for a new connection."""
@@ -110,6 +112,7 @@ class Subscriber(Service):
                 log.info("Connecting anew, for the new config")
                 self._connect_anew(self._session)
             elif self._pause is not None:
+                self._again = True
                 self._pause.cancel()
         elif self._session is not None and self._subscription is not None:
             self._subscription.want(config)
@@ -123,6 +126,10 @@ class Subscriber(Service):
     async def _run(self) -> None:
         attempt = 0
         while self.running:
+            if self._hold:
+                # A new connection would bring again what is not acknowledged yet.
+                await self._wait(HELD)
+                continue
             began = self._clock.seconds()
             try:
                 await self._connection()
@@ -130,11 +137,11 @@ class Subscriber(Service):
                 self._explain(error)
             if self._clock.seconds() - began >= STEADY:
                 attempt = 0
-            if self._again:
-                self._again, attempt = False, 0
-            elif self.running:
+            if self.running and not self._again:
                 await self._wait(self._backoff(attempt))
                 attempt += 1
+            if self._again:
+                self._again, attempt = False, 0
 
     async def _wait(self, seconds: float) -> None:
         self._pause = deferLater(self._clock, seconds)
@@ -161,6 +168,8 @@ class Subscriber(Service):
         finally:
             self._pause = None
         self._session = session
+        if self._hold:
+            session.hold(True)
         watch = LoopingCall(self._watch, session)
         watch.clock = self._clock
         try:

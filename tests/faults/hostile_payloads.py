@@ -244,7 +244,7 @@ class Judge:
         if isinstance(reading, Refused):
             self._refused(reading)
             return None
-        values = lineprotocol.values(reading.measured)
+        values = lineprotocol.values(reading.fields)
         verdict = self._admission.admit(reading, values, received_at=self._now, retained=False)
         if isinstance(verdict, Refused):
             self._refused(verdict)

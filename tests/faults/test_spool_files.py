@@ -1,11 +1,12 @@
 """The spool's files deleted, replaced or cut short under the open spool: what is acknowledged is on disk."""
 
+import errno
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
@@ -216,6 +217,25 @@ class DuringACommit(Case):
             assert self.survivors(site) == lines(1000, 3003), name
             assert (site.spool.waiting, site.stats.total(STORED)) == (2003, 3003)
             self.end(site)
+
+    def test_a_look_that_fails_after_a_commit_does_not_undo_it(self) -> None:
+        site = self.begin()
+        real, looks = spoolfile.parts, count(1)
+
+        def parts(directory: str) -> list[spoolfile.Part]:
+            # A call looks before and after.
+            if next(looks) == 2:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(directory)
+
+        with mock.patch.object(spoolfile, "parts", parts):
+            site.store(3, qos=1)
+            site.spool.flush()
+            site.clock.advance(RETRY)
+        assert site.events[-4:] == [3000, 3001, 3002, "committed"]
+        assert self.survivors(site)[-2003:] == lines(1000, 3003)
+        assert (site.spool.waiting, site.stats.total(STORED)) == (2003, 3003)
+        self.end(site)
 
     def test_a_new_file_that_cannot_be_made_is_tried_again_and_nothing_counts_twice(self) -> None:
         for error in (disk_error(sqlite3.SQLITE_FULL), PermissionError("read-only")):
