@@ -54,6 +54,7 @@ class Intake:
     async def requeue(self) -> None:
         """Decide anew on what an operator wants out of quarantine; each thing leaves it with the commit that
         holds its new verdict. A message keeps the time of its arrival, and counts as received once more."""
+        count = 0
         while entries := await self._spool.again(REQUEUED):
             gathering = Gathering()
             gathering.group.released.extend(entries)
@@ -66,10 +67,9 @@ class Intake:
             if not await self._spool.put(gathering):
                 break
             self._stats.received += gathering.messages
-            log.info(
-                "Tried {count} from the quarantine again",
-                count=len(entries),
-            )
+            count += len(entries)
+        if count:
+            log.info("Tried {count} from the quarantine again", count=count)
 
     def _judge(
         self,

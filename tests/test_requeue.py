@@ -125,6 +125,7 @@ class Requeue(SynchronousTestCase):
         self.requeue()
         assert len(self.site.on_disk()) == count
         assert self.site.query("SELECT readings FROM chunk") == [REQUEUED, REQUEUED, 1]
+        assert self.log(LogLevel.info) == [f"Tried {count} from the quarantine again"]
 
     def test_only_what_is_chosen_leaves(self) -> None:
         self.take(b"{", dark(1))
