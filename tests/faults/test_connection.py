@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from servers import Influxd, Mosquitto, free_port
 
+from tessflux.journal import second_look
 from tests.certificates import authority, issued, self_signed
 from tests.faults.site import FaultSite
 from tests.real.site import Publisher, Site, payload, reading, wait_until
@@ -52,6 +54,25 @@ def publish(site: Site, freq: float) -> None:
     publisher.publish([reading("stars1", int(freq), freq)], qos=1)
     publisher.close()
     wait_until(lambda: f"freq={freq}" in site.run("export").stdout, f"{freq} is there:\n{site.logged()}")
+
+
+def test_what_a_broker_has_kept_takes_no_memory_though_it_all_comes_before_we_are_subscribed(
+    alone: Site,
+) -> None:
+    settings(alone, "max_inflight_messages 0", "max_queued_messages 0")
+    configure(alone)
+    alone.start()
+    alone.stop()
+    publisher = Publisher(alone.mosquitto)
+    large = b"x" * 60_000
+    for first in range(0, 3_000, 500):
+        publisher.publish([("STARS4ALL/x/reading", b"%d %s" % (first + n, large)) for n in range(500)], qos=1)
+    publisher.close()
+    alone.start()
+    with closing(second_look(str(alone.spool))) as spool:
+        count = "SELECT count(*) FROM quarantine"
+        wait_until(lambda: spool.execute(count).fetchone()[0] == 3_000, "all are in quarantine")
+    assert alone.memory("VmHWM") < 150
 
 
 # It goes, and comes back

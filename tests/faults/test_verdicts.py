@@ -248,12 +248,6 @@ def test_a_database_behind_tls_is_believed_only_with_its_authority(tmp_path: Pat
         assert check_account(site.logged()).delivered == 50
 
 
-def memory(site: Site, key: str) -> int:
-    """A number of kB that the system keeps about the daemon."""
-    status = Path(f"/proc/{site.process.pid}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(key))
-
-
 def test_answers_without_end_take_no_memory(plain: tuple[FaultSite, Publisher]) -> None:
     site, publisher = plain
     endless = [Answer(500, b"x" * 1_000_000, repeat=100), Answer(endless_headers=True)]
@@ -261,14 +255,14 @@ def test_answers_without_end_take_no_memory(plain: tuple[FaultSite, Publisher]) 
         site.configure(influxdb={"url": server.url, "schema": ""})
         site.start()
         site.wait_for_log("takes readings into tessdb")
-        before = memory(site, "VmRSS:")
+        before = site.memory()
         server.then(*endless)
         site.publish(publisher, 50)
         for reason in ("500 xxx", "more than"):
             site.wait_for_log(f"{NO_READINGS}: {reason}")
             try_again(site)
         server.wait_for_requests(1 + len(endless) + 1)
-        assert memory(site, "VmHWM:") - before < 20_000
+        assert site.memory("VmHWM") - before < 20
         site.stop()
         lines = {line for request in server.requests[3:] for line in request.body.split(b"\n") if line}
         assert len(lines) == check_account(site.logged()).delivered == 50

@@ -98,12 +98,10 @@ class Site:
         """Send the daemon a signal."""
         self.process.send_signal(number)
 
-    def memory(self) -> float:
-        """What it has in memory, in MiB."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise AssertionError("the process has no VmRSS")
+    def memory(self, key: str = "VmRSS") -> float:
+        """What it has in memory, or has had at most (VmHWM), in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(key)) / 1024
 
     def stop(self) -> None:
         """Stop it as an init script would; it must end well."""
