@@ -221,7 +221,10 @@ class Spool:
     def _give_up(self, gathering: Gathering) -> None:
         self.given_up(gathering.group.admitted)
         cause = self._disk.failing
-        self._left_to_broker |= bool(gathering.acknowledge) and not self._stopping
+        # Of those that came meanwhile some may be copies of what is given up, filtered as duplicates.
+        following = self._gathering.acknowledge
+        self._left_to_broker |= bool(gathering.acknowledge or following) and not self._stopping
+        following.clear()
         log.error(
             "{lost} messages are lost ({cause}); {kept} were not acknowledged, the broker keeps them",
             lost=gathering.give_up(self._stats, cause),

@@ -321,6 +321,24 @@ class OurOwnFault(Case):
         assert (self.site.on_disk(), self.site.events) == (lines(5, 9), ["redeliver", "committed"])
         self.assert_counted()
 
+    def test_what_may_be_a_copy_of_what_is_given_up_is_left_to_the_broker(self) -> None:
+        self.thread.error = OverflowError("too large")
+        self.site.store(1)
+        self.clock.advance(FLUSH)
+        self.site.spool.filter_out("duplicate", lambda: self.site.events.append("acknowledged"))
+        self.stats.received += 1
+        for _ in range(ATTEMPTS - 2):
+            self.clock.advance(RETRY)
+        self.thread.held = True
+        self.clock.advance(RETRY)
+        self.thread.work()
+        self.thread.error = None
+        self.thread.release()
+        self.clock.advance(FLUSH)
+        assert self.site.events == ["redeliver"]
+        assert self.stats.ended == {(LOST, "internal error"): 1, (FILTERED, "duplicate"): 1, (STORED, ""): 0}
+        self.assert_counted()
+
     def test_memory_that_is_used_up_meanwhile_is_free_again(self) -> None:
         self.thread.error = OverflowError("too large")
         self.site.store(GROUP_READINGS)
