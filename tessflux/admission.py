@@ -69,8 +69,8 @@ class _Photometer:
 
 
 class _Recent:
-    """Two numbers of each reading, for what it is and for the time that it has; of the last `size` at least,
-    and of half as many more at most."""
+    """Two numbers of each reading, for what it is and for the time that it has, and of each reserved time; of
+    the last `size` at least, and of half as many more at most."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -138,8 +138,8 @@ class Admission:
                 self._recent.discard(photometer.salt ^ given_up.time)
 
     def reserve(self, name: str, received_at: int) -> int:
-        """The time of a message that is refused, should it be tried again: no other reading of the photometer
-        gets it. As that of a reading it is later than the last."""
+        """The time of a message that is refused, should it be tried again: in this process no other reading
+        of the photometer gets it. As that of a reading it is later than the last."""
         photometer = self._photometers.get(name)
         if photometer is None:
             if not self._takes_new(received_at):
@@ -149,6 +149,7 @@ class Admission:
         time = photometer.arrival = self._arrival(photometer, received_at)
         photometer.latest = max(photometer.latest, time)
         place = photometer.salt ^ time
+        # The mark says that the time waits for its message; `admit` takes it out.
         self._recent.add(place, ~place)
         return time
 
@@ -194,7 +195,7 @@ class Admission:
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
         elif tstamp is None and ~(photometer.salt ^ received_at) in self._recent:
-            # Only once: more messages than one may have come at a time for which none could be reserved.
+            # A message without a reservation may have come at the same time: that gets another one.
             self._recent.discard(~(photometer.salt ^ received_at))
             time = received_at
         else:

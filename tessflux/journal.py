@@ -35,6 +35,7 @@ move it into the database; without any, a disk that the spool has filled would s
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(list[Admitted])
 _PAGE = 4_096
+_BUSY_SECONDS = 10
 _WAL_BYTES = 8 * 1024 * 1024
 _VERSIONS = (
     """
@@ -68,7 +69,7 @@ class Group:
 
 
 class NoRoom(OSError):
-    """The disk is too full to begin a commit."""
+    """The disk has no room for a group."""
 
 
 class Batch(NamedTuple):
@@ -95,7 +96,7 @@ class Journal:
             raise
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
         try:
             os.chmod(self.path, 0o640)
             db.execute(f"PRAGMA page_size = {_PAGE}")
@@ -157,8 +158,16 @@ class Journal:
             return self._commit(group, retired)
         except NoRoom:
             # What a long transaction or query of another program left in the log may take that room.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._empty_log()
             return self._commit(group, retired)
+
+    def _empty_log(self) -> None:
+        # Without waiting for those who read: the next commit that finds no room comes here again.
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1_000}")
 
     def _commit(self, group: Group, retired: int) -> int:
         last = self.last + len(group.lines)

@@ -32,7 +32,8 @@ BATCH_LINES = 10_000
 """Lines in one request to InfluxDB: 1 MB. Half as many cost it a tenth more, twice as many cost us memory."""
 
 REQUEUED = 100
-"""Messages that leave the quarantine in one commit to be tried again: 6 MB of the largest."""
+"""Messages that are marked in one transaction to be tried again, and that leave the quarantine in one commit:
+6 MB of the largest."""
 
 QUARANTINE_PART = 4
 """The quarantine may take a fourth of the spool's largest size, so that a broken photometer leaves room for

@@ -196,6 +196,7 @@ class Spool:
             self._hold_or_not()
             return False
         self.forgotten += forgotten
+        self._retired = max(self._retired, retired)
         self._retired_on_disk = max(self._retired_on_disk, retired)
         return True
 
@@ -248,9 +249,10 @@ class Spool:
             self.oldest = self._clock.seconds() - self._flush_interval
         return batch
 
-    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> None:
+    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:
         """InfluxDB has answered for the batch: forget it, and keep what it refused in quarantine.
 
+        False when a stop came before that was possible: then the batch goes on waiting.
         Without refused lines this waits for the next commit: were it lost, the batch would be written
         once more, which InfluxDB takes as the same points.
         """
@@ -259,11 +261,12 @@ class Spool:
             # Whoever waits for it may be cancelled; the commit is not, or it might be made twice.
             Deferred.fromCoroutine(self._set_apart(batch, refused)).chainDeferred(done)
             if not await done:
-                return
+                return False
         self._retired = max(self._retired, batch.last)
         if self._disk.failing:
             # On a full disk this makes room for what waits in memory.
             await self._try(Group(), self._retired)
+        return True
 
     async def _set_apart(self, batch: Batch, refused: Sequence[Quarantined]) -> bool:
         """Keep what was refused, for as long as it takes; False when the stop came before."""

@@ -69,7 +69,12 @@ class SpoolFile:
         self._mend_index()
         if not follows(self._parts, parts(self.config.directory), sizes=True):
             journal = self._copy(journal)
-        result = call(journal)
+        try:
+            result = call(journal)
+        except (sqlite3.Error, OSError):
+            # A commit that failed may have emptied the log: that was us, and not somebody else.
+            self._is_elsewhere()
+            raise
         if self._is_elsewhere():
             try:
                 self._copy(journal)

@@ -480,6 +480,7 @@ class Delivery(Case):
         self.thread.release()
         self.clock.advance(RETRY)
         assert self.site.query("SELECT count(*) FROM quarantine") == [1]
+        assert (self.site.on_disk(), self.site.spool.waiting) == ([], 0)
         assert self.log() == []
 
     def test_what_cannot_be_set_apart_before_the_stop_goes_on_waiting(self) -> None:
@@ -491,7 +492,7 @@ class Delivery(Case):
         retired = Deferred.fromCoroutine(self.site.spool.retire(batch, [line]))
         self.site.result(self.site.spool.settle())
         self.clock.advance(RETRY)
-        self.successResultOf(retired)
+        assert self.successResultOf(retired) is False
         assert self.site.spool.waiting == 3
 
     def test_retired_lines_leave_the_disk_with_the_next_commit(self) -> None:

@@ -620,6 +620,19 @@ class ReconfigureTest(Case):
         subscriber.reconfigure(replace(CONFIG, broker=BrokerAddress("tcp", "other", 1883, "")))
         assert self.network.attempts[-1] == (now, "tcp:other:1883")
 
+    def test_after_a_reload_while_there_is_no_room_a_failure_is_followed_by_a_wait(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.hold(True)
+        wire.close()
+        self.clock.advance(1)
+        subscriber.reconfigure(replace(CONFIG, username="other"))
+        subscriber.hold(False)
+        self.clock.advance(HELD)
+        before = len(self.network.attempts)
+        self.network.refuse()
+        assert len(self.network.attempts) == before
+
     def test_a_reload_that_does_not_help_is_told_so(self) -> None:
         subscriber = self.start()
         self.network.refuse()

@@ -61,10 +61,11 @@ class Memory:
             self.oldest = self._clock.seconds() - CONFIG.flush_interval
         return Batch(self.retired + len(lines), lines)
 
-    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> None:
+    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:
         del self.lines[: batch.last - self.retired]
         self.retired = batch.last
         self.quarantine += refused
+        return True
 
 
 class Database:

@@ -36,7 +36,7 @@ class Source(Protocol):
     @property
     def oldest(self) -> float | None: ...
     async def head(self, limit: int) -> Batch: ...
-    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> None: ...
+    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool: ...
 
 
 class Writer(Service):
@@ -155,8 +155,8 @@ class Writer(Service):
                 await self._rest.wait(1.0)
                 return
             placed = await self._placing.place(batch.lines)
-            await self._spool.retire(batch, placed.refused)
-            # Not before: what is not retired comes again.
-            self._stats.delivered += placed.delivered
-            self._stats.expired += placed.expired
-            self._stats.quarantined += len(placed.refused)
+            # What is not retired comes again, and is counted then.
+            if await self._spool.retire(batch, placed.refused):
+                self._stats.delivered += placed.delivered
+                self._stats.expired += placed.expired
+                self._stats.quarantined += len(placed.refused)

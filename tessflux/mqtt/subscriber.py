@@ -93,8 +93,9 @@ class Subscriber(Service):
         """Let the broker wait, or go on."""
         self._hold = hold
         if self._session is not None:
+            # Nor is an answer read that may be under way: held for longer than ANSWER, the connection ends.
             self._session.hold(hold)
-            if self._subscription is not None and self._subscription.established:
+            if self._subscription is not None:
                 self._settle(self._session, self._subscription)
 
     def redeliver(self) -> None:
@@ -130,6 +131,7 @@ class Subscriber(Service):
                 # A new connection would bring again what is not acknowledged yet.
                 await self._wait(HELD)
                 continue
+            self._again = False
             began = self._clock.seconds()
             try:
                 await self._connection()
@@ -141,7 +143,7 @@ class Subscriber(Service):
                 await self._wait(self._backoff(attempt))
                 attempt += 1
             if self._again:
-                self._again, attempt = False, 0
+                attempt = 0
 
     async def _wait(self, seconds: float) -> None:
         self._pause = deferLater(self._clock, seconds)
@@ -178,7 +180,6 @@ class Subscriber(Service):
             self._last_message = self._clock.seconds()
             watch.start(WATCH, now=False)
             await self._subscription.settle()
-            session.hold(self._hold)
             self._complaint = ""
             reason = await session.lost
         finally:
@@ -227,7 +228,6 @@ class Subscriber(Service):
         async def settle() -> None:
             try:
                 await subscription.settle()
-                session.hold(self._hold)
             except Exception as error:
                 # The next connection subscribes to everything, and says what is wrong.
                 session.abort(_text(error))

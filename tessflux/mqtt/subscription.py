@@ -49,11 +49,6 @@ class Subscription:
         self.want(config)
 
     @property
-    def established(self) -> bool:
-        """Whether the broker sends us messages, and owes us no answer."""
-        return bool(self._active) and not self._busy
-
-    @property
     def overdue(self) -> bool:
         """Whether it is time to ask again for what was refused."""
         return bool(self._refused) and self._clock.seconds() - self._refused_at >= AGAIN

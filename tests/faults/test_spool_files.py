@@ -11,10 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest import mock
 
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux import spoolfile
-from tessflux.journal import FILE_NAME, Batch, Journal
+from tessflux.journal import FILE_NAME, RESERVE, Batch, Journal
 from tessflux.limits import GROUP_READINGS
 from tessflux.spool import RETRY
 from tessflux.stats import STORED
@@ -235,6 +236,25 @@ class DuringACommit(Case):
         assert site.events[-4:] == [3000, 3001, 3002, "committed"]
         assert self.survivors(site)[-2003:] == lines(1000, 3003)
         assert (site.spool.waiting, site.stats.total(STORED)) == (2003, 3003)
+        self.end(site)
+
+    def test_on_a_disk_without_room_what_waits_is_delivered_and_forgotten(self) -> None:
+        """A commit empties the log to make room; that is nobody's meddling."""
+        site = self.begin()
+        real = os.statvfs(site.directory)
+        little = os.statvfs_result((1, RESERVE - 1, *real[2:4], 1, *real[5:]))
+        with mock.patch.object(os, "statvfs", return_value=little):
+            site.store(GROUP_READINGS, qos=1)
+            site.spool.flush()
+            assert "less than 32 MB are left" in self.log()[0]
+            with mock.patch.object(Journal, "copy", side_effect=disk_error(sqlite3.SQLITE_FULL)):
+                batch: Batch = site.result(site.spool.head(GROUP_READINGS))
+                assert batch.lines == lines(1000, 2000)
+                assert site.result(site.spool.retire(batch))
+        site.clock.advance(RETRY)
+        assert site.on_disk() == lines(2000, 4000)
+        assert len(self.log(LogLevel.error)) == 1
+        assert list(site.directory.glob("*.damaged*")) == []
         self.end(site)
 
     def test_a_new_file_that_cannot_be_made_is_tried_again_and_nothing_counts_twice(self) -> None:
