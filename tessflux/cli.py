@@ -94,6 +94,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     for option, command, text in (
         ("--check", _check, "check config, broker and database, and say what to do"),
+        ("--check-config", _check_config, "check the config alone"),
         ("--install", _install, "put config, init script and the like in place (as root)"),
         ("--uninstall", _uninstall, "take away what --install put"),
     ):
@@ -147,6 +148,12 @@ def _check(options: argparse.Namespace) -> int:
 
     config = _load(options)
     return _react(lambda reactor: check.check(config, reactor, _say))
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    for warning in _load(options).warnings:
+        _say(f"warning: {warning}")
+    return 0
 
 
 def _install(options: argparse.Namespace) -> int:

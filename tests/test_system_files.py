@@ -36,10 +36,13 @@ PYTHON = str(SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else Path(sys.executable).r
 
 DAEMON = r"""#!PYTHON
 import fcntl, os, signal, sys, time
-config, pid_file = sys.argv[2], sys.argv[4]
+check = "--check-config" in sys.argv
+config, pid_file = sys.argv[sys.argv.index("-c") + 1], sys.argv[-1]
 behaviour = open(config).read().split()
 if "broken" in behaviour:
-    sys.exit(print(config + ":1: what is that?", file=sys.stderr) or 78)
+    sys.exit(print("%d %s:1: what is that?" % (os.getuid(), config), file=sys.stderr) or 78)
+if check:
+    sys.exit(0)
 here = os.path.dirname(os.path.abspath(sys.argv[0]))
 log = os.open(here + "/log", os.O_WRONLY | os.O_APPEND)
 ready, readiness = os.pipe()
@@ -337,6 +340,22 @@ def test_a_directory_that_exists_keeps_its_owner(machine: Machine) -> None:
     assert machine.run_directory.stat().st_uid == os.geteuid()
 
 
+def test_a_wrong_config_is_told_by_its_reader_and_ends_no_daemon(machine: Machine) -> None:
+    if IS_ROOT:
+        machine.set(RUN_AS=USER.pw_name)
+    assert machine.code("start") == 0
+    before = machine.events()
+    machine.config.write_text("broken")
+    for action in ("reload", "restart"):
+        result = machine.do(action)
+        assert result.returncode == 78
+        assert f"{USER.pw_uid} {machine.config}:1: what is that?" in result.stderr
+    # The log is reopened all the same.
+    machine.wait_for_events(*before, "HUP")
+    machine.config.write_text("")
+    assert machine.code("stop") == 0
+
+
 def test_it_works_without_the_functions_of_the_lsb(machine: Machine) -> None:
     text = INIT_SCRIPT.read_text()
     machine.write_script(text.replace("/lib/lsb/init-functions", str(machine.place / "none")))
@@ -460,7 +479,7 @@ def test_logs_that_are_empty_or_not_there_are_passed_over(logs: Logs) -> None:
     assert [path.name for path in logs.of_root.parent.glob("*.log*")] == ["tessflux.log"]
 
 
-@pytest.mark.parametrize(("ends_with", "is_well"), [(7, True), (1, False), (4, False)])
+@pytest.mark.parametrize(("ends_with", "is_well"), [(7, True), (78, True), (1, False), (4, False)])
 def test_that_tessflux_does_not_run_is_well_but_a_failed_reload_is_told(
     logs: Logs, ends_with: int, is_well: bool
 ) -> None:

@@ -79,9 +79,21 @@ def test_a_reload_takes_a_new_config_and_refuses_a_wrong_one(service: Service) -
     assert service.code("reload") == 0
     service.wait_for_log(f"Reloaded {service.config}")
     service.change("max_size = 2G", "max_size = much")
-    assert service.code("force-reload") == 0
+    result = service.do("force-reload")
+    assert result.returncode == 78
+    assert "[spool] max_size" in result.stderr
     service.wait_for_log("The config stays as it was")
     assert service.code("status") == 0
+
+
+def test_a_restart_with_a_wrong_config_leaves_the_daemon_alone(service: Service) -> None:
+    assert service.code("start") == 0
+    before = service.pid
+    service.change("#max_size = 1G", "max_size = much")
+    result = service.do("restart")
+    assert result.returncode == 78
+    assert "[spool] max_size" in result.stderr
+    assert (service.code("status"), service.pid) == (0, before)
 
 
 def test_a_start_with_a_wrong_config_fails_and_names_the_line(service: Service) -> None:
