@@ -182,13 +182,17 @@ def _refused(options: argparse.Namespace) -> int:
         _say(f"{count} to be tried again: within a few seconds if tessflux runs, else when it starts")
         return 0
     form: waiting.Form = "json" if options.json else "payload" if options.export else "table"
-    waiting.refused(
+    count = waiting.refused(
         spool,
         sys.stdout,
         photometer=options.photometer,
         cause=options.cause,
         form=form,
     )
+    if not count:
+        causes = waiting.causes(spool)
+        text = f"nothing of that; the causes there are: {', '.join(causes)}" if causes else "nothing at all"
+        print(f"tessflux: in quarantine is {text}", file=sys.stderr)
     return 0
 
 

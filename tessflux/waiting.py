@@ -29,15 +29,25 @@ def export(spool: SpoolConfig, out: TextIO) -> None:
         out.write(f"{lines}\n")
 
 
-def refused(spool: SpoolConfig, out: TextIO, *, photometer: str, cause: str, form: Form) -> None:
-    """Print what is in quarantine, oldest first; empty arguments mean all photometers and causes."""
+def refused(spool: SpoolConfig, out: TextIO, *, photometer: str, cause: str, form: Form) -> int:
+    """Print what is in quarantine, oldest first, and return how much that was; empty arguments mean all
+    photometers and causes."""
     rows = _rows(
         spool,
         f"SELECT id, {COLUMNS} FROM quarantine WHERE {CHOSEN} AND id > ? ORDER BY id LIMIT 1",
         *_chosen(photometer, cause),
     )
+    count = 0
     for _, *row in rows:
         out.write(_format(quarantined(row), form) + "\n")
+        count += 1
+    return count
+
+
+def causes(spool: SpoolConfig) -> list[str]:
+    """Why things are in quarantine."""
+    with _look(spool, "ro") as db:
+        return [cause for (cause,) in db.execute("SELECT DISTINCT cause FROM quarantine ORDER BY cause")]
 
 
 def requeue(spool: SpoolConfig, *, photometer: str, cause: str) -> int:

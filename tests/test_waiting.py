@@ -12,7 +12,7 @@ from tessflux.config import SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.journal import FILE_NAME, Group, Journal
 from tessflux.quarantine import Quarantined
-from tessflux.waiting import Form, export, refused, requeue
+from tessflux.waiting import Form, causes, export, refused, requeue
 
 NOON = 1_732_968_904_123  # 2024-11-30T12:15:04.123Z
 FROM_BROKER = Quarantined(NOON, "STARS4ALL/stars1/reading", "stars1", "not JSON", "no object", b"[1]")
@@ -193,6 +193,13 @@ def test_a_damaged_spool_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"garbage" * 1_000)
     with pytest.raises(CannotCreate, match="not a database"):
         exported(tmp_path)
+
+
+def test_who_finds_nothing_learns_what_there_is(journal: Journal, tmp_path: Path) -> None:
+    quarantine(journal, FROM_BROKER, NAMELESS, FROM_INFLUX, FROM_BROKER)
+    spool = SpoolConfig(str(tmp_path))
+    assert refused(spool, io.StringIO(), photometer="", cause="not json", form="table") == 0
+    assert causes(spool) == ["bad name", "not JSON", "refused by InfluxDB"]
 
 
 def test_what_is_chosen_is_marked_to_be_tried_again(journal: Journal, tmp_path: Path) -> None:

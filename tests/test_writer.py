@@ -307,7 +307,7 @@ class VerdictTest(Case):
             self.add(writer, *range(8))
         large = [lines for lines in self.requests[2:] if len(lines) > 2]
         assert [len(lines) for lines in large] == [4, 4, 4]
-        assert len([text for text in self.log(LogLevel.info) if "too large" in text]) == 2
+        assert len([text for text in self.log(LogLevel.info) if "too many" in text]) == 2
         assert (self.stats.delivered, self.spool.lines) == (8 * GROW_AFTER, [])
 
     def test_a_way_that_is_too_slow_for_a_batch_takes_it_in_parts(self) -> None:

@@ -67,8 +67,8 @@ class Placing:
                     placed.delivered += len(lines)
                     self._send_more(len(lines))
                     return
-                case TooLarge():
-                    self._send_less(len(lines))
+                case TooLarge(reason):
+                    self._send_less(len(lines), reason)
                 case Expired(dropped, reason) if dropped >= len(lines):
                     placed.expired += len(lines)
                     self._reports.note("readings", "older than the retention policy keeps", reason)
@@ -99,13 +99,14 @@ class Placing:
         for part in parts:
             await self._place(part, placed)
 
-    def _send_less(self, count: int) -> None:
+    def _send_less(self, count: int, reason: str) -> None:
         self.limit, self._good = (count + 1) // 2, 0
         if self.limit < self._smallest:
             self._smallest = self.limit
             log.info(
-                "InfluxDB finds {count} lines too large; sending {limit} from now on",
+                "{count} lines at once are too many ({reason}); sending {limit} from now on",
                 count=count,
+                reason=reason,
                 limit=self.limit,
             )
 

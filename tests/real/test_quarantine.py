@@ -29,6 +29,7 @@ def test_requeued_payloads_are_stored_once_with_the_time_of_their_arrival(
     one = site.run("refused", "--requeue", "--photometer", "STARS7")
     assert (one.returncode, one.stdout[:22]) == (0, "1 to be tried again: w")
     site.wait_for_rows(2)
+    assert site.run("refused", "--cause", "dark").stderr.endswith("; the causes there are: implausible\n")
     assert site.run("refused", "--requeue", "--cause", "implausible").stdout.startswith("29 to be tried")
     site.wait_for_rows(31)
     assert quarantined(site) == []
