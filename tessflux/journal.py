@@ -228,13 +228,13 @@ class Journal:
         self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (number, readings, text))
 
     def _trim_seen(self, readings: int) -> int:
-        """Move what is beyond SEEN_READINGS into `photometer`, an eighth at a time; returns how many."""
-        if readings < SEEN_READINGS * 9 // 8:
+        """Move what is beyond SEEN_READINGS into `photometer`, a quarter at a time; returns how many."""
+        if readings < SEEN_READINGS * 5 // 4:
             return 0
         trimmed, moved = 0, 0
         latest: dict[str, Admitted] = {}
         for number, among, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
-            latest.update((admitted.name, admitted) for admitted in _decode(entries))
+            latest |= {admitted.name: admitted for admitted in _decode(entries)}
             trimmed += among
             moved = number
             if readings - trimmed <= SEEN_READINGS:

@@ -211,22 +211,22 @@ def test_readings_that_were_seen_long_ago_shrink_to_the_last_of_each_photometer(
 ) -> None:
     monkeypatch.setattr(module, "SEEN_READINGS", 16)
     journal = site.open()
-    for first in range(0, 18, 3):
+    for first in range(0, 21, 3):
         journal.commit(group(first, 3), 0)
-    # The eighteenth was the one too many: the oldest group has moved, 15 are left.
-    assert list(journal.admitted()) == group(0, 18).admitted
+    # The twentieth was the one too many: the oldest two groups have moved, 15 are left.
+    assert list(journal.admitted()) == group(3, 18).admitted
     assert site.query("SELECT sum(readings) FROM seen") == [(15,)]
     assert site.query("SELECT name, time, identity FROM photometer ORDER BY time") == [
-        ("stars0", 0, 0),
-        ("stars1", 1, 7),
-        ("stars2", 2, 14),
+        ("stars0", 3, 21),
+        ("stars1", 4, 28),
+        ("stars2", 5, 35),
     ]
-    journal.commit(group(18, 3), 0)
-    assert list(journal.admitted()) == group(3, 18).admitted
+    journal.commit(group(21, 3), 0)
+    assert list(journal.admitted()) == group(3, 21).admitted
     journal.close()
     again = site.open()
-    assert list(again.admitted()) == group(3, 18).admitted
-    assert again.last == 21
+    assert list(again.admitted()) == group(3, 21).admitted
+    assert again.last == 24
 
 
 def test_what_is_seen_stays_bounded_however_much_comes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_what_is_seen_stays_bounded_however_much_comes(site: Site, monkeypatch: 
     for first in range(0, 300, 3):
         journal.commit(group(first, 3), first)
         remembered = list(journal.admitted())
-        assert len(remembered) < 16 * 9 // 8 + 3
+        assert len(remembered) < 16 * 5 // 4 + 3
         assert remembered == group(first + 3 - len(remembered), len(remembered)).admitted
         assert len(remembered) >= min(first + 3, 16)
 
