@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import os
 import signal
 import sys
@@ -170,12 +171,20 @@ def _uninstall(options: argparse.Namespace) -> int:
     return 0
 
 
+def _in_utf8() -> None:
+    """Print names as InfluxDB takes them, whatever the terminal likes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
 def _export(options: argparse.Namespace) -> int:
+    _in_utf8()
     waiting.export(_load(options).spool, sys.stdout)
     return 0
 
 
 def _refused(options: argparse.Namespace) -> int:
+    _in_utf8()
     spool = _load(options).spool
     if options.requeue:
         count = waiting.requeue(spool, photometer=options.photometer, cause=options.cause)

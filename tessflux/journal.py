@@ -297,8 +297,11 @@ def _decode(entries: str) -> list[Admitted]:
 def _rewrite_seen(db: sqlite3.Connection) -> None:
     """In the first version an entry was a line: identity, time and name."""
     for number, text in db.execute("SELECT id, entries FROM seen").fetchall():
-        lines = (line.split(" ", 2) for line in text.split("\n"))
-        entries = _encode([Admitted(name, int(time), int(identity)) for identity, time, name in lines])
+        try:
+            lines = (line.split(" ", 2) for line in text.split("\n"))
+            entries = _encode([Admitted(name, int(time), int(identity)) for identity, time, name in lines])
+        except (ValueError, AttributeError) as error:
+            raise sqlite3.NotSupportedError(f"{text!r:.100} are no readings: {error}") from None
         db.execute("UPDATE seen SET entries = ? WHERE id = ?", (entries.decode(), number))
 
 

@@ -93,8 +93,10 @@ def lock_spool(directory: str) -> Lock:
         raise CannotCreate(f"cannot use the spool directory {directory}: {error.strerror}") from None
     # Only told to others; a full disk must not prevent a start, which may free it.
     with suppress(OSError):
-        owner.touch(0o640)
-        owner.write_text(f"{os.getpid()}\n")
+        # Through no link, which another user may have put there for root to follow.
+        descriptor = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(f"{os.getpid()}\n")
     return lock
 
 

@@ -16,8 +16,9 @@ def defer() -> None:
 
 
 def ignore() -> None:
-    """Nobody is there any more to do what they mean, and they must not end a process that is ending well."""
-    for number in OURS:
+    """Nobody is there any more to do what they mean, and they must not end a process that is ending well; nor
+    must one more signal to stop."""
+    for number in (*OURS, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 

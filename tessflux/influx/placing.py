@@ -26,7 +26,7 @@ REFUSED_LINE = "refused by InfluxDB"
 GROW_AFTER = 100
 """Good requests of the largest size after which a larger one is tried, so that trying costs little."""
 
-Parts = tuple[Sequence[str], Sequence[str]]
+Parts = tuple[Sequence[str], ...]
 
 
 @dataclass
@@ -53,38 +53,40 @@ class Placing:
     async def place(self, lines: Sequence[str]) -> Placed:
         """Bring lines into the database, or find out why not."""
         placed = Placed()
-        await self._place(lines, placed)
+        # Not by recursion: how deep it goes is for the server to say.
+        waiting = [lines]
+        while waiting:
+            if part := waiting.pop():
+                waiting += reversed(await self._place(part, placed))
         return placed
 
-    async def _place(self, lines: Sequence[str], placed: Placed) -> None:
-        while lines:
-            if len(lines) > self.limit:
-                await self._parts(_halves(lines), placed)
-                return
-            verdict = await self._server.answer(lines)
-            match verdict:
-                case Delivered():
-                    placed.delivered += len(lines)
-                    self._send_more(len(lines))
-                    return
-                case TooLarge(reason):
-                    self._send_less(len(lines), reason)
-                case Expired(dropped, reason) if dropped >= len(lines):
-                    placed.expired += len(lines)
-                    self._reports.note("readings", "older than the retention policy keeps", reason)
-                    return
-                case Expired(dropped):
-                    # The others may be in, or not; the dropped ones are the oldest.
-                    lines = sorted(lines, key=lineprotocol.time)
-                    await self._place(lines[:dropped], placed)
-                    lines = lines[dropped:]
-                case BadLines(reason):
-                    bad = await self._to_blame(lines, verdict)
-                    if not bad and len(lines) > 1:
-                        await self._parts(_suspects(lines, verdict.field) or _halves(lines), placed)
-                        return
-                    placed.refused += [self._refuse(line, reason) for line in lines if line in bad]
-                    lines = [line for line in lines if line not in bad]
+    async def _place(self, lines: Sequence[str], placed: Placed) -> Parts:
+        """Send lines once; returns what is to be sent again, in parts."""
+        if len(lines) > self.limit:
+            return _halves(lines)
+        verdict = await self._server.answer(lines)
+        match verdict:
+            case Delivered():
+                placed.delivered += len(lines)
+                self._send_more(len(lines))
+                return ()
+            case TooLarge(reason):
+                self._send_less(len(lines), reason)
+                return (lines,)
+            case Expired(dropped, reason) if dropped >= len(lines):
+                placed.expired += len(lines)
+                self._reports.note("readings", "older than the retention policy keeps", reason)
+                return ()
+            case Expired(dropped):
+                # The others may be in, or not; the dropped ones are the oldest.
+                lines = sorted(lines, key=lineprotocol.time)
+                return lines[:dropped], lines[dropped:]
+            case BadLines(reason):
+                bad = await self._to_blame(lines, verdict)
+                if not bad and len(lines) > 1:
+                    return _suspects(lines, verdict.field) or _halves(lines)
+                placed.refused += [self._refuse(line, reason) for line in lines if line in bad]
+                return ([line for line in lines if line not in bad],)
 
     async def _to_blame(self, lines: Sequence[str], verdict: BadLines) -> set[str]:
         """Those of the lines that certainly cause the verdict; none if a line alone is to be tried again."""
@@ -94,10 +96,6 @@ class Placing:
         if len(lines) == 1 and not shown and await self._server.is_well():
             return set(lines)
         return shown
-
-    async def _parts(self, parts: Parts, placed: Placed) -> None:
-        for part in parts:
-            await self._place(part, placed)
 
     def _send_less(self, count: int, reason: str) -> None:
         self.limit, self._good = (count + 1) // 2, 0

@@ -112,8 +112,9 @@ class Server:
         self._rest.end()
 
     def _connect(self, config: InfluxConfig) -> None:
-        self.config = config
+        # Should that fail, the former config goes on being used, and a reload sees a change.
         self._client = self._make_client(config)
+        self.config = config
 
     def pause(self) -> None:
         """Ask nothing more after the request that is under way."""

@@ -38,7 +38,8 @@ class Subscription:
 
     def __init__(self, session: Session, config: MqttConfig, memory: Memory, clock: IReactorTime) -> None:
         self._session, self._memory, self._clock = session, memory, clock
-        self._key = f"{config.client_id}@{config.broker}"
+        # Not the broker's address, of which it may have many.
+        self._key = config.client_id
         self._qos = config.qos
         self._kept: frozenset[str] | None = None
         self._active: frozenset[str] = frozenset()
@@ -84,7 +85,9 @@ class Subscription:
         """Come nearer to what is wanted; returns whether there was anything to do."""
         gone = kept - wanted - self._refused
         new = wanted - self._active - self._refused
-        if gone:
+        # New topics first, so that nothing is missed in between. But a topic and its shared form must not be
+        # subscribed together: another member of the group would store what we store.
+        if gone and not (new and _shared(gone) == _shared(new)):
             refused = await self._answer(self._session.unsubscribe(sorted(gone)))
             done = gone - refused.keys()
             self._active -= done
@@ -125,3 +128,7 @@ class Subscription:
 
     async def _answer(self, request: Coroutine[Deferred[Any], Any, T]) -> T:
         return await Deferred.fromCoroutine(request).addTimeout(ANSWER, self._clock)
+
+
+def _shared(topics: frozenset[str]) -> bool:
+    return any(topic.startswith("$share/") for topic in topics)
