@@ -352,6 +352,31 @@ class ClientTest(TestCase):
         query = parse_qs(urlsplit(target).query)
         assert (query["db"], query["rp"]) == (["a&b c"], ["dos días"])
 
+    async def test_a_kept_connection_that_was_closed_meanwhile_costs_nothing(self) -> None:
+        """By HTTP/1.0, or where nobody says `close` in the way that Twisted's client looks for."""
+        for answer in (
+            b"HTTP/1.0 204 No Content\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\nConnection: Close\r\n\r\n",
+        ):
+
+            def once(server: Server, answer: bytes = answer) -> None:
+                server.raw(answer)
+                assert server.transport is not None
+                server.transport.loseConnection()
+
+            self.react = once
+            for number in range(5):
+                assert await self.write(f"x {number}") == Delivered()
+
+    async def test_a_server_that_hangs_up_is_asked_twice_and_no_more(self) -> None:
+        def hang_up(server: Server) -> None:
+            assert server.transport is not None
+            server.transport.loseConnection()
+
+        self.react = hang_up
+        assert await self.write("x") == Unreachable("it hung up without an answer")
+        assert len(self.requests) == 2
+
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
         client = self.client(username="wríter", password=Secret("sésame:1"))
         await client.write(["x"])

@@ -23,6 +23,16 @@ def test_the_directory_is_made_and_belongs_to_the_process_that_locks_it(tmp_path
         lock.release()
 
 
+def test_no_link_leads_the_lock_to_another_file(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("important")
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (spool / "lock").symlink_to(victim)
+    lock_spool(str(spool)).release()
+    assert victim.read_text() == "important"
+
+
 def test_a_second_process_is_told_who_has_the_spool_and_leaves_it_alone(tmp_path: Path) -> None:
     lock = lock_spool(str(tmp_path))
     try:

@@ -265,6 +265,13 @@ class VerdictTest(Case):
         self.start()
         assert (self.spool.lines, self.stats.expired) == ([], 2_000)
 
+    def test_a_server_that_spares_one_line_at_a_time_is_believed_too(self) -> None:
+        """However often: what it says must not go as deep as Python can."""
+        self.answer = lambda lines: Expired(max(1, len(lines) - 1), "400") if lines else Delivered()
+        self.spool.add(*map(line, range(2_000)))
+        self.start()
+        assert (self.spool.lines, self.stats.expired) == ([], 2_000)
+
     def test_too_large_a_request_is_halved_and_the_size_remembered(self) -> None:
         writer = self.start(replace(CONFIG, batch=8))
 

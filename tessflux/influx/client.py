@@ -9,11 +9,11 @@ from urllib.parse import urlencode, urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseFailed
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -105,14 +105,20 @@ class InfluxClient:
         body = lineprotocol.text(lines).encode()
         if self._compress:
             body = gzip.compress(body, GZIP_LEVEL)
-        request = Deferred.fromCoroutine(self._post(body, lines))
-        try:
-            return await request.addTimeout(self._timeout, self._clock, _too_late)
-        except Exception as error:
-            if _is_cancelled(error):
-                raise CancelledError() from None
-            slow = isinstance(error, DeferredTimeout)
-            return Unreachable(_explain(error, self._timeout), slow=slow)
+        again = True
+        while True:
+            request = Deferred.fromCoroutine(self._post(body, lines))
+            try:
+                return await request.addTimeout(self._timeout, self._clock, _too_late)
+            except Exception as error:
+                if _is_cancelled(error):
+                    raise CancelledError() from None
+                if again and _hung_up(error):
+                    # It may have been a kept connection whose end was under way, said or not.
+                    again = False
+                    continue
+                slow = isinstance(error, DeferredTimeout)
+                return Unreachable(_explain(error, self._timeout), slow=slow)
 
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
         response: IResponse = await self._agent.request(b"POST", self._url, self._headers, _Body(body))
@@ -137,6 +143,13 @@ def _is_cancelled(error: Exception) -> bool:
     """Whether a request was broken off by us: the agent has an error for each of its states."""
     reasons = error.reasons if isinstance(error, ResponseFailed) else [Failure(error)]
     return any(reason.check(CancelledError, ConnectingCancelledError) for reason in reasons)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether the connection ended before the first byte of an answer."""
+    return isinstance(error, ResponseNeverReceived) and all(
+        reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons
+    )
 
 
 def _explain(error: Exception, timeout: float) -> str:

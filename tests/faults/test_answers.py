@@ -104,7 +104,9 @@ class AnswerTest(TestCase):
                 taken.update(request.body.decode().split("\n"))
         assert len(refused) == stats.quarantined
         assert stats.delivered + stats.expired + stats.quarantined == len(LINES)
-        assert stats.requested == stats.ok + stats.rejected + stats.failed == len(server.requests)
+        assert stats.requested == stats.ok + stats.rejected + stats.failed
+        # Where no answer came the same request went out once more, as a part of the first.
+        assert 0 <= len(server.requests) - stats.requested <= len(answers) // 2
         assert len(set(LINES) - taken - set(refused)) == stats.expired
         return Told(refused, stats, clock.waits, "\n".join(self.log()[said:]))
 
@@ -192,7 +194,8 @@ class AnswerTest(TestCase):
             with self.subTest(fault):
                 told = await self.deliver(fault, fault)
                 assert told.refused == []
-                assert (told.stats.delivered, told.stats.requested) == (len(LINES), 4)
+                assert told.stats.delivered == len(LINES)
+                assert told.stats.requested in (3, 4)
                 assert told.logged.count("takes no readings") == 1
 
     async def test_a_server_that_keeps_us_waiting_is_asked_again(self) -> None:
