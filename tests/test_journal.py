@@ -453,6 +453,16 @@ def test_a_file_of_the_first_version_is_taken_over(site: Site) -> None:
     }
 
 
+def test_a_damaged_file_of_the_first_version_is_known_as_such(site: Site) -> None:
+    with closing(sqlite3.connect(site.path)) as db:
+        db.executescript(f"{module._VERSIONS[0]} PRAGMA user_version = 1;")
+        with db:
+            db.execute("INSERT INTO seen VALUES (2, 2, '7 1 stars1\n8')")
+    with pytest.raises(sqlite3.Error) as caught:
+        site.open()
+    assert is_damaged(caught.value)
+
+
 # Out of the quarantine
 
 

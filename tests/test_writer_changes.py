@@ -3,6 +3,7 @@
 import tempfile
 from contextlib import closing
 from dataclasses import replace
+from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import LogLevel
@@ -90,6 +91,18 @@ class ReconfigureTest(Case):
         writer.reconfigure(self.OTHER)
         assert self.database.config == self.OTHER
         assert self.database.requests == [[]]
+
+    def test_one_that_cannot_be_used_now_can_be_used_later(self) -> None:
+        """Such as when a file that it names is away for a moment."""
+        writer = self.start()
+        with mock.patch.object(self, "make", side_effect=OSError("no such file")):
+            # The server has taken `make` when it was made.
+            writer._server._make_client = self.make
+            with self.assertRaises(OSError):
+                writer.reconfigure(self.OTHER)
+        writer._server._make_client = self.make
+        writer.reconfigure(self.OTHER)
+        assert self.database.config == self.OTHER
 
     def test_the_same_config_changes_nothing(self) -> None:
         writer = self.start()
