@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from unittest import mock
 
+import pytest
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import LogLevel
 
@@ -95,12 +96,9 @@ class ReconfigureTest(Case):
     def test_one_that_cannot_be_used_now_can_be_used_later(self) -> None:
         """Such as when a file that it names is away for a moment."""
         writer = self.start()
-        with mock.patch.object(self, "make", side_effect=OSError("no such file")):
-            # The server has taken `make` when it was made.
-            writer._server._make_client = self.make
-            with self.assertRaises(OSError):
+        with mock.patch.object(writer._server, "_make_client", side_effect=OSError("no such file")):
+            with pytest.raises(OSError, match="no such file"):
                 writer.reconfigure(self.OTHER)
-        writer._server._make_client = self.make
         writer.reconfigure(self.OTHER)
         assert self.database.config == self.OTHER
 
