@@ -96,9 +96,9 @@ class ReconfigureTest(Case):
     def test_one_that_cannot_be_used_now_can_be_used_later(self) -> None:
         """Such as when a file that it names is away for a moment."""
         writer = self.start()
-        with mock.patch.object(writer._server, "_make_client", side_effect=OSError("no such file")):
-            with pytest.raises(OSError, match="no such file"):
-                writer.reconfigure(self.OTHER)
+        gone = mock.patch.object(writer._server, "_make_client", side_effect=OSError("no such file"))
+        with gone, pytest.raises(OSError, match="no such file"):
+            writer.reconfigure(self.OTHER)
         writer.reconfigure(self.OTHER)
         assert self.database.config == self.OTHER
 
