@@ -224,6 +224,16 @@ def test_no_password_is_shown_however_it_is_written(
     assert said.rpartition(", ")[2] in problem or "the reason is not shown" in problem
 
 
+def test_the_rest_of_a_password_that_looks_like_a_statement_is_not_shown(
+    influx: Influx, tmp_path: Path
+) -> None:
+    """A quote in it that nobody escaped, and a semicolon behind."""
+    said = '{"error":"error parsing query: found Xtail99, expected SELECT, DELETE, SHOW at line 1, char 1"}'
+    influx.answers = {"Xtail99': GRANT": (400, said)}
+    [problem] = define(influx, tmp_path, "CREATE USER u WITH PASSWORD 'a'b;Xtail99': GRANT")
+    assert problem == "statement 2 (no statement ...): expected SELECT, DELETE, SHOW at line 1, char 1"
+
+
 def test_what_is_wrong_with_a_user_is_told(influx: Influx, tmp_path: Path) -> None:
     statement = "SET PASSWORD FOR nobody = 'Xsecret'"
     influx.answers = {statement: (200, '{"results":[{"statement_id":0,"error":"user not found"}]}')}

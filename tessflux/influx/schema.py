@@ -25,6 +25,8 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _FROM_PASSWORD = re.compile(r"\bPASSWORD\b.*", re.IGNORECASE | re.DOTALL)
+_VERB = re.compile(r"(?:ALTER|CREATE|DELETE|DROP|EXPLAIN|GRANT|KILL|REVOKE|SELECT|SET|SHOW)\b", re.IGNORECASE)
+"""What a statement of InfluxQL begins with. Other text may be the rest of a password with a quote in it."""
 _HARMLESS = re.compile(
     r"expected [A-Z;=, ]+ at line \d+, char \d+|user (?:not found|already exists)", re.IGNORECASE
 )
@@ -138,8 +140,11 @@ class Administration:
 
 def _describe(statement: str, error: str) -> str:
     """A statement and what is wrong with it, without its password."""
-    first_words = " ".join(_FROM_PASSWORD.sub("PASSWORD", statement).split()[:4])
-    if _FROM_PASSWORD.search(statement):
+    is_statement = _VERB.match(statement)
+    first_words = (
+        " ".join(_FROM_PASSWORD.sub("PASSWORD", statement).split()[:4]) if is_statement else "no statement"
+    )
+    if _FROM_PASSWORD.search(statement) or not is_statement:
         found = _HARMLESS.search(error)
         error = found[0] if found else "refused; the reason is not shown, since it may have the password"
     return f"({first_words} ...): {error}"
