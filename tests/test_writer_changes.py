@@ -13,7 +13,7 @@ from tessflux.admission import Admitted
 from tessflux.config import InfluxConfig, SpoolConfig
 from tessflux.influx.placing import REFUSED_LINE
 from tessflux.influx.server import IDLE, PARKED
-from tessflux.influx.verdict import BadLines, Delivered, TooLarge
+from tessflux.influx.verdict import BadLines, Delivered, Missing, TooLarge
 from tessflux.influx.writer import PACE, Writer
 from tessflux.journal import second_look
 from tessflux.spool import Spool
@@ -92,6 +92,37 @@ class ReconfigureTest(Case):
         writer.reconfigure(self.OTHER)
         assert self.database.config == self.OTHER
         assert self.database.requests == [[]]
+
+    def test_while_the_former_is_defined(self) -> None:
+        """What comes of that is no matter of the new one, which has a file of its own to run."""
+        first: Deferred[list[str]] = Deferred()
+
+        async def define(config: InfluxConfig) -> list[str]:
+            self.defined.append(config.schema)
+            return await first if config.schema == "/old" else []
+
+        self.patch(self, "define", define)
+        writer = self.start(replace(CONFIG, schema="/old"))
+        lines = self.add(writer, 1, 2, 3)
+        self.database.reply(Missing("404"))
+        writer.reconfigure(replace(self.OTHER, schema="/new"))
+        first.callback(["statement 1: wrong"])
+        assert self.database.requests == [lines]
+        self.database.reply(Missing("404"))
+        assert self.defined == ["/old", "/new"]
+        self.database.reply(Delivered())
+        assert (self.spool.lines, self.log(LogLevel.error)) == ([], [])
+
+    def test_after_the_former_was_defined_the_new_one_is_too(self) -> None:
+        writer = self.start(replace(CONFIG, schema="/old"))
+        self.add(writer, 1, 2, 3)
+        self.database.reply(Missing("404"))
+        self.database.reply(DOWN)
+        writer.reconfigure(replace(self.OTHER, schema="/new"))
+        self.database.reply(Missing("404"))
+        assert self.defined == ["/old", "/new"]
+        self.database.reply(Delivered())
+        assert self.spool.lines == []
 
     def test_one_that_cannot_be_used_now_can_be_used_later(self) -> None:
         """Such as when a file that it names is away for a moment."""

@@ -147,12 +147,14 @@ class Server:
     async def _insist(self, lines: Sequence[str]) -> tuple[LinesVerdict, int]:
         """As `answer`; returns also how many attempts came to nothing."""
         attempt, ran_file, slow = 0, False, 0
+        client = self._client
         while True:
             while self.paused:
                 await self._rest.wait(IDLE)
             if not self.config.url:
                 raise NoServer
-            client = self._client
+            if client is not self._client:
+                client, ran_file, slow = self._client, False, 0
             verdict = await self._ask(lines)
             if isinstance(verdict, Delivered | Expired):
                 if client is self._client:
@@ -225,6 +227,8 @@ class Server:
                 return ran_file
             except OSError as error:
                 problems = [str(error)]
+            if self.config != config:
+                return False
             if problems:
                 self._complain(
                     f"{config.schema}: {'; '.join(problems)}",
