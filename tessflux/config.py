@@ -136,7 +136,7 @@ KEYS: loading.Keys = {
         "username": values.text,
         "password": values.password,
         "password_file": values.password_file,
-        "client_id": values.text,
+        "client_id": values.client_id,
         "version": values.choice("3.1.1", "5"),
         "keepalive": values.whole(1, 65_535),
         "qos": values.whole(0, 2),

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from configparser import RawConfigParser
 from typing import Any
 
@@ -30,6 +31,8 @@ _SMALLEST_SPOOL = 64 * 2**20
 _LARGEST_SPOOL = 16 * 2**40
 # A larger number than this is a slip of the finger; all of them also fit where they are stored.
 _LARGEST_WHOLE = 1_000_000_000
+# What MQTT has two bytes for.
+_LONGEST_STRING = 65_535
 _LONGEST_SILENCE = 7 * 86_400.0
 
 
@@ -140,10 +143,25 @@ def directory(value: str) -> str:
 def readable_file(value: str) -> str:
     """The absolute path of a file that can be opened now, or "" for none."""
     if path(value):
+        _refuse_pipe(value)
         try:
             open(value, "rb").close()
         except OSError as error:
             raise ValueError(unreadable(error)) from None
+    return value
+
+
+def _refuse_pipe(path: str) -> None:
+    """To open one waits until somebody writes into it, and a reload or a stop would wait with it."""
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise ValueError("must be a file, not a pipe")
+
+
+def client_id(value: str) -> str:
+    """A client id, or nothing for one of our own making (MQTT 3.1.1, section 1.5.3)."""
+    if len(value.encode()) > _LONGEST_STRING:
+        raise ValueError(f"must not be longer than {_LONGEST_STRING} bytes")
     return value
 
 
@@ -156,6 +174,7 @@ def password_file(value: str) -> Secret:
     """The password in the first line of the file at this absolute path; empty for none."""
     if not path(value):
         return NO_SECRET
+    _refuse_pipe(value)
     try:
         return Secret.from_file(value)
     except OSError as error:
@@ -223,5 +242,5 @@ def _check_topic(topic: str) -> None:
         raise ValueError("# must be the whole last level of a topic, as in STARS4ALL/#")
     if any("+" in level and level != "+" for level in (*above, last)):
         raise ValueError("+ must be a whole level of a topic, as in STARS4ALL/+/reading")
-    if len(topic.encode()) > 65_535:
-        raise ValueError("a topic must not be longer than 65535 bytes")
+    if len(topic.encode()) > _LONGEST_STRING:
+        raise ValueError(f"a topic must not be longer than {_LONGEST_STRING} bytes")

@@ -1,7 +1,9 @@
 """The values of a config file, key by key: which are taken, and what is said about the others."""
 
 import contextlib
+import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,7 @@ WRONG = [
     ("mqtt", "topics", "a/b+/c", "+ must be a whole level"),
     ("mqtt", "topics", "good, a/+b", "+ must be a whole level"),
     ("mqtt", "topics", "ñ" * 32_768, "must not be longer than 65535 bytes"),
+    ("mqtt", "client_id", "ñ" * 32_768, "must not be longer than 65535 bytes"),
     ("mqtt", "validation", "", "must be yes or no"),
     ("mqtt", "silence", "9.9", "must be a number of seconds: 0, or 10 to 604800"),
     ("mqtt", "silence", "-1", "must be a number of seconds: 0, or 10 to 604800"),
@@ -104,3 +107,11 @@ def test_characters_that_are_no_text_are_refused(text: str) -> None:
     for value in (text, "${X}"):
         with pytest.raises(ValueError, match="must hold no control characters"):
             expand(value, {"X": text})
+
+
+@pytest.mark.parametrize("key", ["schema", "tls_ca", "password_file"])
+def test_a_pipe_that_nobody_writes_into_is_refused_and_not_waited_for(tmp_path: Path, key: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="must be a file, not a pipe"):
+        KEYS["influxdb"][key](str(pipe))
