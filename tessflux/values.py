@@ -8,8 +8,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from configparser import RawConfigParser
+from contextlib import suppress
 from typing import Any
 
 from tessflux.reading import EXTRA_FIELDS
