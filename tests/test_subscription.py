@@ -314,6 +314,17 @@ class RefusalTest(Case):
         error = self.failureResultOf(settled, ServerError).value
         assert "the broker refuses the subscription: {'a': 'Unspecified error', 'b'" in str(error)
 
+    def test_a_broker_that_refuses_all_that_a_reload_leaves_is_of_no_use_either(self) -> None:
+        broker, memory = Broker(deny={"c"}), Memory()
+        subscription = self.connect(broker, memory)
+        self.finish(self.settle(subscription), broker, memory)
+        subscription.want(replace(CONFIG, topics=("c",)))
+        settled = self.settle(subscription)
+        while broker.busy:
+            broker.step()
+        error = self.failureResultOf(settled, ServerError).value
+        assert "the broker refuses the subscription: {'c': 'Unspecified error'}" in str(error)
+
     def test_a_reload_asks_again_at_once(self) -> None:
         broker, memory = Broker(deny={"b"}), Memory()
         subscription = self.connect(broker, memory)

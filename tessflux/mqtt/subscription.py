@@ -92,6 +92,8 @@ class Subscription:
             done = gone - refused.keys()
             self._active -= done
             await self._keep(kept - done)
+            if not (self._active or new):
+                raise ServerError(f"the broker refuses the subscription: {self._said}")
             if done:
                 log.info("Unsubscribed from {topics}", topics=sorted(done))
             self._note(refused)
