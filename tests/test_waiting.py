@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -200,6 +203,22 @@ def test_who_finds_nothing_learns_what_there_is(journal: Journal, tmp_path: Path
     spool = SpoolConfig(str(tmp_path))
     assert refused(spool, io.StringIO(), photometer="", cause="not json", form="table") == 0
     assert causes(spool) == ["bad name", "not JSON", "refused by InfluxDB"]
+
+
+def test_whatever_the_terminal_likes_names_come_out_as_influxdb_takes_them(
+    journal: Journal, tmp_path: Path
+) -> None:
+    line = "stars,name=stärs1 seq=1.0 1"
+    journal.commit(Group(lines=[line]), 0)
+    config = tmp_path / "config"
+    config.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {tmp_path}\n")
+    exported = subprocess.run(
+        [sys.executable, "-m", "tessflux", "export", "-c", config],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert exported.stdout.decode() == f"{line}\n"
 
 
 def test_what_is_chosen_is_marked_to_be_tried_again(journal: Journal, tmp_path: Path) -> None:
