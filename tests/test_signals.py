@@ -8,6 +8,7 @@ from pathlib import Path
 
 from servers import free_port
 
+from tessflux import signals
 from tests.real.site import DEADLINE, wait_until
 
 EARLY = """
@@ -86,4 +87,5 @@ def test_other_commands_end_by_them_as_any_program_does(tmp_path: Path) -> None:
     ended = subprocess.run(
         early("export", "-c", config(tmp_path)), capture_output=True, timeout=DEADLINE, check=False
     )
-    assert ended.returncode == -signal.SIGHUP
+    # Which of the three comes first is for the kernel to say.
+    assert -ended.returncode in signals.OURS
