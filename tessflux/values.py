@@ -160,9 +160,13 @@ def _refuse_pipe(path: str) -> None:
 
 def client_id(value: str) -> str:
     """A client id, or nothing for one of our own making (MQTT 3.1.1, section 1.5.3)."""
-    if len(value.encode()) > _LONGEST_STRING:
-        raise ValueError(f"must not be longer than {_LONGEST_STRING} bytes")
+    _fit(value)
     return value
+
+
+def _fit(value: str, what: str = "") -> None:
+    if len(value.encode()) > _LONGEST_STRING:
+        raise ValueError(f"{what}must not be longer than {_LONGEST_STRING} bytes")
 
 
 def password(value: str) -> Secret:
@@ -242,5 +246,4 @@ def _check_topic(topic: str) -> None:
         raise ValueError("# must be the whole last level of a topic, as in STARS4ALL/#")
     if any("+" in level and level != "+" for level in (*above, last)):
         raise ValueError("+ must be a whole level of a topic, as in STARS4ALL/+/reading")
-    if len(topic.encode()) > _LONGEST_STRING:
-        raise ValueError(f"a topic must not be longer than {_LONGEST_STRING} bytes")
+    _fit(topic, "a topic ")
