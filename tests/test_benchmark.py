@@ -14,7 +14,7 @@ from benchmark import document, latency, peers, plot, report
 from benchmark.__main__ import take
 from benchmark.bridges import CEILING, ROOT, Tessflux
 from benchmark.disk import Writes
-from benchmark.plan import Measured, Row, Turn
+from benchmark.plan import Measured, Row, Run, Turn
 from benchmark.process import Stat, status
 from benchmark.site import BenchFailed
 from flood import Broker, Readings
@@ -58,8 +58,8 @@ def test_turns_take_turns_and_one_that_fails_is_left_out_from_then_on(
         ("once", 1, True),
     ]
     assert "never, round 1: not measured: it did not subscribe" in capsys.readouterr().err
-    assert "not measured" in report.tables(rows)
-    assert "never" not in plot.svg(rows)
+    assert "not measured" in report.tables([Run(ABOUT, rows)])
+    assert "never" not in plot.svg([Run(ABOUT, rows)])
 
 
 # The publisher
@@ -221,7 +221,7 @@ def test_a_figure_is_the_median_with_its_spread_and_a_ratio_is_that_of_one_round
 
 def test_every_value_that_a_row_has_is_in_the_table_of_its_case() -> None:
     rows = [row("tessflux", 1000, 3000, 2000, lost=2), row("tessflux", 5, case="drain", doubled=1)]
-    assert report.tables(rows) == "\n".join(
+    assert report.tables([Run(ABOUT, rows)]) == "\n".join(
         [
             "### throughput",
             "",
@@ -246,10 +246,10 @@ def test_what_is_lost_or_doubled_is_bad_unless_a_peer_did_it() -> None:
 
 def test_json_can_be_read_again() -> None:
     rows = [row("tessflux", 1, 2, lost=1), row(CEILING.name, 3, 4)]
-    text = report.as_json(ABOUT, rows)
-    assert report.from_json([text]) == (ABOUT, rows)
-    assert report.from_json([text, text]) == (ABOUT, rows + rows)
-    assert json.loads(text)["results"][0]["figures"]["ratio"]["greatest"] == 0.5
+    runs = [Run(ABOUT, rows), Run({"date": "2026-03-02"}, rows[:1])]
+    text = report.as_json(runs)
+    assert report.from_json(text) == runs
+    assert json.loads(text)[0]["results"][0]["figures"]["ratio"]["greatest"] == 0.5
 
 
 def test_the_plot_has_a_bar_for_every_row_its_spread_and_what_was_lost() -> None:
@@ -259,7 +259,7 @@ def test_the_plot_has_a_bar_for_every_row_its_spread_and_what_was_lost() -> None
         row("tessflux x 2", 40),
         row("tessflux", 40),
     ]
-    picture = ElementTree.fromstring(plot.svg(rows))
+    picture = ElementTree.fromstring(plot.svg([Run(ABOUT, rows)]))
     tag = "{http://www.w3.org/2000/svg}"
     _, *bars = picture.findall(f"{tag}rect")
     widths = [float(bar.get("width", "")) for bar in bars]
@@ -285,12 +285,24 @@ def test_an_axis_of_nothing_is_drawn_all_the_same() -> None:
 
 def test_only_what_is_between_the_marks_is_replaced() -> None:
     text = "before\n<!-- figures -->\nold \\1\n<!-- /figures -->\nafter\n"
-    once = document.with_figures(text, ABOUT, [row("tessflux", 5)], "plot.svg")
+    runs = [Run(ABOUT, [row("tessflux", 5)])]
+    once = document.with_figures(text, runs, "plot.svg")
     assert once.startswith("before\n<!-- figures -->\n")
     assert once.endswith("\n<!-- /figures -->\nafter\n")
     assert "old" not in once
     assert "(plot.svg)" in once
-    assert "date 2026-03-01; python 3.11" in once
-    assert document.with_figures(once, ABOUT, [row("tessflux", 5)], "plot.svg") == once
+    assert document.with_figures(once, runs, "plot.svg") == once
     with pytest.raises(ValueError, match="must have"):
-        document.with_figures("no marks", ABOUT, [row("tessflux", 5)], "plot.svg")
+        document.with_figures("no marks", runs, "plot.svg")
+
+
+def test_each_run_says_what_it_measured_and_a_ratio_is_that_within_one_run() -> None:
+    runs = [
+        Run(ABOUT, [row(CEILING.name, 100, 100), row("tessflux", 90, 90)]),
+        Run({**ABOUT, "date": "2026-03-02"}, [row(CEILING.name, 10), row("tessflux", 5, case="drain")]),
+    ]
+    text = document.with_figures("<!-- figures --><!-- /figures -->", runs, "plot.svg")
+    assert "brackets. python: 3.11.\n" in text
+    assert "- throughput (2 rounds); date 2026-03-01\n" in text
+    assert "- throughput (1 round), drain (1 round); date 2026-03-02\n" in text
+    assert "| tessflux      |         90 |  0.90 |" in text

@@ -1,6 +1,7 @@
 """The command line: which turns there are, and in which order they are taken."""
 
 import argparse
+import shlex
 import sys
 import tempfile
 import time
@@ -13,7 +14,7 @@ from servers import ServerFailed
 import benchmark
 from benchmark import disk, document, latency, machine, peers, plot, report, share, throughput, waiting
 from benchmark.bridges import Bridge, Tessflux
-from benchmark.plan import QUICK, Row, Scale, Turn
+from benchmark.plan import QUICK, Row, Run, Scale, Turn
 from benchmark.site import BenchFailed
 
 Case = Callable[[Scale, Sequence[Tessflux], Sequence[Bridge], Path], Iterator[Turn]]
@@ -36,10 +37,23 @@ LOST_OR_DOUBLED, FAILED = 1, 2
 """Exit codes; 2 also for wrong arguments."""
 
 
+def outputs() -> argparse.ArgumentParser:
+    """What changes nothing about the figures."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--directory", type=Path, help="where spool and database are, instead of TMPDIR")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw them there")
+    parser.add_argument(
+        "--docs", type=Path, metavar="FILE", help="put the tables into this document and the plot beside it"
+    )
+    return parser
+
+
 def arguments() -> argparse.ArgumentParser:
     """What can be asked for."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
+        parents=[outputs()],
         description=benchmark.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -66,12 +80,6 @@ def arguments() -> argparse.ArgumentParser:
         help="one more bridge; scripts/benchmark/peers.py has the placeholders and ready recipes",
     )
     parser.add_argument("--no-peers", action="store_true", help="leave out those that are on the PATH")
-    parser.add_argument("--directory", type=Path, help="where spool and database are, instead of TMPDIR")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw them there")
-    parser.add_argument(
-        "--docs", type=Path, metavar="FILE", help="put the tables into this document and the plot beside it"
-    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -95,27 +103,27 @@ def main() -> int:
     """Measure, or read what was measured, and show it; the exit code, which says nothing of speed."""
     options = arguments().parse_args()
     if options.source:
-        show(options, *report.from_json(path.read_text() for path in options.source))
+        show(options, [run for path in options.source for run in report.from_json(path.read_text())])
         return 0
-    about, rows = measure(options)
-    show(options, about, rows)
-    if report.bad(rows, except_for={peer.name for peer in contenders(options)[1]}):
+    run = measure(options)
+    show(options, [run])
+    if report.bad(run.rows, except_for={peer.name for peer in contenders(options)[1]}):
         return LOST_OR_DOUBLED
-    return FAILED if any(row.failed for row in rows) else 0
+    return FAILED if any(row.failed for row in run.rows) else 0
 
 
-def show(options: argparse.Namespace, about: dict[str, str], rows: list[Row]) -> None:
+def show(options: argparse.Namespace, runs: list[Run]) -> None:
     """In all forms that were asked for."""
-    print(report.tables(rows))
+    print(report.tables(runs))
     if options.json:
-        options.json.write_text(report.as_json(about, rows))
+        options.json.write_text(report.as_json(runs))
     if options.svg:
-        options.svg.write_text(plot.svg(rows))
+        options.svg.write_text(plot.svg(runs))
     if options.docs:
         picture = options.docs.with_suffix(".svg")
-        picture.write_text(plot.svg(rows))
+        picture.write_text(plot.svg(runs))
         text = options.docs.read_text()
-        options.docs.write_text(document.with_figures(text, about, rows, picture.name))
+        options.docs.write_text(document.with_figures(text, runs, picture.name))
 
 
 def contenders(options: argparse.Namespace) -> tuple[list[Tessflux], list[Bridge]]:
@@ -123,19 +131,20 @@ def contenders(options: argparse.Namespace) -> tuple[list[Tessflux], list[Bridge
     return [Tessflux(), *options.tessflux], [*([] if options.no_peers else peers.found()), *options.peer]
 
 
-def measure(options: argparse.Namespace) -> tuple[dict[str, str], list[Row]]:
+def measure(options: argparse.Namespace) -> Run:
     """On what it was measured, and the figures."""
     changes = {key: getattr(options, key) for key in ("rounds", "readings", "waiting", "seconds")}
     scale = replace(QUICK if options.quick else Scale(), **{k: v for k, v in changes.items() if v})
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tessflux-bench-", dir=options.directory) as directory:
         rows: list[Row] = []
-        about = machine.about(Path(directory))
+        _, words = outputs().parse_known_args()
+        about = {"command": shlex.join(["scripts/bench", *words]), **machine.about(Path(directory))}
         for name in options.case or CASES:
             turns = CASES[name](scale, *contenders(options), Path(directory))
             rows += take(list(turns), scale.rounds)
     print(f"all took {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return about, rows
+    return Run(about, rows)
 
 
 def take(turns: Sequence[Turn], rounds: int) -> list[Row]:

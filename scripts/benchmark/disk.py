@@ -25,8 +25,9 @@ from benchmark.site import START_SECONDS, BenchFailed, new_site, wait_until
 NETWORK_RATE = 17.0
 """Readings a second of a thousand photometers that publish once a minute."""
 
-ALONE_RATE = 0.5
-"""Seldom enough that each reading is committed, delivered and retired alone, as that of one photometer is."""
+ALONE_RATE = 1 / 12
+"""Seldom enough that each reading is committed, delivered and retired by commits of its own, as that of one
+photometer is: less often than the spool is tidied."""
 
 ALONE_HOURLY = 60
 """Readings an hour of one photometer."""
@@ -65,7 +66,7 @@ def disk(
     for each in tessfluxes:
         network = partial(written, each, NETWORK_RATE, 1_000, NETWORK_RATE * 3600, scale.idle, directory)
         yield Turn("disk", "1,000 photometers, 17 readings/s", each.name, network)
-        alone = partial(written, each, ALONE_RATE, 1, ALONE_HOURLY, scale.idle, directory)
+        alone = partial(written, each, ALONE_RATE, 1, ALONE_HOURLY, 2 * scale.idle, directory)
         yield Turn("disk", "1 photometer, 60 readings/h", each.name, alone)
 
 
@@ -96,7 +97,7 @@ def written(
                 flood.begin()
                 flood.wait()
             site.wait_for(readings)
-            lost, doubled = site.losses(readings)
+            lost, doubled = site.losses(readings, [pid])
             on_disk = disk_bytes(pid) - before
             os.kill(pid, signal.SIGTERM)
             if not wait_until(lambda: not program.running, START_SECONDS):

@@ -69,7 +69,7 @@ def to_queryable(bridge: Bridge, readings: Readings, rate: float, directory: Pat
             cpu = cpu_seconds(pids) - cpu
         sent = array.array("d", times.read_bytes())
         memory = peak_memory(pids)
-        lost, doubled = site.losses(stream)
+        lost, doubled = site.losses(stream, pids)
     latencies = sightings.latencies(sent)
     return Measured(
         {

@@ -26,7 +26,7 @@ def about(directory: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "mosquitto": _version(_say(find_program("mosquitto", "mosquitto"), "-h")),
         "influxd": _version(_say(find_program("influxd", "influxdb"), "version")),
-        "fsync": f"{sync_seconds(directory) * 1000:.2f} ms",
+        "fsync": f"{sync_seconds(directory) * 1000:.2f} ms on {_say('stat', '-fc', '%T', str(directory))}",
     }
 
 

@@ -73,3 +73,11 @@ class Row:
     base: str = BASE
     rounds: list[Measured] = field(default_factory=list)
     failed: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one command measured, and about what: only figures of one run can be compared."""
+
+    about: Mapping[str, str]
+    rows: list[Row]

@@ -6,7 +6,7 @@ from html import escape
 from itertools import cycle
 
 from benchmark.bridges import CEILING, FLOOR
-from benchmark.plan import Row
+from benchmark.plan import Row, Run
 from benchmark.report import METRICS, Figure, figures
 from benchmark.throughput import BROKER
 from benchmark.waiting import DATABASE_ALONE
@@ -27,7 +27,7 @@ PANELS = (
 """Case, metric, title."""
 
 REFERENCES = (BROKER, CEILING.name, FLOOR.name, DATABASE_ALONE)
-"""Bridges that store nothing, in grey."""
+"""The limits: they are no bridges between a broker and a database. In grey."""
 
 GREY = "#a8b0bd"
 COLOURS = ("#2563c9", "#d97a1f", "#2f9461", "#8a5fc7", "#c2405b", "#5b7083")
@@ -45,14 +45,14 @@ STYLE = (
 )
 
 
-def svg(rows: Sequence[Row]) -> str:
+def svg(runs: Sequence[Run]) -> str:
     """One panel under the other, for the cases that were measured."""
-    kin = dict.fromkeys(_kin(row) for row in rows if row.bridge not in REFERENCES)
+    kin = dict.fromkeys(_kin(row) for run in runs for row in run.rows if row.bridge not in REFERENCES)
     colours = {**dict.fromkeys(REFERENCES, GREY), **dict(zip(kin, cycle(COLOURS), strict=False))}
     parts: list[str] = []
     top = 10
     for case, metric, title in PANELS:
-        of_case = [(row, figures(row, rows)) for row in rows if row.case == case]
+        of_case = [(row, figures(row, run.rows)) for run in runs for row in run.rows if row.case == case]
         found = [(row, each[metric]) for row, each in of_case if metric in each]
         if found:
             parts += _panel(title, found, METRICS[metric].digits, colours, top)

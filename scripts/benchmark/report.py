@@ -5,10 +5,11 @@ Every figure is the median of the rounds, with the least and the greatest where 
 
 import json
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from benchmark.plan import Measured, Row
+from benchmark.plan import Measured, Row, Run
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,13 @@ def bad(rows: Iterable[Row], except_for: Collection[str]) -> int:
     return sum(each.lost + each.doubled for each in rounds)
 
 
-def tables(rows: Sequence[Row]) -> str:
-    """A table in Markdown for each case, aligned for those who read it as it is."""
-    cases = dict.fromkeys(row.case for row in rows)
-    return "\n\n".join(f"### {case}\n\n{_table([row for row in rows if row.case == case])}" for case in cases)
+def tables(runs: Iterable[Run]) -> str:
+    """A table in Markdown for each case of each run, aligned for those who read it as it is."""
+    return "\n\n".join(
+        f"### {case}\n\n{_table([row for row in run.rows if row.case == case])}"
+        for run in runs
+        for case in dict.fromkeys(row.case for row in run.rows)
+    )
 
 
 def _table(rows: Sequence[Row]) -> str:
@@ -117,23 +121,22 @@ def _cell(metric: Metric, figure: Figure | None) -> str:
     return median if least == greatest else f"{median} ({least}-{greatest})"
 
 
-def as_json(about: Mapping[str, str], rows: Sequence[Row]) -> str:
+def as_json(runs: Iterable[Run]) -> str:
     """Everything: every round too, with its median, least and greatest."""
-    results = [
+    return json.dumps([{"about": run.about, "results": _results(run.rows)} for run in runs], indent=1)
+
+
+def _results(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
         {**asdict(row), "figures": {name: asdict(each) for name, each in figures(row, rows).items()}}
         for row in rows
     ]
-    return json.dumps({"about": about, "results": results}, indent=1)
 
 
-def from_json(texts: Iterable[str]) -> tuple[dict[str, str], list[Row]]:
-    """What `as_json` wrote, once or for one case after the other; where that was the last time."""
-    about: dict[str, str] = {}
-    rows: list[Row] = []
-    for found in map(json.loads, texts):
-        about = found["about"]
-        for each in found["results"]:
-            del each["figures"]
-            rounds = [Measured(**one) for one in each.pop("rounds")]
-            rows.append(Row(**each, rounds=rounds))
-    return about, rows
+def from_json(text: str) -> list[Run]:
+    """What `as_json` wrote."""
+    return [Run(run["about"], [_row(**result) for result in run["results"]]) for run in json.loads(text)]
+
+
+def _row(*, rounds: list[dict[str, Any]], figures: object, **row: Any) -> Row:
+    return Row(**row, rounds=[Measured(**each) for each in rounds])

@@ -35,6 +35,9 @@ LOOK_SECONDS = 0.05
 IDLE_SHARE = 0.05
 """Of a core."""
 
+REST_SECONDS = 0.5
+"""Who did nothing for so long after the last reading will do nothing more."""
+
 COUNT_SECONDS = 5.0
 """Counting costs the database much, so it is done only when nothing else tells how far a bridge is."""
 
@@ -43,11 +46,11 @@ class BenchFailed(Exception):
     """A turn cannot be measured; the message says why."""
 
 
-def wait_until_idle(pids: Sequence[int]) -> None:
-    """Return when processes do next to nothing for a second: what they were given is done."""
+def wait_until_idle(pids: Sequence[int], seconds: float = 1.0) -> None:
+    """Return when processes do next to nothing for so long: what they were given is done."""
     used, before = cpu_seconds(pids), -1.0
-    while used - before > IDLE_SHARE:
-        time.sleep(1)
+    while used - before > IDLE_SHARE * seconds:
+        time.sleep(seconds)
         used, before = cpu_seconds(pids), used
 
 
@@ -121,6 +124,12 @@ class Site:
         finally:
             flood.end()
 
+    def publish(self, readings: Readings) -> None:
+        """Publish as fast as the broker takes it."""
+        with self.flood(readings) as flood:
+            flood.begin()
+            flood.wait()
+
     def wait_for_subscriptions(self, bridge: Program, count: int) -> None:
         """Return when the broker has so many subscriptions, by its own word."""
 
@@ -165,8 +174,10 @@ class Site:
         """How many rows there are of these, doubles among them."""
         return self._number("count(seq)", readings)
 
-    def losses(self, readings: Readings) -> tuple[int, int]:
-        """How many are lost and how many doubled, once no more come."""
+    def losses(self, readings: Readings, bridge: Sequence[int] = ()) -> tuple[int, int]:
+        """How many are lost and how many doubled, once the processes of the bridge do nothing any more: what
+        it writes again comes after all else."""
+        wait_until_idle(bridge, REST_SECONDS)
         wait_until(lambda: self.rows(readings) >= readings.count, COUNT_SECONDS, pause=1)
         different = self._number("count(distinct(seq))", readings)
         return readings.count - different, self.rows(readings) - different

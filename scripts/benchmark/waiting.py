@@ -3,7 +3,6 @@
 The rule: a bridge has taken what it was given when it does nothing any more; no file of it is looked into.
 """
 
-import array
 import math
 import os
 import shutil
@@ -19,7 +18,7 @@ from flood import Readings
 from benchmark.bridges import Bridge, Tessflux, running
 from benchmark.plan import Measured, Scale, Turn
 from benchmark.process import cpu_seconds, family, forget_peak, memory, peak_memory
-from benchmark.site import Connection, Site, new_site, wait_until_idle
+from benchmark.site import BenchFailed, Connection, new_site, wait_until_idle
 
 LIVE_RATE = 1_000
 """Readings a second that go on arriving during a drain."""
@@ -81,26 +80,24 @@ def drained(tessflux: Tessflux, waiting: int, directory: Path) -> Measured:
     arriving = math.ceil(LIVE_RATE * max(waiting / SLOWEST, LEAST_SECONDS))
     live = Readings(arriving, 1, 1_000, old.last + 1, "live")
     with new_site(directory) as site, running(tessflux.but(NO_DATABASE), site, 1) as program:
-        publish(site, old)
+        site.publish(old)
         wait_until_idle([program.pid])
         forget_peak([program.pid])
-        times = site.directory / "times"
-        with site.flood(live, rate=LIVE_RATE, times=times) as flood:
+        with site.flood(live, rate=LIVE_RATE) as flood:
             flood.begin()
             tessflux.configure(site, {})
             cpu, database_cpu = cpu_seconds([program.pid]), site.database_cpu()
             began = time.monotonic()
             os.kill(program.pid, signal.SIGHUP)
             ended = site.wait_for(old)
+            during = site.rows(live)
             cpu = cpu_seconds([program.pid]) - cpu
             database_cpu = site.database_cpu() - database_cpu
             flood.wait()
             site.wait_for(live)
         peak = peak_memory([program.pid])
-        lost, doubled = site.losses(Readings(live.last, 1, 1_000))
-        sent = array.array("d", times.read_bytes())
+        lost, doubled = site.losses(Readings(live.last, 1, 1_000), [program.pid])
     seconds = ended - began
-    during = sum(began < each <= ended for each in sent)
     return Measured(
         {
             "rate": waiting / seconds,
@@ -139,12 +136,12 @@ def through_an_outage(bridge: Bridge, qos: int, count: int, directory: Path) -> 
     with new_site(directory) as site, running(bridge, site, qos) as program:
         pids = family(program.pid)
         values = {"rest": memory(pids)}
-        publish(site, before)
+        site.publish(before)
         site.wait_for(before)
         values["before"] = peak_memory(pids)
         site.influxd.stop()
         forget_peak(pids)
-        publish(site, during)
+        site.publish(during)
         wait_until_idle(pids)
         values["during"] = peak_memory(pids)
         forget_peak(pids)
@@ -153,7 +150,7 @@ def through_an_outage(bridge: Bridge, qos: int, count: int, directory: Path) -> 
         values["seconds"] = site.wait_for(during, PATIENCE) - began
         values["after"] = peak_memory(pids)
         values["growth"] = max(values["during"], values["after"]) - values["before"]
-        lost, doubled = site.losses(Readings(during.last, qos, 1_000))
+        lost, doubled = site.losses(Readings(during.last, qos, 1_000), pids)
     return Measured(values, lost, doubled)
 
 
@@ -183,7 +180,7 @@ class Spools:
         with new_site(self.directory) as site, running(self.tessflux.but(settings), site, 1) as program:
             for number in range(first, last + 1, BLOCK):
                 readings = Readings(min(BLOCK, last + 1 - number), 1, 1_000, number)
-                publish(site, readings)
+                site.publish(readings)
                 wait_until_idle([program.pid])
                 readings.file(site.packets).unlink()
             program.stop()
@@ -200,6 +197,8 @@ def started(spools: Spools, size: int, directory: Path) -> Measured:
             seconds = time.monotonic() - began
             peak = peak_memory([program.pid])
             program.stop()
+        if size and f" {size} readings wait " not in program.log.read_text():
+            raise BenchFailed(f"{size} readings should have waited")
     return Measured({"seconds": seconds, "memory": peak})
 
 
@@ -209,10 +208,3 @@ def forget_files(directory: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def publish(site: Site, readings: Readings) -> None:
-    """Publish as fast as the broker takes it."""
-    with site.flood(readings) as flood:
-        flood.begin()
-        flood.wait()

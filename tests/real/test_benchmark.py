@@ -6,18 +6,42 @@ from pathlib import Path
 import pytest
 from benchmark.bridges import CEILING, FLOOR, Bridge, Tessflux
 from benchmark.latency import to_queryable
-from benchmark.site import Connection, new_site
+from benchmark.site import Connection, Site, new_site
 from benchmark.throughput import broker_alone, through
 from flood import Readings
 from servers import find_program
 
 
 @pytest.mark.parametrize("qos", [0, 1])
-@pytest.mark.parametrize("bridge", [Tessflux(), CEILING, FLOOR], ids=lambda bridge: bridge.name)
-def test_every_bridge_gets_all_that_is_published(bridge: Bridge, qos: int, tmp_path: Path) -> None:
-    find_program("mosquitto_sub", "mosquitto-clients")
-    measured = through(bridge, Readings(500, qos, 10), tmp_path)
+def test_a_tessflux_stores_all_that_is_published(qos: int, tmp_path: Path) -> None:
+    measured = through(Tessflux(), Readings(500, qos, 10), tmp_path)
     assert (measured.lost, measured.doubled) == (0, 0)
+    assert measured.values["rate"] > 0
+    assert measured.values["memory"] > 1
+
+
+def test_readings_before_the_first_are_stored_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[int] = []
+    wait_for = Site.wait_for
+
+    def waiting(site: Site, readings: Readings) -> float:
+        ended = wait_for(site, readings)
+        stored.append(site.rows(Readings(1_000, 1, 50)))
+        return ended
+
+    monkeypatch.setattr(Site, "wait_for", waiting)
+    measured = through(Tessflux(), Readings(100, 1, 50, first=51), tmp_path)
+    assert stored == [50, 150]
+    assert (measured.lost, measured.doubled) == (0, 0)
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("counter", [CEILING, FLOOR], ids=lambda counter: counter.name)
+def test_a_counter_ends_when_it_has_got_all(counter: Bridge, qos: int, tmp_path: Path) -> None:
+    find_program("mosquitto_sub", "mosquitto-clients")
+    measured = through(counter, Readings(500, qos, 10), tmp_path)
     assert measured.values["rate"] > 0
     assert measured.values["memory"] > 1
 
