@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
-from tessflux import __version__, daemon, logs, signals, waiting
+from tessflux import __version__, daemon, logs, privileges, signals, waiting
 from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
 
@@ -138,6 +138,7 @@ def _run(options: argparse.Namespace) -> int:
     """The daemon itself. What only one of the other commands needs, it shall not carry with it."""
     config = _load(options)
     if options.console:
+        privileges.become_owner_of(Path(config.spool.directory))
         return _serve(config, console=True, ready=lambda: None)
     if not config.global_.log_file:
         print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)

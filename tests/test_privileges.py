@@ -1,0 +1,61 @@
+"""As root, tessflux -k becomes the owner of the spool's directory, or of that in which it will be."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tessflux import privileges
+from tessflux.errors import CannotCreate
+from tessflux.privileges import become_owner_of
+
+NOBODY = 65_534
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of another user where we are root, else of our own; and code that this user may read."""
+    monkeypatch.setattr(privileges, "_CODE", (os.devnull,))
+    if ROOT:
+        os.chown(tmp_path, NOBODY, NOBODY)
+    return tmp_path
+
+
+def who_is_it_in(directory: Path) -> str:
+    """User, groups and problem of a process that became the owner."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become_owner_of(directory)
+            found = f"{os.getresuid()} {os.getresgid()} {os.getgroups()}"
+        except CannotCreate as error:
+            found = str(error)
+        os.write(write, found.encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as stream:
+        found = stream.read()
+    os.waitpid(pid, 0)
+    return found
+
+
+def test_root_becomes_the_owner_and_nobody_else_changes(theirs: Path) -> None:
+    owner = theirs.stat()
+    users, groups = ((number,) * 3 for number in (owner.st_uid, owner.st_gid))
+    for directory in (theirs, theirs / "missing" / "spool"):
+        assert who_is_it_in(directory).startswith(f"{users} {groups} ")
+    if ROOT:
+        assert who_is_it_in(theirs).endswith(f" [{NOBODY}]"), "no group of root's is left"
+
+
+def test_root_stays_root_in_a_directory_of_its_own(tmp_path: Path) -> None:
+    assert who_is_it_in(tmp_path / "spool").startswith(f"{(os.geteuid(),) * 3} ")
+
+
+def test_a_user_who_may_not_read_the_program_is_told_of(
+    theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privileges, "_CODE", (str(theirs / "missing.py"),))
+    assert ("may not read" in who_is_it_in(theirs)) is ROOT
