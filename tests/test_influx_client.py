@@ -74,7 +74,14 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
     (200, b"", Delivered()),
     (200, b"{}", Delivered()),
     (404, error('database not found: "nope"'), Missing('404 database not found: "nope"')),
-    (404, b"404 page not found\n", Missing("404 404 page not found")),
+    (404, error('bucket "nope" not found'), Missing('404 bucket "nope" not found')),
+    (404, b"404 page not found\n", Unreachable("404 404 page not found")),
+    (
+        404,
+        b"<html>no such database; not found</html>",
+        Unreachable("404 <html>no such database; not found</html>"),
+    ),
+    (404, error("no"), Unreachable("404 no")),
     (500, error("retention policy not found: zzz"), Missing("500 retention policy not found: zzz")),
     (400, error(CONFLICT), BadLines(said(400, CONFLICT), dropped=1, field="mag")),
     (400, error("field type conflict"), BadLines("400 field type conflict")),
@@ -504,6 +511,16 @@ class ClientTest(TestCase):
 
         self.react = old
         assert await self.write("x") == BadLines("400 unable to parse 'x': why", ("x",))
+
+    async def test_an_empty_answer_that_nobody_knows_to_be_whole_says_nothing(self) -> None:
+        """A proxy that dies behind its headers: what it would have said is not known."""
+
+        def dies(server: Server) -> None:
+            server.raw(b"HTTP/1.1 200 OK\r\n\r\n")
+            server.transport.loseConnection()  # type: ignore[union-attr]
+
+        self.react = dies
+        assert await self.write("x") == Unreachable("200, and nobody knows whether more was to come")
 
     async def test_however_an_answer_is_framed_it_has_its_verdict_and_the_next_request_its_own(self) -> None:
         """On the same connection or on another; the second answer is always that of a healthy server."""

@@ -97,14 +97,16 @@ class Influx:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, str]] = {}
         self.asked: list[str] = []
+        self.targets: list[str] = []
         self.authorization: list[str | None] = []
         self.url = ""
 
-    def respond(self, target: str, authorization: str | None) -> tuple[int, str]:
+    def respond(self, target: str, form: str, authorization: str | None) -> tuple[int, str]:
+        self.targets.append(target)
         url = urlsplit(target)
         if url.path.endswith("/ping"):
             return self.answers.get("ping", (204, ""))
-        query = parse_qs(url.query)["q"][0]
+        query = parse_qs(form or url.query)["q"][0]
         self.asked.append(query)
         self.authorization.append(authorization)
         return self.answers.get(query, (200, '{"results":[{"statement_id":0}]}'))
@@ -114,7 +116,8 @@ class Influx:
 def serve(influx: Influx) -> Iterator[None]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            code, body = influx.respond(self.path, self.headers["Authorization"])
+            form = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+            code, body = influx.respond(self.path, form, self.headers["Authorization"])
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("X-Influxdb-Version", "1.6.7")
@@ -169,6 +172,13 @@ def test_the_statements_are_run_one_after_the_other(influx: Influx, tmp_path: Pa
         "CREATE DATABASE a",
         "CREATE RETENTION POLICY p ON a\n  DURATION 2d REPLICATION 1",
     ]
+
+
+def test_no_statement_stands_in_an_address(influx: Influx, tmp_path: Path) -> None:
+    """Every proxy writes addresses into its log."""
+    statement = "CREATE USER u WITH PASSWORD 'Xsecret'"
+    assert define(influx, tmp_path, statement) == []
+    assert (influx.asked, influx.targets) == ([statement], ["/query"])
 
 
 def test_a_statement_that_fails_is_named_and_the_others_are_run(influx: Influx, tmp_path: Path) -> None:

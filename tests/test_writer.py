@@ -415,8 +415,18 @@ class BadLineTest(Case):
         assert self.requests == [lines, lines[:1], lines[:1], lines[1:], lines[1:2], lines[2:]]
         assert self.database.requests[-1] == []
         self.database.reply(Delivered())
+        assert self.requests[-2:] == [lines[2:], lines[2:]]
+        self.database.reply(BadLines("400"))
         assert self.spool.lines == []
         assert [row.payload.decode() for row in self.spool.quarantine] == [lines[2]]
+
+    def test_a_line_that_is_refused_once_in_passing_is_not_bad(self) -> None:
+        writer = self.start()
+        self.add(writer, 1)
+        self.clock.advance(60)
+        for verdict in (BadLines("400 Bad Request"), Delivered(), Delivered(), Delivered()):
+            self.database.reply(verdict)
+        assert (self.spool.lines, self.spool.quarantine) == ([], [])
 
     def test_a_proxy_that_refuses_whatever_comes_is_to_blame_and_no_line(self) -> None:
         writer = self.start()

@@ -57,6 +57,8 @@ class _Answer(Protocol):
         self.received = b""
         self.broken_off = False
         """Whether it ended before its end, and not by us."""
+        self.endless = False
+        """Whether it had no length, so that nobody knows if this was its end."""
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
 
     @property
@@ -74,6 +76,7 @@ class _Answer(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         # An answer without a length ends with its connection.
+        self.endless = bool(reason.check(PotentialDataLoss))
         self.broken_off = not self._is_full and not reason.check(ResponseDone, PotentialDataLoss)
         if not self.done.called:
             self.done.callback(self.received)
@@ -132,6 +135,8 @@ class InfluxClient:
             return Unreachable(f"{response.code}, our lines did not arrive there")
         if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):
             return Unreachable(f"{response.code}, and then the answer broke off")
+        if answer.endless and isinstance(verdict, Delivered):
+            return Unreachable(f"{response.code}, and nobody knows whether more was to come")
         return verdict
 
 

@@ -94,7 +94,9 @@ class Placing:
             return set(lines)
         shown = set(verdict.quoted).intersection(lines)
         if len(lines) == 1 and not shown and await self._server.is_well():
-            return set(lines)
+            # Once more: what was refused in passing is not bad.
+            verdict_again = await self._server.answer(lines)
+            return set(lines) if isinstance(verdict_again, BadLines) else set()
         return shown
 
     def _send_less(self, count: int, reason: str) -> None:

@@ -96,6 +96,18 @@ class Session(requests.Session):
         self.max_redirects = 0
         self.headers["Accept-Encoding"] = "identity"
 
+    def request(self, method: str | bytes, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
+        """Send what is to be done in the body: a statement may hold a password, and an address stands in the
+        log of every proxy."""
+        if method == "POST" and options.get("params"):
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            options |= {
+                "params": None,
+                "data": options["params"],
+                "headers": {**(options.get("headers") or {}), **form},
+            }
+        return super().request(method, url, **options)
+
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
         """Bound the connections, whatever adapter the package would like."""
         super().mount(prefix, _Adapter())

@@ -97,6 +97,9 @@ _PARTIAL = re.compile(
 """The whole of the text, since a photometer's name may stand in another error and say the same. InfluxDB 1
 begins with "partial write", 2 puts something before it."""
 
+_MISSING = re.compile(r"(database|bucket|retention policy)\b.*\bnot found")
+"""Any other 404 comes from somebody who has no databases, and need not see the data definition file."""
+
 
 def judge(
     code: int, body: bytes, retry_after: str | None, now: datetime, hide: Callable[[str], str] = str
@@ -104,7 +107,7 @@ def judge(
     """The verdict on one answer; `hide` takes out of its text what nobody must read."""
     text = hide(_error_text(body))
     reason = f"{code} {text[:LONGEST_REASON]}".rstrip()
-    if code in (200, 204, 400, 422) and text.startswith("<"):
+    if code in (200, 204, 400, 404, 422) and text.startswith("<"):
         # A page of somebody between us and the database: it says nothing about lines.
         return Unreachable(reason)
     if code == 204 or (code == 200 and body.strip() in (b"", b"{}")) or text in NO_LINES:
@@ -119,7 +122,7 @@ def judge(
         return BadLines(reason, _quoted(text), dropped, field[1] if field else "")
     if code in (401, 403):
         return Unauthorised(reason)
-    if code == 404 or "retention policy not found" in text:
+    if _MISSING.search(text) and code in (404, 500):
         return Missing(reason)
     if code == 413:
         return TooLarge(reason)
