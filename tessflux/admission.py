@@ -60,11 +60,12 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
 @dataclass(slots=True)
 class _Photometer:
     """The last reading of one photometer; `salt` tells its times from those of the others, and after `latest`
-    all are free."""
+    all are free. `arrival` is what the last without a time of its own got, which came at `received`."""
 
     salt: int
     identity: int = -1
     arrival: int = 0
+    received: int = 0
     latest: int = 0
 
 
@@ -225,7 +226,9 @@ class Admission:
 
     def _arrival(self, photometer: _Photometer, received_at: int) -> int:
         """The time of a reading that has none: later than the last, unless our clock was set back."""
-        if received_at <= photometer.arrival <= received_at + STEP_MS * self._step:
+        set_back = received_at < photometer.received - STEP_MS
+        photometer.received = received_at
+        if not set_back and received_at <= photometer.arrival <= received_at + STEP_MS * self._step:
             received_at = photometer.arrival + 1
         time = self._ours(received_at)
         # After the latest all are free.

@@ -145,6 +145,10 @@ def _check_share(loading: Loading) -> None:
     if group and not member:
         missing = f": needs share_member beside it, for each daemon another from 0 to {SHARE_MEMBERS - 1}"
         loading.problem("mqtt", "share_group", missing)
+    if group and not loading.stated("mqtt", "client_id"):
+        # With one name, one daemon gets what the other has not acknowledged yet, and stores it too.
+        missing = ": needs client_id beside it, for each daemon another"
+        loading.problem("mqtt", "share_group", missing)
     if member and not group:
         loading.problem("mqtt", "share_member", ": needs share_group beside it")
     if any(topic.startswith("$share/") for topic in loading.values["mqtt"].get("topics", ())):

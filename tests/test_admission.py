@@ -348,6 +348,17 @@ def test_in_a_group_a_burst_that_runs_far_ahead_of_the_clock_goes_on_running_ahe
     assert times == [times[0] + SHARE_MEMBERS * number for number in range(40_000)]
 
 
+@pytest.mark.parametrize("member", [None, 3])
+@pytest.mark.parametrize("back", [2 * STEP_MS, 3_600_000, 7_200_000])
+def test_a_clock_that_is_set_back_is_followed_in_a_group_too(member: int | None, back: int) -> None:
+    admission = Admission()
+    admission.share(member)
+    admit(admission, seq=1)
+    for seq in range(2, 5):
+        at = NOW - back + 1_000 * seq
+        assert at <= admit(admission, seq=seq, at=at).time < at + SHARE_MEMBERS
+
+
 def test_alone_or_in_a_group_a_readings_own_time_stays() -> None:
     admission = Admission()
     admission.share(3)

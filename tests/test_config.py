@@ -307,10 +307,14 @@ def pem(tmp_path: Path) -> str:
 
 
 def test_a_share_group_and_a_number_in_it_come_together(load: Loader) -> None:
-    loaded = load(with_broker("share_group = tess", "share_member = 15")).mqtt
+    loaded = load(with_broker("share_group = tess", "share_member = 15", "client_id = b")).mqtt
     assert (loaded.share_group, loaded.share_member) == ("tess", 15)
-    (line, found) = problem(load, with_broker("share_group = tess"))
+    (line, found) = problem(load, with_broker("share_group = tess", "client_id = b"))
     assert (line, found[:53]) == (3, "[mqtt] share_group: needs share_member beside it, for")
+    assert problem(load, with_broker("share_group = tess", "share_member = 15")) == (
+        3,
+        "[mqtt] share_group: needs client_id beside it, for each daemon another",
+    )
     assert problem(load, with_broker("share_member = 1")) == (
         3,
         "[mqtt] share_member: needs share_group beside it",
@@ -323,7 +327,7 @@ def test_a_shared_subscription_has_its_group_under_its_own_key(load: Loader) -> 
         "[mqtt] topics: name the group of a shared subscription in share_group",
     )
     for group in ("a/b", "a+", "#"):
-        _, found = problem(load, with_broker(f"share_group = {group}", "share_member = 0"))
+        _, found = problem(load, with_broker(f"share_group = {group}", "share_member = 0", "client_id = b"))
         assert found == f"[mqtt] share_group = {group!r}: must have none of the characters / + #"
 
 
