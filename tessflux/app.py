@@ -155,9 +155,12 @@ class App:
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
+        # Nothing more is read, whatever room there is, and what is here is acknowledged before the goodbye.
+        self._spool.hold = lambda hold: None
+        self._subscriber.hold(True)
         for step in (
-            self._subscriber.stopService,
             self._spool.settle,
+            self._subscriber.stopService,
             lambda: self._writer.drain(DRAIN),
             self._writer.stopService,
             self._spool.close,

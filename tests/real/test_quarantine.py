@@ -1,10 +1,12 @@
 """Quarantine while the daemon runs: what comes out of it again, and what invented names may cost."""
 
 import json
+import os
 import signal
 from datetime import UTC, datetime
 from typing import Any
 
+from tessflux.journal import FILE_NAME
 from tests.real.site import Publisher, Site, payload, reading, wait_until
 
 TOO_DARK = 27.5
@@ -87,3 +89,19 @@ def test_100_000_invented_photometers_cost_little(site: Site, publisher: Publish
     assert len(site.logged().splitlines()) < 300
     assert "refused {'new name': 99951}" in site.logged()
     assert len(site.run("refused", "--export").stdout.splitlines()) == 10_000
+
+
+def test_what_a_stop_finds_on_its_way_to_the_disk_is_acknowledged_and_not_sent_again(
+    site: Site, publisher: Publisher
+) -> None:
+    site.around = ("strace", "-D", "-f", "-o", os.devnull, "-e", "inject=fdatasync:delay_enter=500000")
+    site.start()
+    publisher.publish([("STARS4ALL/stars1/reading", "nonsense")], qos=1)
+    log = site.spool / f"{FILE_NAME}-wal"
+    wait_until(lambda: b"nonsense" in log.read_bytes(), "it is written, but not yet synced")
+    site.stop()
+    site.around = ()
+    site.start()
+    publisher.publish([reading("stars1", 1, 1)])
+    site.wait_for_rows(1)
+    assert len(quarantined(site)) == 1
