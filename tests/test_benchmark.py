@@ -16,6 +16,7 @@ from benchmark.bridges import CEILING, ROOT, Tessflux
 from benchmark.disk import Writes
 from benchmark.plan import Measured, Row, Run, Turn
 from benchmark.process import Stat, status
+from benchmark.relay import Window, packets
 from benchmark.site import BenchFailed
 from flood import Broker, Readings
 from hypothesis import given
@@ -306,3 +307,33 @@ def test_each_run_says_what_it_measured_and_a_ratio_is_that_within_one_run() -> 
     assert "- throughput (2 rounds); date 2026-03-01\n" in text
     assert "- throughput (1 round), drain (1 round); date 2026-03-02\n" in text
     assert "| tessflux      |         90 |  0.90 |" in text
+
+
+# The relay
+
+
+@given(st.integers(1, 5), st.lists(st.tuples(st.integers(1, 60), st.integers(0, 4)), max_size=30))
+def test_the_relay_keeps_to_its_window_and_changes_nothing(size: int, steps: list[tuple[int, int]]) -> None:
+    """In each step some bytes come from the broker, and some messages are acknowledged."""
+    stream = mqtt_packets.connack() + b"".join(
+        mqtt_packets.publish("t", b"x" * (mid * 9), mid=mid if mid % 4 else 0) for mid in range(1, 40)
+    )
+    window, passed, acknowledged, at = Window(size), b"", 0, 0
+    for come, answered in steps:
+        window.hold(stream[at : at + come])
+        at += come
+        passed += window.release()
+        owed = sum(first == 0x32 for first, _ in packets(passed)) - acknowledged
+        assert 0 <= owed <= size
+        answers = b"".join(mqtt_packets.puback(mid) for mid in range(1, min(answered, owed) + 1))
+        for byte in answers:
+            window.acknowledge(bytes([byte]))
+        acknowledged += min(answered, owed)
+    assert stream.startswith(passed)
+    while acknowledged < 30:
+        window.hold(stream[at:])
+        at = len(stream)
+        passed += window.release()
+        window.acknowledge(mqtt_packets.puback(1))
+        acknowledged += 1
+    assert passed + window.release() == stream

@@ -4,6 +4,7 @@
     plan        what a turn is, what it measured, how large everything is
     process     what the operating system knows of a process
     site        a broker and a database for one turn; the publisher; what is in the database
+    relay       between broker and bridge: a window that is kept
     bridges     what takes readings: tessflux and what it is compared with
     peers       other bridges, each a command with placeholders
     throughput, share, latency, waiting, disk    the cases

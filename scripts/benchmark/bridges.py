@@ -82,7 +82,7 @@ class Tessflux:
         values = {
             "influxdb.url": site.influxd.url,
             "influxdb.dbname": DATABASE,
-            "mqtt.broker": f"tcp:127.0.0.1:{site.mosquitto.port}",
+            "mqtt.broker": f"tcp:127.0.0.1:{site.port}",
             "mqtt.client_id": "tessflux",
             "spool.directory": str(site.directory / "spool"),
             **self.settings,
@@ -122,7 +122,7 @@ class Counter:
         command = self.command.format(
             python=sys.executable,
             counter=COUNTER,
-            port=site.mosquitto.port,
+            port=site.port,
             qos=qos,
             readings=readings,
             topic=TOPIC,

@@ -42,7 +42,7 @@ class Peer:
         """Its command, with its config files beside it; no shell takes part."""
         peers = site.directory / "peers"
         values = {
-            "mqtt_port": site.mosquitto.port,
+            "mqtt_port": site.port,
             "influx_port": site.influxd.port,
             "database": DATABASE,
             "topic": TOPIC,

@@ -20,8 +20,8 @@ from servers import Program
 from benchmark.bridges import CEILING, Bridge, Tessflux
 from benchmark.plan import Measured, Scale, Turn
 from benchmark.process import family
-from benchmark.site import Site
-from benchmark.throughput import SETTINGS, UNLIMITED, through
+from benchmark.site import UNLIMITED, Site
+from benchmark.throughput import SETTINGS, through
 
 MEMBERS = (1, 2)
 SLOTS = 5

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from flood import Readings
 from servers import Influxd, Mosquitto, Program
 
 from benchmark.process import Stat, cpu_seconds
+from benchmark.relay import relay
 
 FLOOD = Path(__file__).parents[1] / "flood.py"
 TOPIC = "STARS4ALL/+/reading"
 DATABASE = "bench"
+UNLIMITED = 0
 
 START_SECONDS = 60.0
 QUIET_SECONDS = 20.0
@@ -111,9 +113,13 @@ class Flood:
 class Site:
     """The two servers, and the questions that the cases ask them."""
 
-    def __init__(self, directory: Path, packets: Path, mosquitto: Mosquitto, influxd: Influxd) -> None:
+    def __init__(
+        self, directory: Path, packets: Path, mosquitto: Mosquitto, influxd: Influxd, port: int
+    ) -> None:
         self.directory, self.packets = directory, packets
         self.mosquitto, self.influxd = mosquitto, influxd
+        self.port = port
+        """Where a bridge finds the broker."""
 
     @contextmanager
     def flood(self, readings: Readings, **options: Any) -> Iterator[Flood]:
@@ -220,14 +226,15 @@ class Connection:
 
 @contextmanager
 def new_site(directory: Path, *, window: int | None = None) -> Iterator[Site]:
-    """Servers for one turn; `window` is max_inflight_messages of the broker, if not its default."""
+    """Servers for one turn; `window` is how many messages may be unacknowledged, if that is not for the
+    broker to say: UNLIMITED, or a number to which a relay keeps."""
     own = directory / str(time.monotonic_ns())
     packets = directory / "packets"
     packets.mkdir(exist_ok=True)
     settings = [
         "max_queued_messages 0",
         *(f"log_type {kind}" for kind in ("error", "warning", "notice", "information", "subscribe")),
-        *([] if window is None else [f"max_inflight_messages {window}"]),
+        *([] if window is None else [f"max_inflight_messages {UNLIMITED}"]),
     ]
     with (
         Mosquitto(own / "mosquitto", settings=settings) as mosquitto,
@@ -235,7 +242,8 @@ def new_site(directory: Path, *, window: int | None = None) -> Iterator[Site]:
     ):
         influxd.query(f'CREATE DATABASE "{DATABASE}"')
         try:
-            yield Site(own, packets, mosquitto, influxd)
+            with relay(mosquitto.port, window) if window else nullcontext(mosquitto.port) as port:
+                yield Site(own, packets, mosquitto, influxd, port)
         finally:
             # What they would save at a stop nobody reads.
             mosquitto.kill()

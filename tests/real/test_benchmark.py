@@ -37,6 +37,13 @@ def test_readings_before_the_first_are_stored_beforehand(
     assert (measured.lost, measured.doubled) == (0, 0)
 
 
+@pytest.mark.parametrize("bridge", [Tessflux(), CEILING], ids=lambda bridge: bridge.name)
+def test_a_small_window_lets_all_through(bridge: Bridge, tmp_path: Path) -> None:
+    find_program("mosquitto_sub", "mosquitto-clients")
+    measured = through(bridge, Readings(500, 1, 10), tmp_path, 20)
+    assert (measured.lost, measured.doubled) == (0, 0)
+
+
 @pytest.mark.parametrize("qos", [0, 1])
 @pytest.mark.parametrize("counter", [CEILING, FLOOR], ids=lambda counter: counter.name)
 def test_a_counter_ends_when_it_has_got_all(counter: Bridge, qos: int, tmp_path: Path) -> None:
