@@ -498,6 +498,14 @@ class EndTest(Case):
         assert self.successResultOf(session.lost) == "tessflux disconnected"
         assert not wire.aborted
 
+    def test_who_was_held_reads_the_end_and_no_message(self) -> None:
+        session, wire = self.accepted()
+        session.hold(True)
+        session.disconnect()
+        assert wire.producerState == "producing"
+        wire.bring(publish("a", b"1", mid=7))
+        assert self.heard.messages == []
+
     def test_a_peer_that_does_nothing_is_cut_off_after_a_while(self) -> None:
         session, wire = self.accepted(stuck=True)
         session.disconnect()

@@ -233,6 +233,8 @@ class Session(Protocol):
         if self._talks():
             self._pay()
             self._cut_later()
+            # Held, the end would not be read: TLS waits for that of the peer. No message is read any more.
+            self.hold(False)
             self._client.disconnect()
 
     def _close(self) -> None:
