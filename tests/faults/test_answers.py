@@ -272,8 +272,8 @@ class AnswerTest(TestCase):
             ),
         ):
             with self.subTest(answer):
-                # As above; before a line is blamed, the server is asked without one.
-                told = await self.deliver(answer, GOOD, answer, answer, GOOD, GOOD)
+                # As above; before a line is blamed, the server is asked without one, and with it once more.
+                told = await self.deliver(answer, GOOD, answer, answer, GOOD, answer, GOOD)
                 assert told.refused == LINES[3:4]
 
     async def test_points_beyond_retention_are_counted_and_hide_nothing(self) -> None:
