@@ -3,6 +3,7 @@
 The rule: a bridge has taken what it was given when it does nothing any more; no file of it is looked into.
 """
 
+import array
 import math
 import os
 import shutil
@@ -83,21 +84,23 @@ def drained(tessflux: Tessflux, waiting: int, directory: Path) -> Measured:
         site.publish(old)
         wait_until_idle([program.pid])
         forget_peak([program.pid])
-        with site.flood(live, rate=LIVE_RATE) as flood:
+        times = site.directory / "times"
+        with site.flood(live, rate=LIVE_RATE, times=times) as flood:
             flood.begin()
             tessflux.configure(site, {})
             cpu, database_cpu = cpu_seconds([program.pid]), site.database_cpu()
             began = time.monotonic()
             os.kill(program.pid, signal.SIGHUP)
             ended = site.wait_for(old)
-            during = site.rows(live)
             cpu = cpu_seconds([program.pid]) - cpu
             database_cpu = site.database_cpu() - database_cpu
             flood.wait()
             site.wait_for(live)
         peak = peak_memory([program.pid])
         lost, doubled = site.losses(Readings(live.last, 1, 1_000), [program.pid])
+        sent = array.array("d", times.read_bytes())
     seconds = ended - began
+    during = sum(began < each <= ended for each in sent)
     return Measured(
         {
             "rate": waiting / seconds,
