@@ -60,7 +60,7 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
 @dataclass(slots=True)
 class _Photometer:
     """The last reading of one photometer; `salt` tells its times from those of the others, and after `latest`
-    all are free. `arrival` is what the last without a time of its own got, which came at `received`."""
+    all are free. `arrival` is what the last without a time of its own got, in a group at `received`."""
 
     salt: int
     identity: int = -1

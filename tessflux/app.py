@@ -155,8 +155,9 @@ class App:
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
-        # Nothing more is read, whatever room there is, and what is here is acknowledged before the goodbye.
+        # Nothing more is read, whatever the spool asks for; what is here is acknowledged before the goodbye.
         self._spool.hold = lambda hold: None
+        self._spool.redeliver = lambda: None
         self._subscriber.hold(True)
         for step in (
             self._spool.settle,

@@ -138,7 +138,9 @@ def _run(options: argparse.Namespace) -> int:
     """The daemon itself. What only one of the other commands needs, it shall not carry with it."""
     config = _load(options)
     if options.console:
-        privileges.become_owner_of(Path(config.spool.directory))
+        if privileges.become_owner_of(Path(config.spool.directory)):
+            # A file that only root may read is of no use from now on.
+            config = _load(options)
         return _serve(config, console=True, ready=lambda: None)
     if not config.global_.log_file:
         print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)

@@ -147,7 +147,9 @@ def _check_share(loading: Loading) -> None:
         loading.problem("mqtt", "share_group", missing)
     if group and not loading.stated("mqtt", "client_id"):
         # With one name, one daemon gets what the other has not acknowledged yet, and stores it too.
-        missing = ": needs client_id beside it, for each daemon another"
+        missing = (
+            ": needs client_id beside it, for each daemon another; one that has a session keeps its name"
+        )
         loading.problem("mqtt", "share_group", missing)
     if member and not group:
         loading.problem("mqtt", "share_member", ": needs share_group beside it")

@@ -51,7 +51,7 @@ def shipped_files(source: Path, program: Path) -> list[Shipped]:
     defaults = (
         "# Settings of /etc/init.d/tessflux, in the language of sh.\n"
         f"DAEMON={shlex.quote(str(program))}\n"
-        "# The user; empty means root.\n"
+        "# The user; empty means root, who must own the directories of spool and log then.\n"
         f"RUN_AS={USER}\n"
         "#CONFIG_FILE=/etc/tessflux/config\n"
         "#PIDFILE=/run/tessflux/tessflux.pid\n"

@@ -313,7 +313,8 @@ def test_a_share_group_and_a_number_in_it_come_together(load: Loader) -> None:
     assert (line, found[:53]) == (3, "[mqtt] share_group: needs share_member beside it, for")
     assert problem(load, with_broker("share_group = tess", "share_member = 15")) == (
         3,
-        "[mqtt] share_group: needs client_id beside it, for each daemon another",
+        "[mqtt] share_group: needs client_id beside it, for each daemon another; one that has a session"
+        " keeps its name",
     )
     assert problem(load, with_broker("share_member = 1")) == (
         3,

@@ -75,6 +75,8 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
     (200, b"{}", Delivered()),
     (404, error('database not found: "nope"'), Missing('404 database not found: "nope"')),
     (404, error('bucket "nope" not found'), Missing('404 bucket "nope" not found')),
+    # InfluxDB 2 at /write, when no mapping leads to a bucket.
+    (404, message("unable to find DBRP"), Missing("404 unable to find DBRP")),
     (404, b"404 page not found\n", Unreachable("404 404 page not found")),
     (
         404,

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tessflux import privileges
-from tessflux.errors import CannotCreate
+from tessflux import cli, privileges
 from tessflux.privileges import become_owner_of
 
 NOBODY = 65_534
@@ -29,11 +28,11 @@ def who_is_it_in(directory: Path) -> str:
     if pid == 0:
         try:
             become_owner_of(directory)
-            found = f"{os.getresuid()} {os.getresgid()} {os.getgroups()}"
-        except CannotCreate as error:
-            found = str(error)
-        os.write(write, found.encode())
-        os._exit(0)
+            os.write(write, f"{os.getresuid()} {os.getresgid()} {os.getgroups()}".encode())
+        except BaseException as error:
+            os.write(write, repr(error).encode())
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read) as stream:
         found = stream.read()
@@ -58,4 +57,33 @@ def test_a_user_who_may_not_read_the_program_is_told_of(
     theirs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(privileges, "_CODE", (str(theirs / "missing.py"),))
-    assert ("may not read" in who_is_it_in(theirs)) is ROOT
+    assert (who_is_it_in(theirs)[:12] == "CannotCreate") is ROOT
+
+
+def test_the_owner_of_a_link_counts_and_not_where_it_leads(theirs: Path) -> None:
+    link = theirs / "spool"
+    link.symlink_to("/etc")
+    if ROOT:
+        os.lchown(link, NOBODY, NOBODY)
+    assert who_is_it_in(link).startswith(f"{(theirs.stat().st_uid,) * 3} ")
+
+
+def test_what_the_owner_may_not_read_stops_the_start(
+    theirs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Where we are not root, everything is ours, and the config is read once."""
+    config = tmp_path_factory.mktemp("root") / "config"
+    config.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {theirs}\n")
+    config.chmod(0o600)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            cli._serve = lambda config, **_: 42
+            os.write(write, bytes([cli.main(["-k", "-c", str(config)])]))
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as stream:
+        assert stream.read() == bytes([78 if ROOT else 42])
+    os.waitpid(pid, 0)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from html import escape
-from itertools import cycle
+from itertools import cycle, groupby
 
 from benchmark.bridges import CEILING, FLOOR
 from benchmark.plan import Row, Run
@@ -70,7 +70,7 @@ def _kin(row: Row) -> str:
 
 
 def _height(found: Sequence[tuple[Row, Figure]]) -> int:
-    settings = len({row.setting for row, _ in found})
+    settings = sum(1 for _ in groupby(row.setting for row, _ in found))
     return HEAD + settings * SETTING + len(found) * STEP + 30
 
 

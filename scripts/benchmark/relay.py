@@ -23,7 +23,10 @@ def relay(broker: int, window: int) -> Iterator[int]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
-            yield int(process.stdout.readline())
+            port = process.stdout.readline()
+            if not port:
+                raise OSError("the relay did not start")
+            yield int(port)
         finally:
             process.kill()
 

@@ -38,7 +38,7 @@ IDLE_SHARE = 0.05
 """Of a core."""
 
 REST_SECONDS = 0.5
-"""Who did nothing for so long after the last reading will do nothing more."""
+"""How long a bridge does nothing, after the last reading, before doubles are counted."""
 
 COUNT_SECONDS = 5.0
 """Counting costs the database much, so it is done only when nothing else tells how far a bridge is."""

@@ -30,7 +30,7 @@ _VERB = re.compile(r"(?:ALTER|CREATE|DELETE|DROP|EXPLAIN|GRANT|KILL|REVOKE|SELEC
 _HARMLESS = re.compile(
     r"expected [A-Z;=, ]+ at line \d+, char \d+|user (?:not found|already exists)", re.IGNORECASE
 )
-# requests shows the whole address, and the package sends statements as a part of it.
+# requests shows the whole address, and the package sends what it asks as a part of it.
 _ADDRESS = re.compile(r" with url: \S+")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'""")
 _DATABASE = re.compile(r"""\bCREATE\s+DATABASE\s+(?:"((?:\\.|[^"\\])*)"|(\w+))""", re.IGNORECASE)

@@ -77,8 +77,8 @@ class Busy:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """No answer, or none that makes sense: connection, timeout, 5xx, redirection. `slow` says that it did not
-    come in time."""
+    """No answer, or none that makes sense: connection, timeout, 5xx, redirection, a stranger's 404. `slow`
+    says that it did not come in time."""
 
     reason: str
     slow: bool = False
@@ -97,7 +97,7 @@ _PARTIAL = re.compile(
 """The whole of the text, since a photometer's name may stand in another error and say the same. InfluxDB 1
 begins with "partial write", 2 puts something before it."""
 
-_MISSING = re.compile(r"(database|bucket|retention policy)\b.*\bnot found")
+_MISSING = re.compile(r"(database|bucket|retention policy)\b.*\bnot found|unable to find DBRP")
 """Any other 404 comes from somebody who has no databases, and need not see the data definition file."""
 
 
