@@ -140,7 +140,9 @@ class App:
             self._admission.restore(admitted, now=int(time.time() * 1000))
         except (sqlite3.Error, OSError) as error:
             directory = self._config.spool.directory
-            raise CannotCreate(f"cannot open the spool in {directory}: {error}") from None
+            raise CannotCreate(
+                f"cannot open the spool in {directory}: {error}; see who owns it and the files in it"
+            ) from None
         self._writer.startService()
         self._subscriber.startService()
         for loop, seconds in self._periodic:

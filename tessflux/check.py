@@ -22,7 +22,7 @@ from tessflux.influx import schema
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.verdict import Delivered, Missing, Unauthorised
-from tessflux.journal import RESERVE
+from tessflux.journal import FILE_NAME, RESERVE
 from tessflux.mqtt.endpoint import endpoint
 from tessflux.mqtt.pahoclient import Login
 from tessflux.mqtt.session import Session
@@ -64,12 +64,18 @@ def _places(config: Config, say: Say) -> bool:
         if what == "spool" and free < RESERVE:
             good = False
             say(f"{what:<10} less than {RESERVE >> 20} MB are left on the disk of {path}: make room")
-        elif makes_parents and os.access(there, os.W_OK):
+        elif makes_parents and all(os.access(each, os.W_OK) for each in _written(there)):
             say(f"{what:<10} ok: {path}")
         else:
             good = False
             say(f"{what:<10} this user cannot write {path}; run the check as the user of the daemon")
     return good
+
+
+def _written(place: Path) -> list[Path]:
+    """What the daemon writes: the log file, or the directory and the spool in it."""
+    spool = place / FILE_NAME
+    return [place, spool] if os.path.exists(spool) else [place]
 
 
 async def _broker(config: Config, reactor: Any, say: Say) -> bool:

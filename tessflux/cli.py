@@ -104,7 +104,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--pid-file", metavar="FILE", default=PID_FILE, help="of the detached daemon (%(default)s)"
     )
     parser.add_argument(
-        "--root", metavar="DIR", type=Path, default=Path("/"), help="install under this directory"
+        "--root",
+        metavar="DIR",
+        type=Path,
+        default=Path("/"),
+        help="install under this directory, which will be / one day",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
@@ -134,14 +138,17 @@ def _load(options: argparse.Namespace) -> Config:
     return load(options.config, os.environ)
 
 
+def _load_as_owner(options: argparse.Namespace) -> Config:
+    """As root, become the owner of the spool first: what only root may read is of no use to the daemon."""
+    config = _load(options)
+    return _load(options) if privileges.become_owner_of(Path(config.spool.directory)) else config
+
+
 def _run(options: argparse.Namespace) -> int:
     """The daemon itself. What only one of the other commands needs, it shall not carry with it."""
-    config = _load(options)
     if options.console:
-        if privileges.become_owner_of(Path(config.spool.directory)):
-            # A file that only root may read is of no use from now on.
-            config = _load(options)
-        return _serve(config, console=True, ready=lambda: None)
+        return _serve(_load_as_owner(options), console=True, ready=lambda: None)
+    config = _load(options)
     if not config.global_.log_file:
         print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)
     return daemon.detach(options.pid_file, lambda ready: _serve(config, console=False, ready=ready))
@@ -150,7 +157,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from tessflux import check
 
-    config = _load(options)
+    config = _load_as_owner(options)
     return _react(lambda reactor: check.check(config, reactor, _say))
 
 

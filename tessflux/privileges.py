@@ -28,6 +28,9 @@ def become_owner_of(directory: Path) -> bool:
         path = path.parent
     owner = path.lstat()
     if owner.st_uid == 0:
+        # A link of root's own leads where root wants.
+        owner = path.stat()
+    if owner.st_uid == 0:
         return False
     try:
         user = pwd.getpwuid(owner.st_uid)

@@ -68,6 +68,12 @@ def test_the_owner_of_a_link_counts_and_not_where_it_leads(theirs: Path) -> None
     assert who_is_it_in(link).startswith(f"{(theirs.stat().st_uid,) * 3} ")
 
 
+def test_a_link_of_root_leads_to_the_owner(theirs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    link = tmp_path_factory.mktemp("root") / "spool"
+    link.symlink_to(theirs)
+    assert who_is_it_in(link).startswith(f"{(theirs.stat().st_uid,) * 3} ")
+
+
 def test_what_the_owner_may_not_read_stops_the_start(
     theirs: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
