@@ -1,6 +1,7 @@
 """As root, tessflux -k becomes the owner of the spool's directory, or of that in which it will be."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,13 @@ def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def who_is_it_in(directory: Path) -> str:
-    """User, groups and problem of a process that became the owner."""
+def told_by_a_child(work: Callable[[], str]) -> str:
+    """What another process finds: who has become another user cannot go back."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            become_owner_of(directory)
-            os.write(write, f"{os.getresuid()} {os.getresgid()} {os.getgroups()}".encode())
+            os.write(write, work().encode())
         except BaseException as error:
             os.write(write, repr(error).encode())
         finally:
@@ -38,6 +38,16 @@ def who_is_it_in(directory: Path) -> str:
         found = stream.read()
     os.waitpid(pid, 0)
     return found
+
+
+def who_is_it_in(directory: Path) -> str:
+    """User, groups or problem of a process that became the owner."""
+
+    def become() -> str:
+        become_owner_of(directory)
+        return f"{os.getresuid()} {os.getresgid()} {os.getgroups()}"
+
+    return told_by_a_child(become)
 
 
 def test_root_becomes_the_owner_and_nobody_else_changes(theirs: Path) -> None:
@@ -75,21 +85,11 @@ def test_a_link_of_root_leads_to_the_owner(theirs: Path, tmp_path_factory: pytes
 
 
 def test_what_the_owner_may_not_read_stops_the_start(
-    theirs: Path, tmp_path_factory: pytest.TempPathFactory
+    theirs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where we are not root, everything is ours, and the config is read once."""
     config = tmp_path_factory.mktemp("root") / "config"
     config.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {theirs}\n")
     config.chmod(0o600)
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            cli._serve = lambda config, **_: 42
-            os.write(write, bytes([cli.main(["-k", "-c", str(config)])]))
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as stream:
-        assert stream.read() == bytes([78 if ROOT else 42])
-    os.waitpid(pid, 0)
+    monkeypatch.setattr(cli, "_serve", lambda config, **_: 42)
+    assert told_by_a_child(lambda: str(cli.main(["-k", "-c", str(config)]))) == ("78" if ROOT else "42")

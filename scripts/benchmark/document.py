@@ -15,7 +15,7 @@ def with_figures(text: str, runs: Sequence[Run], plot: str) -> str:
         raise ValueError(f"the document must have {BEGIN} and {END} once")
     parts = [
         BEGIN,
-        f"The median of the rounds, with the least and the greatest in brackets.{_of_all(runs)}",
+        f"The median of the rounds, with the least and the greatest in brackets. {_of_all(runs)}.",
         "\n".join(f"- {_of_one(run, runs)}" for run in runs),
         f"![The figures of the tables as bars]({plot})",
         tables(runs),
@@ -26,9 +26,7 @@ def with_figures(text: str, runs: Sequence[Run], plot: str) -> str:
 
 def _of_all(runs: Sequence[Run]) -> str:
     """What holds for every run."""
-    return (
-        "".join(f" {name}: {value};" for name, value in runs[0].about.items() if _same(name, runs))[:-1] + "."
-    )
+    return "; ".join(f"{name}: {value}" for name, value in runs[0].about.items() if _same(name, runs))
 
 
 def _of_one(run: Run, runs: Sequence[Run]) -> str:

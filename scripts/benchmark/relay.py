@@ -8,12 +8,18 @@ import select
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PUBLISH, PUBACK, KIND, QOS = 0x30, 0x40, 0xF0, 0x06
+from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Splitter
+
+PUBACK = 0x40
 CHUNK = 262_144
-"""Bytes that are read at a time, and that may wait for acknowledgements."""
+"""Bytes that are read at a time."""
+
+HELD = 1_000
+"""Packets that may wait for acknowledgements, before no more is read."""
 
 
 @contextmanager
@@ -31,63 +37,41 @@ def relay(broker: int, window: int) -> Iterator[int]:
             process.kill()
 
 
-def packets(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
-    """The first byte of each whole MQTT packet, and where it ends."""
-    position = 0
-    while position + 1 < len(data):
-        length = shift = 0
-        for at in range(position + 1, min(position + 5, len(data))):
-            length |= (data[at] & 0x7F) << shift
-            shift += 7
-            if data[at] <= 0x7F:
-                break
-        else:
-            return
-        end = at + 1 + length
-        if end > len(data):
-            return
-        yield data[position], end
-        position = end
-
-
 class Window:
     """What comes from the broker and may not yet go on."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._unacknowledged = 0
-        self._held, self._answers = bytearray(), bytearray()
+        self._messages, self._answers = Splitter(), Splitter()
+        self._held: deque[bytes] = deque()
 
     @property
     def is_full(self) -> bool:
         """Whether enough waits."""
-        return len(self._held) >= CHUNK
+        return len(self._held) >= HELD
 
     def hold(self, data: bytes) -> None:
         """Keep what comes from the broker."""
-        self._held += data
+        self._messages.feed(data)
+        self._held.extend(packet for _, _, packet in self._messages.packets())
 
     def acknowledge(self, data: bytes) -> None:
         """Look at what the bridge answers."""
-        self._answers += data
-        done = 0
-        for first, end in packets(self._answers):
-            self._unacknowledged -= first == PUBACK
-            done = end
-        del self._answers[:done]
+        self._answers.feed(data)
+        self._unacknowledged -= sum(first == PUBACK for first, _, _ in self._answers.packets())
 
     def release(self) -> bytes:
         """What may go on now."""
-        done = 0
-        for first, end in packets(self._held):
+        released = []
+        while self._held:
+            first = self._held[0][0]
             if first & KIND == PUBLISH and first & QOS:
                 if self._unacknowledged >= self._size:
                     break
                 self._unacknowledged += 1
-            done = end
-        released = bytes(self._held[:done])
-        del self._held[:done]
-        return released
+            released.append(self._held.popleft())
+        return b"".join(released)
 
 
 def main(broker_port: int, size: int) -> None:
