@@ -18,7 +18,7 @@ from pathlib import Path
 import demo_table
 from servers import Influxd, Mosquitto, Program, ServerFailed
 
-from tessflux import addresses
+from tessflux.config import addresses
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATABASE = "tessdb"

@@ -2,7 +2,7 @@
 
 import sys
 
-from tessflux import signals
+from tessflux.process import signals
 
 
 def main() -> int:

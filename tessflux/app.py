@@ -22,8 +22,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from tessflux import __version__, logs
-from tessflux.admission import Admission
-from tessflux.config import Config, InfluxConfig, load
+from tessflux.config.sections import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
@@ -32,7 +31,8 @@ from tessflux.influx.writer import Writer
 from tessflux.intake import Intake
 from tessflux.mqtt.endpoint import endpoint
 from tessflux.mqtt.subscriber import Subscriber
-from tessflux.spool import Spool
+from tessflux.readings.admission import Admission
+from tessflux.spool.spool import Spool
 from tessflux.stats import Hourly, InfluxStats, MqttStats
 from tessflux.tls import trust
 

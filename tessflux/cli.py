@@ -14,9 +14,11 @@ from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
-from tessflux import __version__, daemon, logs, privileges, signals, waiting
-from tessflux.config import Config, load
+from tessflux import __version__, logs
+from tessflux.commands import queue
+from tessflux.config.sections import Config, load
 from tessflux.errors import OperatorError, UsageError
+from tessflux.process import detach, privileges, signals
 
 CONFIG_FILE = "/etc/tessflux/config"
 PID_FILE = "/run/tessflux.pid"
@@ -139,7 +141,7 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 def _load_as_owner(options: argparse.Namespace) -> Config:
-    """As root, become the owner of the spool first: what only root may read is of no use to the daemon."""
+    """As root, become the owner of the spool first: what only root may read is of no use to the detach."""
     config = _load(options)
     return _load(options) if privileges.become_owner_of(Path(config.spool.directory)) else config
 
@@ -151,11 +153,11 @@ def _run(options: argparse.Namespace) -> int:
     config = _load(options)
     if not config.global_.log_file:
         print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)
-    return daemon.detach(options.pid_file, lambda ready: _serve(config, console=False, ready=ready))
+    return detach.detach(options.pid_file, lambda ready: _serve(config, console=False, ready=ready))
 
 
 def _check(options: argparse.Namespace) -> int:
-    from tessflux import check
+    from tessflux.commands import check
 
     config = _load_as_owner(options)
     return _react(lambda reactor: check.check(config, reactor, _say))
@@ -168,14 +170,14 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    from tessflux import install
+    from tessflux.commands import install
 
     install.install(options.root, _say)
     return 0
 
 
 def _uninstall(options: argparse.Namespace) -> int:
-    from tessflux import install
+    from tessflux.commands import install
 
     install.uninstall(options.root, _say)
     return 0
@@ -189,7 +191,7 @@ def _in_utf8() -> None:
 
 def _export(options: argparse.Namespace) -> int:
     _in_utf8()
-    waiting.export(_load(options).spool, sys.stdout)
+    queue.export(_load(options).spool, sys.stdout)
     return 0
 
 
@@ -197,11 +199,11 @@ def _refused(options: argparse.Namespace) -> int:
     _in_utf8()
     spool = _load(options).spool
     if options.requeue:
-        count = waiting.requeue(spool, photometer=options.photometer, cause=options.cause)
+        count = queue.requeue(spool, photometer=options.photometer, cause=options.cause)
         _say(f"{count} to be tried again: within a few seconds if tessflux runs, else when it starts")
         return 0
-    form: waiting.Form = "json" if options.json else "payload" if options.export else "table"
-    count = waiting.refused(
+    form: queue.Form = "json" if options.json else "payload" if options.export else "table"
+    count = queue.refused(
         spool,
         sys.stdout,
         photometer=options.photometer,
@@ -209,7 +211,7 @@ def _refused(options: argparse.Namespace) -> int:
         form=form,
     )
     if not count:
-        causes = waiting.causes(spool)
+        causes = queue.causes(spool)
         text = f"nothing of that; the causes there are: {', '.join(causes)}" if causes else "nothing at all"
         print(f"tessflux: in quarantine is {text}", file=sys.stderr)
     return 0
@@ -250,9 +252,10 @@ def _spare_the_collector() -> None:
     gc.set_threshold(100_000)
 
 
-def _serve(config: Config, *, console: bool, ready: daemon.Ready) -> int:
+def _serve(config: Config, *, console: bool, ready: detach.Ready) -> int:
     """Run the daemon in this process until a signal stops it."""
-    from tessflux import app, lock
+    from tessflux import app
+    from tessflux.process import lock
 
     reactor = _reactor()
     _spare_the_collector()

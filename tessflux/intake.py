@@ -6,15 +6,15 @@ photometer that goes on sending something wrong gets one log line a period, not 
 
 from twisted.logger import Logger
 
-from tessflux import lineprotocol
-from tessflux.admission import Admission, Admitted, Filtered
-from tessflux.config import InfluxConfig, MqttConfig
-from tessflux.gathering import Gathering
+from tessflux.config.sections import InfluxConfig, MqttConfig
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD, REQUEUED
-from tessflux.message import Acknowledge, Message
-from tessflux.quarantine import Quarantined
-from tessflux.reading import REGISTER, Reading, Refused, parse
-from tessflux.spool import Spool
+from tessflux.readings import lineprotocol
+from tessflux.readings.admission import Admission, Admitted, Filtered
+from tessflux.readings.message import Acknowledge, Message
+from tessflux.readings.reading import REGISTER, Reading, Refused, parse
+from tessflux.spool.group import Gathering
+from tessflux.spool.quarantine import Quarantined
+from tessflux.spool.spool import Spool
 from tessflux.stats import MqttStats, Reports
 
 log = Logger(namespace="mqtt")

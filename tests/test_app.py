@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.app import STEP, App, _backoff
-from tessflux.config import load
+from tessflux.config.sections import load
 from tessflux.logs import Logs
 from tests.log_lines import record
 

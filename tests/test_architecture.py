@@ -12,7 +12,8 @@ PACKAGE = ROOT / "tessflux"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PURE = (
-    *("reading", "admission", "lineprotocol", "limits", "errors", "message"),
+    *("readings/reading", "readings/admission", "readings/lineprotocol", "readings/message"),
+    *("limits", "errors"),
     *("mqtt/packets", "mqtt/version", "influx/verdict"),
 )
 

@@ -13,15 +13,15 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 
-from tessflux.addresses import BrokerAddress
-from tessflux.admission import Admission, Admitted
-from tessflux.config import InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import SKEW_MS, Intake
-from tessflux.message import Acknowledge, Message
-from tessflux.quarantine import Quarantined
-from tessflux.spool import Spool
+from tessflux.readings.admission import Admission, Admitted
+from tessflux.readings.message import Acknowledge, Message
+from tessflux.spool.quarantine import Quarantined
+from tessflux.spool.spool import Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats, Reports
-from tests.payloads import Case, cases
+from tests.readings.payloads import Case, cases
 
 NOW = 1_772_323_214_000
 TOPIC = "STARS4ALL/stars1/reading"

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.python.failure import Failure
 
-from tessflux.addresses import BrokerAddress
-from tessflux.config import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.sections import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.limits import LOG_LINE, TRACEBACK_LINES
 from tessflux.logs import Logs, escape, format_line, levels

@@ -9,19 +9,19 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.addresses import BrokerAddress
-from tessflux.admission import Admission
-from tessflux.config import InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.commands.queue import requeue
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
-from tessflux.journal import Journal
 from tessflux.limits import REQUEUED
-from tessflux.message import Message
-from tessflux.quarantine import Quarantined
-from tessflux.spool import ATTEMPTS, RETRY
+from tessflux.readings.admission import Admission
+from tessflux.readings.message import Message
+from tessflux.spool.journal import Journal
+from tessflux.spool.quarantine import Quarantined
+from tessflux.spool.spool import ATTEMPTS, RETRY
 from tessflux.stats import FILTERED, REFUSED, STORED
-from tessflux.waiting import requeue
 from tests.log_lines import record
-from tests.spool_site import FLUSH, Site, disk_error
+from tests.spool.site import FLUSH, Site, disk_error
 
 NOW = 1_772_323_214_000
 STRICT = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))

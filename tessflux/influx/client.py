@@ -19,11 +19,12 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from tessflux import __version__, lineprotocol
-from tessflux.config import InfluxConfig
+from tessflux import __version__
+from tessflux.config.sections import InfluxConfig
 from tessflux.influx.connection import why
 from tessflux.influx.verdict import BadLines, Delivered, Expired, Unreachable, Verdict, judge, saw_no_lines
 from tessflux.limits import ANSWER_BYTES
+from tessflux.readings import lineprotocol
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 GZIP_LEVEL = 1

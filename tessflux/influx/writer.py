@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from tessflux.config import InfluxConfig
-from tessflux.influx.placing import Placing
+from tessflux.config.sections import InfluxConfig
+from tessflux.influx.delivery import Placing
 from tessflux.influx.server import IDLE, PARKED, NoServer, Rest, Server
-from tessflux.journal import Batch
-from tessflux.quarantine import Quarantined
+from tessflux.spool.journal import Batch
+from tessflux.spool.quarantine import Quarantined
 from tessflux.stats import InfluxStats, Reports
 
 log = Logger(namespace="influxdb")

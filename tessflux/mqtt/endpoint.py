@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import PrivateCertificate, optionsForClientTLS
 from twisted.python.failure import Failure
 
-from tessflux.config import MqttConfig
+from tessflux.config.sections import MqttConfig
 from tessflux.tls import tls_problem, trust
 
 TIMEOUT = 30

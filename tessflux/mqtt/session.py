@@ -25,10 +25,10 @@ from twisted.python.failure import Failure
 
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.message import Deliver
 from tessflux.mqtt.endpoint import why
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Splitter, publication
 from tessflux.mqtt.pahoclient import Login, PahoClient, Socket
+from tessflux.readings.message import Deliver
 
 log = Logger(namespace="mqtt")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import NoReturn, TypeVar
 
-from tessflux import addresses
+from tessflux.config import addresses
 from tessflux.errors import UsageError
 from tessflux.simulator.network import FACTORY_PERIOD, Scenario
 

@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from tessflux import lineprotocol
-from tessflux.admission import Admission, Admitted, Filtered
 from tessflux.limits import MAX_NAME
-from tessflux.reading import EXTRA_FIELDS, Reading, Refused, parse
-from tests.payloads import cases
+from tessflux.readings import lineprotocol
+from tessflux.readings.admission import Admission, Admitted, Filtered
+from tessflux.readings.reading import EXTRA_FIELDS, Reading, Refused, parse
+from tests.readings.payloads import cases
 
 NOW = 1_764_536_400_000
 """When the first payload arrives, in milliseconds since 1970 UTC."""

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from tessflux.reading import Refused, parse
+from tessflux.readings.reading import Refused, parse
 from tests.faults.ledger import NO_TSTAMP, Ledger
 from tests.faults.site import now_ms
-from tests.payloads import cases
+from tests.readings.payloads import cases
 from tests.real.site import DEADLINE
 
 TICK = 0.02

@@ -15,14 +15,14 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tessflux.admission import Admitted
-from tessflux.config import InfluxConfig, SpoolConfig
+from tessflux.config.sections import InfluxConfig, SpoolConfig
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.server import LONGEST_WAIT, PARKED, Server
 from tessflux.influx.writer import Writer
-from tessflux.journal import second_look
-from tessflux.spool import Spool
+from tessflux.readings.admission import Admitted
+from tessflux.spool.journal import second_look
+from tessflux.spool.spool import Spool
 from tessflux.stats import InfluxStats, MqttStats
 from tests.faults.server import GOOD, Answer, ScriptedServer
 from tests.log_lines import record

@@ -14,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from servers import Influxd, Mosquitto, free_port
 
-from tessflux.journal import second_look
+from tessflux.spool.journal import second_look
 from tests.certificates import authority, issued, self_signed
 from tests.faults.site import FaultSite
 from tests.real.site import Publisher, Site, payload, reading, wait_until

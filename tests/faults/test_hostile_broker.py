@@ -17,17 +17,19 @@ from servers import Influxd, Mosquitto
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.addresses import BrokerAddress
-from tessflux.admission import Admission
-from tessflux.config import InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.commands.queue import requeue
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import MAX_PACKET
 from tessflux.mqtt.session import CLOSING
 from tessflux.mqtt.subscriber import Subscriber
+from tessflux.readings.admission import Admission
 from tessflux.stats import Reports
-from tessflux.waiting import requeue
 from tests.log_lines import record
-from tests.mqtt_packets import (
+from tests.mqtt.test_subscriber import Network
+from tests.mqtt.test_subscription import Memory
+from tests.mqtt.wire import (
     PUBACK,
     PUBLISH,
     SUBSCRIBE,
@@ -41,12 +43,10 @@ from tests.mqtt_packets import (
     text,
     unsuback,
 )
-from tests.readings import PLAIN, row
+from tests.readings.samples import PLAIN, row
 from tests.real.site import DEADLINE, Publisher, Site, reading, wait_until
-from tests.spool_site import FLUSH
-from tests.spool_site import Site as SpoolSite
-from tests.test_subscriber import Network
-from tests.test_subscription import Memory
+from tests.spool.site import FLUSH
+from tests.spool.site import Site as SpoolSite
 
 VERSIONS: tuple[Literal["3.1.1", "5"], ...] = ("3.1.1", "5")
 BROKER = BrokerAddress("tcp", "broker", 1883, "")

@@ -11,22 +11,22 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.addresses import BrokerAddress
-from tessflux.admission import Admission
-from tessflux.config import InfluxConfig, MqttConfig
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.sections import InfluxConfig, MqttConfig
 from tessflux.intake import Intake
 from tessflux.limits import LOG_LINE, MAX_NAME, REPORTED_PAIRS
 from tessflux.logs import format_line
-from tessflux.message import Message
 from tessflux.mqtt.subscriber import Subscriber
-from tessflux.reading import Reading, parse
+from tessflux.readings.admission import Admission
+from tessflux.readings.message import Message
+from tessflux.readings.reading import Reading, parse
 from tessflux.stats import MqttStats, Reports
 from tests.faults.hostile_payloads import UNPRINTABLE, Payloads, names
-from tests.mqtt_packets import SUBSCRIBE, connack, mid_of, suback
+from tests.mqtt.test_subscriber import Network
+from tests.mqtt.test_subscription import Memory
+from tests.mqtt.wire import SUBSCRIBE, connack, mid_of, suback
 from tests.real.site import Publisher, Site
 from tests.test_intake import FakeSpool
-from tests.test_subscriber import Network
-from tests.test_subscription import Memory
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[a-z]+#(info|warn|error)\] ")
 NO_TOPIC = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\uffff+#/]|\U0010ffff")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tessflux.journal import FILE_NAME
+from tessflux.spool.journal import FILE_NAME
 from tests.faults.site import FaultSite
 from tests.real.site import Publisher, Site, wait_until
 

@@ -14,13 +14,13 @@ from unittest import mock
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux import spoolfile
-from tessflux.journal import FILE_NAME, RESERVE, Batch, Journal
 from tessflux.limits import GROUP_READINGS
-from tessflux.spool import RETRY
+from tessflux.spool import file as spoolfile
+from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Journal
+from tessflux.spool.spool import RETRY
 from tessflux.stats import STORED
 from tests.log_lines import record
-from tests.spool_site import Site, disk_error, lines
+from tests.spool.site import Site, disk_error, lines
 
 Harm = Callable[[Path], None]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tessflux.journal import FILE_NAME, Journal
+from tessflux.spool.journal import FILE_NAME, Journal
 from tests.faults.system_calls import Call, calls, traced
 from tests.real.site import Publisher, Site, reading, wait_until
-from tests.test_journal import group
+from tests.spool.test_journal import group
 
 PUBLISH, PUBACK = 3, 4
 

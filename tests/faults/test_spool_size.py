@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tessflux.journal import Journal
-from tests.test_journal import group
+from tessflux.spool.journal import Journal
+from tests.spool.test_journal import group
 
 MARGIN = 1_000_000
 """Bytes; the lines that the larger spool has more are ten times as many."""

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 from servers import Influxd, Mosquitto
 
-from tessflux.admission import Admitted
-from tessflux.journal import Group, Journal, second_look
+from tessflux.readings.admission import Admitted
+from tessflux.spool.journal import Group, Journal, second_look
 from tests.certificates import authority, issued
 from tests.faults.accounting import check_account
 from tests.faults.proxy import Proxy

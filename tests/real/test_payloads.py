@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tessflux.reading import Reading, Refused, parse
-from tests.payloads import Case, cases
+from tessflux.readings.reading import Reading, Refused, parse
+from tests.readings.payloads import Case, cases
 from tests.real.site import Publisher, Site, reading
 
 LAST = ("last", 1, 0.25)

@@ -6,7 +6,7 @@ import signal
 from datetime import UTC, datetime
 from typing import Any
 
-from tessflux.journal import FILE_NAME
+from tessflux.spool.journal import FILE_NAME
 from tests.real.site import Publisher, Site, payload, reading, wait_until
 
 TOO_DARK = 27.5

@@ -7,7 +7,7 @@ from servers import Influxd
 
 from tests.real.site import Publisher, Site, payload, reading, wait_until
 
-CONFIG_2017 = Path(__file__).parents[1] / "data" / "config-2017"
+CONFIG_2017 = Path(__file__).parents[1] / "config" / "config-2017"
 
 
 def test_37_readings_within_a_second_become_37_rows(site: Site, publisher: Publisher) -> None:

@@ -1,0 +1,78 @@
+"""The files of a complete service: where they come from, and where each belongs.
+
+The rule: nothing is written here.
+"""
+
+import shlex
+import sys
+import sysconfig
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tessflux.errors import CannotCreate
+
+USER = "tessflux"
+CONFIG = "etc/tessflux/config"
+DEFAULTS = "etc/default/tessflux"
+INIT_SCRIPT = "etc/init.d/tessflux"
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A file for ROOT/`target`. `private`: its group is the user's. `once`: never upgraded."""
+
+    target: str
+    content: bytes
+    mode: int = 0o644
+    private: bool = False
+    once: bool = False
+
+
+def source_places() -> tuple[Path, Path]:
+    """Where the shipped files may be: a source checkout, or where pip puts data files."""
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout, Path(sysconfig.get_path("data")) / "share" / "tessflux"
+
+
+def find_source(places: Sequence[Path]) -> Path:
+    """The first of `places` that has the shipped files."""
+    for place in places:
+        if (place / "etc/tessflux/config.example").is_file():
+            return place
+    looked = " and ".join(str(place) for place in places)
+    raise CannotCreate(f"no etc/tessflux/config.example in {looked}; install tessflux again")
+
+
+def shipped_files(source: Path, program: Path) -> list[Shipped]:
+    """Everything that a complete service has, for a daemon that is started as `program`."""
+    config = (source / "etc/tessflux/config.example").read_bytes()
+    schema = (source / "etc/tessflux/influxdb.example").read_bytes()
+    defaults = (
+        "# Settings of /etc/init.d/tessflux, in the language of sh.\n"
+        f"DAEMON={shlex.quote(str(program))}\n"
+        "# The user; empty means root, who must own the directories of spool and log then.\n"
+        f"RUN_AS={USER}\n"
+        "#CONFIG_FILE=/etc/tessflux/config\n"
+        "#PIDFILE=/run/tessflux/tessflux.pid\n"
+        "# How long `stop` waits before it kills.\n"
+        "#STOP_SECONDS=30\n"
+    )
+    return [
+        Shipped("etc/tessflux/config.example", config),
+        Shipped(CONFIG, config, mode=0o640, private=True, once=True),
+        Shipped("etc/tessflux/influxdb.example", schema),
+        Shipped("etc/tessflux/influxdb", schema, once=True),
+        Shipped(INIT_SCRIPT, (source / "init.d/tessflux").read_bytes(), mode=0o755),
+        Shipped("etc/logrotate.d/tessflux", (source / "logrotate.d/tessflux").read_bytes()),
+        Shipped(DEFAULTS, defaults.encode()),
+    ]
+
+
+def program_path(root: Path) -> Path:
+    """The running tessflux, as one who lives inside `root` names it."""
+    called = Path(sys.argv[0]).absolute()
+    if called.name != "tessflux":  # python -m tessflux
+        called = Path(sys.prefix) / "bin" / "tessflux"
+    inside = root.absolute()
+    return Path("/") / called.relative_to(inside) if called.is_relative_to(inside) else called

@@ -1,0 +1,249 @@
+"""The text of a config value -> the value; a wrong text is a ValueError that says what is right.
+
+The message never quotes the text: it may have come from a variable that holds a secret. Files are
+opened to see that they can be, and nothing else is touched.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from configparser import RawConfigParser
+from contextlib import suppress
+from typing import Any
+
+from tessflux.config.secret import NO_SECRET, Secret
+from tessflux.readings.reading import EXTRA_FIELDS
+
+Converter = Callable[[str], Any]
+
+LEVELS = ("debug", "info", "warn", "error", "critical")
+# The firmware calls the azimuth `azi`; in the database it is `az`.
+_FIELD_ALIASES = {"azi": "az"}
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# Control characters but tab and newline, and the marks of bytes that were not UTF-8.
+_UNUSABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# The readings that are remembered take some MB of the spool, and one commit may bring 16 MB.
+_SMALLEST_SPOOL = 64 * 2**20
+# The largest database that SQLite can keep with its default page size of 4 KiB is 16 TiB.
+_LARGEST_SPOOL = 16 * 2**40
+# A larger number than this is a slip of the finger; all of them also fit where they are stored.
+_LARGEST_WHOLE = 1_000_000_000
+# What MQTT has two bytes for.
+_LONGEST_STRING = 65_535
+_LONGEST_SILENCE = 7 * 86_400.0
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """`text` with every `${NAME}` replaced; any other `$` is a dollar sign."""
+    missing = [name for name in VARIABLE.findall(text) if name not in environ]
+    if missing:
+        raise ValueError(f"set the environment variable {' and '.join(missing)}")
+    expanded = VARIABLE.sub(lambda match: environ[match[1]], text)
+    if _UNUSABLE.search(expanded):
+        raise ValueError("must hold no control characters and only UTF-8 text")
+    return expanded
+
+
+def text(value: str) -> str:
+    """Any text, also none."""
+    return value
+
+
+def name(value: str) -> str:
+    """Any text but none."""
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+def measurement(value: str) -> str:
+    """A name that a line can begin with."""
+    if not value.isprintable() or name(value).startswith("#") or value.endswith("\\"):
+        raise ValueError("must not begin with #, end in a backslash or hold control characters")
+    return value
+
+
+def flag(value: str) -> bool:
+    """The words that RawConfigParser takes, as the old config files use them."""
+    try:
+        return RawConfigParser.BOOLEAN_STATES[value.lower()]
+    except KeyError:
+        raise ValueError("must be yes or no") from None
+
+
+def choice(*options: str) -> Converter:
+    """One of the `options`, in any case."""
+
+    def convert(value: str) -> str:
+        if value.lower() not in options:
+            raise ValueError(f"must be one of {', '.join(options)}")
+        return value.lower()
+
+    return convert
+
+
+def whole(low: int, high: int = _LARGEST_WHOLE) -> Converter:
+    """A whole number from `low` to `high`."""
+
+    def convert(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return number
+
+    return convert
+
+
+def seconds(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> Converter:
+    """A number of seconds from `low` to `high`; with `zero` also 0."""
+    range_ = f"{'0, or ' if zero else ''}{low:g} to {high:.0f}"
+
+    def convert(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not (low <= number <= high or (zero and number == 0)):
+            raise ValueError(f"must be a number of seconds: {range_}")
+        return number
+
+    return convert
+
+
+def size(value: str) -> int:
+    """Bytes: `1G`, `512M`, `100000K` or a plain number."""
+    match = re.fullmatch(r"([0-9]{1,15})\s*([KMGT]?)B?", value.upper())
+    number = int(match[1]) * _SIZE_UNITS[match[2]] if match else 0
+    if not _SMALLEST_SPOOL <= number <= _LARGEST_SPOOL:
+        raise ValueError("must be a size from 64M to 16T, for instance 512M or 1G")
+    return number
+
+
+def path(value: str) -> str:
+    """An absolute path, or "" for none."""
+    if value and not os.path.isabs(value):
+        raise ValueError(
+            "must be an absolute path (one that begins with /): a daemon works in /, "
+            "where a relative path means another file"
+        )
+    return value
+
+
+def directory(value: str) -> str:
+    """An absolute path; it need not exist yet."""
+    return path(name(value))
+
+
+def readable_file(value: str) -> str:
+    """The absolute path of a file that can be opened now, or "" for none."""
+    if path(value):
+        _refuse_pipe(value)
+        try:
+            open(value, "rb").close()
+        except OSError as error:
+            raise ValueError(unreadable(error)) from None
+    return value
+
+
+def _refuse_pipe(path: str) -> None:
+    """To open one waits until somebody writes into it, and a reload or a stop would wait with it."""
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            raise ValueError("must be a file, not a pipe")
+
+
+def client_id(value: str) -> str:
+    """A client id, or nothing for one of our own making (MQTT 3.1.1, section 1.5.3)."""
+    _fit(value)
+    return value
+
+
+def _fit(value: str, what: str = "") -> None:
+    if len(value.encode()) > _LONGEST_STRING:
+        raise ValueError(f"{what}must not be longer than {_LONGEST_STRING} bytes")
+
+
+def password(value: str) -> Secret:
+    """A password that stands in the config file itself."""
+    return Secret(value)
+
+
+def password_file(value: str) -> Secret:
+    """The password in the first line of the file at this absolute path; empty for none."""
+    if not path(value):
+        return NO_SECRET
+    _refuse_pipe(value)
+    try:
+        return Secret.from_file(value)
+    except OSError as error:
+        raise ValueError(unreadable(error)) from None
+
+
+def exposed(path: str) -> bool:
+    """Whether every user of this machine may read the file. That its group may is its owner's decision: so a
+    daemon reads what root keeps."""
+    try:
+        return bool(os.stat(path).st_mode & stat.S_IROTH)
+    except OSError:
+        return False
+
+
+def unreadable(error: OSError) -> str:
+    """Why a file cannot be read, and what to look at."""
+    reason = error.strerror or "unknown reason"
+    return f"the file cannot be read ({reason}): check its path, owner and mode"
+
+
+def names(value: str) -> frozenset[str]:
+    """Names of photometers; they differ by more than upper and lower case."""
+    return frozenset(item.lower() for item in _items(value))
+
+
+def topics(value: str) -> tuple[str, ...]:
+    """MQTT topic filters, at least one."""
+    filters = _items(value)
+    if not filters:
+        raise ValueError("must name at least one topic, for instance STARS4ALL/+/reading")
+    for each in filters:
+        _check_topic(each)
+    return filters
+
+
+def share_group(value: str) -> str:
+    """The name of a shared subscription, or nothing (MQTT 5, section 4.8.2)."""
+    if any(each in value for each in "/+#\0"):
+        raise ValueError("must have none of the characters / + #")
+    return value
+
+
+def fields(value: str) -> tuple[str, ...]:
+    """Keys of a reading that are stored besides the usual ones."""
+    wanted = tuple(dict.fromkeys(_FIELD_ALIASES.get(item, item) for item in _items(value.lower())))
+    if not EXTRA_FIELDS.issuperset(wanted):
+        raise ValueError(f"must name only {', '.join(sorted(EXTRA_FIELDS))}")
+    return wanted
+
+
+# What may go on in further lines: one item a line needs no comma.
+LISTS: frozenset[Converter] = frozenset({names, topics, fields})
+
+
+def _items(value: str) -> tuple[str, ...]:
+    stripped = (item.strip() for item in re.split(r"[,\n]", value))
+    return tuple(dict.fromkeys(item for item in stripped if item))
+
+
+def _check_topic(topic: str) -> None:
+    """The rules of MQTT for a filter (MQTT 3.1.1, section 4.7)."""
+    *above, last = topic.split("/")
+    if any("#" in level for level in above) or ("#" in last and last != "#"):
+        raise ValueError("# must be the whole last level of a topic, as in STARS4ALL/#")
+    if any("+" in level and level != "+" for level in (*above, last)):
+        raise ValueError("+ must be a whole level of a topic, as in STARS4ALL/+/reading")
+    _fit(topic, "a topic ")

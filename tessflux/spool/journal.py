@@ -1,0 +1,311 @@
+"""The spool's file: one SQLite database. Blocking; every call comes from the spool's one thread.
+
+    chunk       lines that wait for InfluxDB. The id of a chunk is the number of its last line, counted since
+                the file was begun, so what waits is a difference of two ids, never a count.
+    seen        name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
+    photometer  the last reading of each photometer that `seen` no longer holds
+    quarantine  what could not be stored, oldest first; `again` marks what is to be tried once more
+    subscription  the topics to which a session at a broker may be subscribed
+
+A commit is one transaction, written ahead (WAL) and synced before it returns.
+"""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice, starmap
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
+from tessflux.readings.admission import Admitted
+from tessflux.readings.lineprotocol import Lines
+from tessflux.spool.quarantine import Quarantine, Quarantined
+
+FILE_NAME = "spool.db"
+RESERVE = 32 * 1024 * 1024
+"""Bytes of the disk that readings leave free. To forget what was delivered takes room too, for the log and to
+move it into the database; without any, a disk that the spool has filled would stay full for ever."""
+
+_encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(list[Admitted])
+_PAGE = 4_096
+_BUSY_SECONDS = 10
+_WAL_BYTES = 8 * 1024 * 1024
+_VERSIONS = (
+    """
+CREATE TABLE chunk (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, lines TEXT NOT NULL);
+CREATE TABLE seen (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, entries TEXT NOT NULL);
+CREATE TABLE photometer (name TEXT PRIMARY KEY, time INTEGER NOT NULL, identity INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, topic TEXT NOT NULL,
+    photometer TEXT NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL, payload BLOB NOT NULL);
+""",
+    """
+ALTER TABLE quarantine ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE quarantine ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX again ON quarantine (id) WHERE again;
+CREATE TABLE subscription (session TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY KEY (session, topic))
+    WITHOUT ROWID;
+""",
+)
+"""What each version of the file adds to the one before."""
+
+
+@dataclass(slots=True)
+class Group:
+    """What one commit makes durable; `released` are the numbers of what leaves the quarantine with it."""
+
+    lines: list[str] = field(default_factory=list)
+    admitted: list[Admitted] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
+
+
+class NoRoom(OSError):
+    """The disk has no room for a group."""
+
+
+class Batch(NamedTuple):
+    """The oldest waiting lines, whole chunks; `last` is the number of the last line."""
+
+    last: int
+    lines: Sequence[str]
+
+
+class Journal:
+    """The open file. Raises sqlite3.Error; NotSupportedError when the file is no spool."""
+
+    def __init__(self, directory: str, *, max_size: int, quarantine: int, last: int = 0) -> None:
+        """`max_size` in bytes and `quarantine` in rows bound the file; lines are numbered from `last` on."""
+        self.path = Path(directory) / FILE_NAME
+        self._max_pages = max_size // _PAGE
+        self._db = self._open()
+        try:
+            self.last = max(last, self._one("SELECT max(id) FROM seen"))
+            self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+            self.quarantine = Quarantine(self._db, rows=quarantine, size=max_size // QUARANTINE_PART)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
+        try:
+            os.chmod(self.path, 0o640)
+            db.execute(f"PRAGMA page_size = {_PAGE}")
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            # Debian's SQLite overwrites what it deletes, which would write every delivered line once more.
+            db.execute("PRAGMA secure_delete = OFF")
+            db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in range(len(_VERSIONS) + 1):
+                raise sqlite3.NotSupportedError(f"it has version {version}, not {len(_VERSIONS)}")
+            for number, added in enumerate(_VERSIONS[version:], version + 1):
+                with _transaction(db):
+                    for statement in added.split(";"):
+                        db.execute(statement)
+                    if number == 2:
+                        _rewrite_seen(db)
+                    db.execute(f"PRAGMA user_version = {number}")
+            self._limit(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _limit(self, db: sqlite3.Connection) -> None:
+        db.execute(f"PRAGMA max_page_count = {self._max_pages}")
+
+    def resize(self, *, max_size: int, quarantine: int) -> None:
+        """Change the bounds."""
+        self._max_pages = max_size // _PAGE
+        self._limit(self._db)
+        self.quarantine.bound(rows=quarantine, size=max_size // QUARANTINE_PART)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def copy(self, path: Path) -> None:
+        """Write all that is in the open file to a new one. NotSupportedError when the copy is not sound."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+            (version,) = copy.execute("PRAGMA user_version").fetchone()
+            (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        # An emptied file makes a sound copy, with nothing in it.
+        if version != len(_VERSIONS) or found != "ok":
+            raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
+
+    @property
+    def waiting(self) -> int:
+        """How many lines wait for InfluxDB."""
+        first = self._db.execute("SELECT id - readings FROM chunk ORDER BY id LIMIT 1").fetchone()
+        return self.last - first[0] if first else 0
+
+    def commit(self, group: Group, retired: int) -> int:
+        """Make a group durable and forget the lines up to number `retired`.
+
+        Returns how many of the oldest quarantined payloads had to go. On an error nothing has changed.
+        """
+        try:
+            return self._commit(group, retired)
+        except NoRoom:
+            # What a long transaction or query of another program left in the log may take that room.
+            self._empty_log()
+            return self._commit(group, retired)
+
+    def _empty_log(self) -> None:
+        # Without waiting for those who read: the next commit that finds no room comes here again.
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1_000}")
+
+    def _commit(self, group: Group, retired: int) -> int:
+        last = self.last + len(group.lines)
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
+            if group.lines or group.quarantined:
+                self._leave_reserve(group)
+            lines = iter(group.lines)
+            number = self.last
+            while part := list(islice(lines, GROUP_READINGS)):
+                number += len(part)
+                self._insert("chunk", number, len(part), "\n".join(part))
+            trimmed = 0
+            if group.lines:
+                # Also where they are none, as of lines out of quarantine: the last number is found here.
+                among = len(group.admitted)
+                self._insert("seen", last, among, _encode(group.admitted).decode())
+                trimmed = self._trim_seen(self._seen_readings + among)
+            forgotten, held = self.quarantine.change(group.released, group.quarantined)
+        self.last = last
+        self.quarantine.committed(held)
+        self._seen_readings += len(group.admitted) - trimmed
+        return forgotten
+
+    def head(self, after: int, limit: int) -> Batch:
+        """The oldest lines after number `after`: whole chunks, `limit` lines at most, one chunk at least."""
+        texts: list[str] = []
+        last, count = after, 0
+        rows = self._db.execute("SELECT * FROM chunk WHERE id > ? ORDER BY id", (after,))
+        for number, readings, text in rows:
+            if texts and count + readings > limit:
+                break
+            texts.append(text)
+            last, count = number, count + readings
+        return Batch(last, Lines("\n".join(texts), count))
+
+    def admitted(self) -> Iterator[Admitted]:
+        """What was committed and is remembered, oldest first."""
+        rows = self._db.execute("SELECT name, time, identity FROM photometer ORDER BY time")
+        yield from starmap(Admitted, rows)
+        for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
+            yield from _decode(entries)
+
+    def subscriptions(self, session: str) -> frozenset[str]:
+        """The topics that were remembered for a session."""
+        rows = self._db.execute("SELECT topic FROM subscription WHERE session = ?", (session,))
+        return frozenset(topic for (topic,) in rows)
+
+    def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        """Remember these topics for a session, and no others."""
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM subscription WHERE session = ?", (session,))
+            self._db.executemany(
+                "INSERT INTO subscription VALUES (?, ?)", [(session, topic) for topic in sorted(topics)]
+            )
+
+    def _insert(self, table: str, number: int, readings: int, text: str) -> None:
+        self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (number, readings, text))
+
+    def _trim_seen(self, readings: int) -> int:
+        """Move what is beyond SEEN_READINGS into `photometer`, a quarter at a time; returns how many."""
+        if readings < SEEN_READINGS * 5 // 4:
+            return 0
+        trimmed, moved = 0, 0
+        latest: dict[str, Admitted] = {}
+        for number, among, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
+            latest |= {admitted.name: admitted for admitted in _decode(entries)}
+            trimmed += among
+            moved = number
+            if readings - trimmed <= SEEN_READINGS:
+                break
+        self._db.executemany(
+            "INSERT OR REPLACE INTO photometer (name, time, identity) VALUES (?, ?, ?)",
+            map(msgspec.structs.astuple, latest.values()),
+        )
+        self._db.execute("DELETE FROM seen WHERE id <= ?", (moved,))
+        self._db.execute(
+            "DELETE FROM photometer WHERE name IN (SELECT name FROM photometer ORDER BY time LIMIT"
+            f" max(0, (SELECT count(*) FROM photometer) - {PHOTOMETERS}))"
+        )
+        return trimmed
+
+    def _one(self, query: str) -> int:
+        return self._db.execute(query).fetchone()[0] or 0
+
+    def is_full(self, group: Group) -> bool:
+        """Whether the largest size has no room for a group: SQLITE_FULL may also mean the disk."""
+        used = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+        return used + _pages(group) > self._max_pages
+
+    def _leave_reserve(self, group: Group) -> None:
+        """Raise NoRoom if the disk has none for a group, and neither has the file itself."""
+        disk = os.statvfs(self.path.parent)
+        if disk.f_bavail * disk.f_frsize < RESERVE and self._one("PRAGMA freelist_count") < _pages(group):
+            raise NoRoom(errno.ENOSPC, f"less than {RESERVE >> 20} MB are left on the disk")
+
+
+def _pages(group: Group) -> int:
+    """About how many pages of the file a group takes."""
+    size = sum(map(len, group.lines))
+    size += sum(len(admitted.name) + 40 for admitted in group.admitted)
+    size += sum(row.size + 100 for row in group.quarantined)
+    # Twice the size: a row leaves the rest of its last page free, and a character may take two bytes.
+    return 2 * size // _PAGE + 8
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        # SQLite itself has rolled back after some errors, such as a full disk.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _decode(entries: str) -> list[Admitted]:
+    try:
+        return _decoder.decode(entries)
+    except ValueError as error:
+        raise sqlite3.NotSupportedError(f"{entries[:100]!r} are no readings: {error}") from None
+
+
+def _rewrite_seen(db: sqlite3.Connection) -> None:
+    """In the first version an entry was a line: identity, time and name."""
+    for number, text in db.execute("SELECT id, entries FROM seen").fetchall():
+        try:
+            lines = (line.split(" ", 2) for line in text.split("\n"))
+            entries = _encode([Admitted(name, int(time), int(identity)) for identity, time, name in lines])
+        except (ValueError, AttributeError) as error:
+            raise sqlite3.NotSupportedError(f"{text!r:.100} are no readings: {error}") from None
+        db.execute("UPDATE seen SET entries = ? WHERE id = ?", (entries.decode(), number))
+
+
+def second_look(directory: str, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:
+    """Another connection, also while tessflux writes the file. Raises sqlite3.OperationalError."""
+    path = Path(directory) / FILE_NAME
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10)

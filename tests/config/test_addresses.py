@@ -1,0 +1,146 @@
+"""Addresses of servers: every form that is taken, and what is said about the others."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tessflux.config.addresses import BrokerAddress, broker, http_url
+
+LOCAL = BrokerAddress("tcp", "localhost", 1883, "")
+V6 = BrokerAddress("tcp", "::1", 1883, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("tcp:localhost:1883", LOCAL),
+        ("TCP:localhost:1883", LOCAL),
+        ("tcp:host=localhost:port=1883", LOCAL),
+        ("tcp:port=1883:host=localhost", LOCAL),
+        ("tcp:localhost:port=1883", LOCAL),
+        ("tcp:host=localhost:1883", LOCAL),
+        ("tcp:localhost:1883:timeout=5:bindAddress=127.0.0.1", LOCAL),
+        ("mqtt://localhost", LOCAL),
+        ("MQTT://localhost:1883/", LOCAL),
+        (r"tcp:\:\:1:1883", V6),
+        (r"tcp:host=\:\:1:port=1883", V6),
+        ("mqtt://[::1]", V6),
+        ("mqtt://[::1]:1883", V6),
+        ("tls:a.example:8883", BrokerAddress("tls", "a.example", 8883, "")),
+        ("ssl:a.example:8883", BrokerAddress("tls", "a.example", 8883, "")),
+        ("mqtts://a.example", BrokerAddress("tls", "a.example", 8883, "")),
+        ("mqtts://a.example:443", BrokerAddress("tls", "a.example", 443, "")),
+        ("unix:/run/broker", BrokerAddress("unix", "", 0, "/run/broker")),
+        ("unix:path=/run/broker:timeout=9", BrokerAddress("unix", "", 0, "/run/broker")),
+        (r"unix:/run/a\:b\=c", BrokerAddress("unix", "", 0, "/run/a:b=c")),
+    ],
+)
+def test_the_forms_of_a_broker_address(text: str, address: BrokerAddress) -> None:
+    assert broker(text) == address
+    assert broker(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (LOCAL, "tcp:localhost:1883"),
+        (BrokerAddress("tls", "a.example", 8883, ""), "tls:a.example:8883"),
+        (BrokerAddress("unix", "", 0, "/run/broker"), "unix:/run/broker"),
+    ],
+)
+def test_a_broker_address_shows_itself_as_it_is_written(address: BrokerAddress, text: str) -> None:
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "is empty; say where the broker listens: tcp:HOST:PORT"),
+        ("localhost", "must be one of tcp:HOST:PORT"),
+        ("localhost:1883", "must be one of tcp:HOST:PORT"),
+        ("http://localhost", "must be one of tcp:HOST:PORT"),
+        ("tcp", "needs host and port once each"),
+        ("tcp:localhost", "needs host and port once each"),
+        ("tcp:localhost:1883:9", "needs host and port once each"),
+        ("tcp:::1:1883", "mqtt://[::1]"),
+        ("tcp:localhost:host=x:port=1", "needs host and port once each"),
+        ("tcp:host=a:host=b:port=1", "has a setting that is not used here"),
+        ("ssl:localhost:1883:privateKey=/k", "certificates go in tls_ca"),
+        ("tcp::1883", "needs the name or the address of a host"),
+        ("tcp://localhost:1883", "needs the name or the address of a host"),
+        ("tcp:a b:1883", "needs the name or the address of a host"),
+        (r"tcp:\:\:x:1883", "has an IPv6 address that is not valid"),
+        ("tcp:localhost:0", "needs a port from 1 to 65535"),
+        ("tcp:localhost:65536", "needs a port from 1 to 65535"),
+        ("tcp:localhost:mqtt", "needs a port from 1 to 65535"),
+        ("tcp:localhost:", "needs a port from 1 to 65535"),
+        ("unix:", "needs an absolute path"),
+        ("unix:run/broker", "needs an absolute path"),
+        ("mqtt://", "needs the name or the address of a host"),
+        ("mqtt://h:0", "needs a port from 1 to 65535"),
+        ("mqtt://h:99999", "is no valid URL"),
+        ("mqtt://[::1", "is no valid URL"),
+        ("mqtt://h/STARS4ALL", "must end after the port"),
+        ("mqtt://h?x=1", "must end after the port"),
+        ("mqtt://me:pass@h", "put them in username and password"),
+    ],
+)
+def test_a_wrong_broker_address_is_refused(text: str, part: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(part)):
+        broker(text)
+
+
+@given(st.text(min_size=1).map("/".__add__))
+def test_any_path_of_a_socket_can_be_written(path: str) -> None:
+    address = BrokerAddress("unix", "", 0, path)
+    assert broker(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("", ""),
+        ("http://localhost:8086", "http://localhost:8086"),
+        ("http://localhost/", "http://localhost"),
+        ("https://h/influx/", "https://h/influx"),
+        ("HTTPS://[::1]:8086//", "https://[::1]:8086"),
+    ],
+)
+def test_the_forms_of_a_url(text: str, url: str) -> None:
+    assert http_url(text) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("localhost:8086", "must begin with http:// or https://"),
+        ("ftp://localhost", "must begin with http:// or https://"),
+        ("http://", "needs the name or the address of a host"),
+        ("http://:8086", "needs the name or the address of a host"),
+        ("http://[::1", "is no valid URL"),
+        ("http://h:70000", "is no valid URL"),
+        ("http://h:port", "is no valid URL"),
+        ("http://h:0", "needs a port from 1 to 65535"),
+        ("http://user@h", "must hold no user and no password"),
+        ("http://h/?u=x", "must end before any ? or #"),
+        ("http://h/#x", "must end before any ? or #"),
+        ("http://h/a b", "must have no blanks"),
+        ("http://ñ/", "no letters outside ASCII"),
+    ],
+)
+def test_a_wrong_url_is_refused(text: str, part: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(part)):
+        http_url(text)
+
+
+@given(st.text(), st.sampled_from(["", "tcp:", "tls:h:", "unix:", "mqtt://", "http://"]))
+def test_whatever_the_text_it_is_an_address_or_a_value_error(text: str, start: str) -> None:
+    for parse in (broker, http_url):
+        cause = None
+        try:
+            assert parse(start + text) is not None
+        except ValueError as error:
+            cause = error.__cause__
+        assert cause is None

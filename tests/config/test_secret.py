@@ -1,0 +1,44 @@
+"""A secret: who sees it, when two are the same, and how it follows its file."""
+
+from pathlib import Path
+
+from tessflux.config.secret import Secret
+
+
+def test_a_secret_shows_itself_to_nobody_who_does_not_ask() -> None:
+    secret = Secret("hunter2")
+    assert (repr(secret), str(secret), f"{secret}") == ("Secret('***')", "***", "***")
+    assert secret.reveal() == "hunter2"
+
+
+def test_the_login_is_hidden_in_what_a_server_says_if_it_was_sent_one() -> None:
+    for secret, username, said, shown in (
+        (Secret("b"), "a", "Basic YTpi, YTpi", "Basic ***, ***"),
+        (Secret(), "a", "Basic YTo=", "Basic ***"),
+        (Secret(), "", "Basic Og==", "Basic Og=="),
+    ):
+        assert secret.hide(username, said) == shown
+
+
+def test_secrets_are_equal_when_value_and_file_are() -> None:
+    assert Secret("a") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a", "/1") != Secret("a", "/2")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+    assert Secret("a")
+    assert not Secret()
+
+
+def test_a_refreshed_secret_is_what_its_file_says_now(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old\n")
+    secret = Secret.from_file(str(path))
+    path.write_text("new\n")
+    assert secret.refreshed() == Secret("new", str(path))
+    path.write_text("")
+    assert secret.refreshed() is secret
+    path.unlink()
+    assert secret.refreshed() is secret
+    literal = Secret("literal")
+    assert literal.refreshed() is literal

@@ -1,0 +1,168 @@
+"""A writer between a spool in memory and a database that the test plays."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tessflux.config.sections import InfluxConfig
+from tessflux.influx.server import Server
+from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
+from tessflux.influx.writer import Writer
+from tessflux.spool.journal import Batch
+from tessflux.spool.quarantine import Quarantined
+from tessflux.stats import InfluxStats
+from tests.log_lines import record
+
+CONFIG = InfluxConfig(url="http://db:8086", batch=3, flush_interval=5.0)
+DOWN = Unreachable("connection refused")
+FAILING: dict[str, Verdict] = {
+    "missing": Missing("404 database not found"),
+    "unauthorised": Unauthorised("401 authorization failed"),
+    "busy": Busy("503 timeout"),
+    "busy for a while": Busy("429", 40.0),
+    "unreachable": DOWN,
+}
+
+
+def line(number: int) -> str:
+    return f"readings,name=stars{number} mag=18.0 {number}"
+
+
+class Memory:
+    """A spool without a disk: the lines that wait, and the quarantine."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.lines: list[str] = []
+        self.quarantine: list[Quarantined] = []
+        self.oldest: float | None = None
+        self.broken: Exception | None = None
+        self.retired = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self.lines)
+
+    def add(self, *lines: str) -> None:
+        self.lines += lines
+        if self.oldest is None:
+            self.oldest = self._clock.seconds()
+
+    async def head(self, limit: int) -> Batch:
+        if self.broken:
+            error, self.broken = self.broken, None
+            raise error
+        self.oldest = None
+        lines = self.lines[:limit]
+        if len(lines) < self.waiting:
+            self.oldest = self._clock.seconds() - CONFIG.flush_interval
+        return Batch(self.retired + len(lines), lines)
+
+    async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:
+        del self.lines[: batch.last - self.retired]
+        self.retired = batch.last
+        self.quarantine += refused
+        return True
+
+
+class Database:
+    """A client of a database that answers as it is told: by `answer`, or when the test says so."""
+
+    def __init__(self, config: InfluxConfig) -> None:
+        self.config = config
+        self.requests: list[list[str]] = []
+        self.answer: Callable[[Sequence[str]], Verdict] | None = None
+        self.waiting: list[Deferred[Verdict]] = []
+        self.cancelled = 0
+
+    async def write(self, lines: Sequence[str]) -> Verdict:
+        assert not self.waiting, "there must be one request at a time"
+        self.requests.append(list(lines))
+        if self.answer:
+            return self.answer(lines)
+        waiting: Deferred[Verdict] = Deferred(self._cancel)
+        self.waiting.append(waiting)
+        return await waiting
+
+    def _cancel(self, waiting: Deferred[Verdict]) -> None:
+        self.cancelled += 1
+        self.waiting.remove(waiting)
+
+    def reply(self, verdict: Verdict) -> None:
+        """Answer the one request that is under way."""
+        [waiting], self.waiting = self.waiting, []
+        waiting.callback(verdict)
+
+
+class Case(SynchronousTestCase):
+    """Every test ends with a stop, and nothing left on the clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.log = record(self, "influxdb")
+        self.stats = InfluxStats()
+        self.spool = Memory(self.clock)
+        self.databases: list[Database] = []
+        self.defined: list[str] = []
+        self.problems: list[str] | Exception = []
+        self.refreshed: Callable[[InfluxConfig], InfluxConfig] = lambda config: config
+        self.answer: Callable[[Sequence[str]], Verdict] | None = None
+
+    @property
+    def database(self) -> Database:
+        return self.databases[-1]
+
+    @property
+    def requests(self) -> list[list[str]]:
+        """Of all databases, without the probes."""
+        return [lines for database in self.databases for lines in database.requests if lines]
+
+    def make(self, config: InfluxConfig) -> Database:
+        database = Database(config)
+        database.answer = self.answer
+        self.databases.append(database)
+        return database
+
+    async def define(self, config: InfluxConfig) -> list[str]:
+        self.defined.append(config.schema)
+        if isinstance(self.problems, Exception):
+            raise self.problems
+        return self.problems
+
+    async def refresh(self, config: InfluxConfig) -> InfluxConfig:
+        return self.refreshed(config)
+
+    def start(self, config: InfluxConfig = CONFIG, spool: Any = None, *, known: bool = True) -> Writer:
+        """A writer; unless told otherwise its database is there, and answers when the test says so."""
+        server = Server(
+            config,
+            self.stats,
+            client=self.make,
+            define=self.define,
+            refresh=self.refresh,
+            clock=self.clock,
+            backoff=lambda attempt: float(min(2**attempt, 60)),
+        )
+        writer = Writer(
+            server, spool or self.spool, self.stats, clock=self.clock, now=lambda: 1_700_000_000.5
+        )
+        writer.startService()
+        self.addCleanup(self.end, writer)
+        if known and not self.answer and config.url:
+            self.database.reply(Delivered())
+        return writer
+
+    def end(self, writer: Writer) -> None:
+        if writer.running:
+            self.successResultOf(writer.stopService())
+        assert self.clock.getDelayedCalls() == []
+        assert all(not database.waiting for database in self.databases)
+
+    def add(self, writer: Writer, *numbers: int) -> list[str]:
+        lines = [line(number) for number in numbers]
+        self.spool.add(*lines)
+        writer.wake()
+        return lines

@@ -1,0 +1,662 @@
+"""One connection to a broker that the test plays: what goes out for what comes in, and how it ends."""
+
+import socket
+from typing import Any
+
+import paho.mqtt.client
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from tessflux.config.secret import Secret
+from tessflux.errors import ServerError
+from tessflux.limits import MAX_PACKET
+from tessflux.mqtt import session as module
+from tessflux.mqtt.pahoclient import Login
+from tessflux.mqtt.session import CLOSING, TICK, Refusal, Session
+from tessflux.readings.message import Acknowledge, Message
+from tests.log_lines import record
+from tests.mqtt.wire import (
+    CONNECT,
+    DISCONNECT,
+    PINGREQ,
+    PINGRESP,
+    PUBLISH,
+    SUBACK,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Wire,
+    connack,
+    mid_of,
+    packet,
+    puback,
+    publish,
+    suback,
+    text,
+    topics_of,
+    unsuback,
+)
+
+NOW = 1_700_000_000_250
+
+
+def now() -> float:
+    """NOW, as a clock tells it."""
+    return NOW / 1000
+
+
+def login(**changes: Any) -> Login:
+    values: dict[str, Any] = {
+        "client_id": "me",
+        "username": "user",
+        "password": Secret("pass"),
+        "keepalive": 60,
+        "version": "3.1.1",
+    }
+    return Login(**values | changes)
+
+
+class Heard:
+    """Takes messages, and keeps them with the way to acknowledge them."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self.acknowledge: list[Acknowledge | None] = []
+        self.idle = 0
+
+    def deliver(self, message: Message, acknowledge: Acknowledge | None) -> None:
+        assert message.received_at == NOW
+        self.messages.append((message.topic, message.payload, message.retained))
+        self.acknowledge.append(acknowledge)
+
+    def when_idle(self) -> None:
+        self.idle += 1
+
+
+class Case(SynchronousTestCase):
+    """Every test ends with the connection closed and nothing left on the clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
+        self.heard = Heard()
+        self.log = record(self, "mqtt")
+        self.opened: list[tuple[Session, Wire]] = []
+        self.addCleanup(self.end)
+
+    def open(self, *, stuck: bool = False, **changes: Any) -> tuple[Session, Wire]:
+        """A session that has sent CONNECT."""
+        session = Session(login(**changes), self.heard.deliver, self.heard.when_idle, self.clock, now)
+        return session, self.wired(session, stuck=stuck)
+
+    def wired(self, session: Session, *, stuck: bool = False) -> Wire:
+        """The connection of a session, open."""
+        wire = Wire(session, self.clock, stuck=stuck)
+        self.opened.append((session, wire))
+        wire.open()
+        return wire
+
+    def accepted(self, *, stuck: bool = False, **changes: Any) -> tuple[Session, Wire]:
+        """A session to which the broker has said yes."""
+        session, wire = self.open(stuck=stuck, **changes)
+        wire.bring(connack(version=changes.get("version", "3.1.1")))
+        assert self.successResultOf(session.accepted) is None
+        wire.sent()
+        return session, wire
+
+    def end(self) -> None:
+        for session, wire in self.opened:
+            wire.close()
+            assert session.lost.called
+        self.opened.clear()
+        # A close that was under way comes to nothing.
+        self.clock.advance(0)
+        assert self.clock.getDelayedCalls() == []
+
+
+class ConnectTest(Case):
+    def connect(self, **changes: Any) -> bytes:
+        session, wire = self.open(**changes)
+        [(kind, body)] = wire.sent()
+        assert kind == CONNECT
+        session.accepted.addErrback(lambda _: None)
+        return body
+
+    def test_paho_takes_its_socket_from_create_socket_and_writes_connect_to_it(self) -> None:
+        def no_socket(*args: Any, **kwargs: Any) -> None:
+            raise AssertionError("paho opens a socket of its own")
+
+        self.patch(socket, "create_connection", no_socket)
+        assert hasattr(paho.mqtt.client.Client, "_create_socket")
+        assert self.connect()[:6] == text("MQTT")
+
+    def test_the_session_is_kept_and_the_login_given(self) -> None:
+        assert self.connect(keepalive=90) == text("MQTT") + b"\x04\xc0\x00Z" + text("me") + text(
+            "user"
+        ) + text("pass")
+
+    def test_without_a_username_there_is_no_login(self) -> None:
+        body = self.connect(username="", password=Secret("pass"))
+        assert body == text("MQTT") + b"\x04\x00\x00<" + text("me")
+
+    def test_a_username_needs_no_password(self) -> None:
+        body = self.connect(password=Secret())
+        assert body == text("MQTT") + b"\x04\x80\x00<" + text("me") + text("user")
+
+    def test_a_probe_leaves_no_session(self) -> None:
+        assert self.connect(keep_session=False)[7] == 194
+
+    def test_by_mqtt_5_the_session_is_kept_for_ever_with_a_receive_maximum_of_500(self) -> None:
+        properties = b"\x08\x11\xff\xff\xff\xff\x21\x01\xf4"
+        assert self.connect(version="5") == text("MQTT") + b"\x05\xc0\x00<" + properties + text("me") + text(
+            "user"
+        ) + text("pass")
+
+    def test_by_mqtt_5_a_probe_starts_clean_and_its_session_ends_with_it(self) -> None:
+        body = self.connect(version="5", keep_session=False)
+        assert (body[7], body[10:19]) == (194, b"\x08\x11\x00\x00\x00\x00!\x01\xf4")
+
+    def test_the_broker_says_whether_it_had_kept_our_session(self) -> None:
+        for version in ("3.1.1", "5"):
+            for present in (False, True):
+                session, wire = self.open(version=version)
+                wire.bring(connack(session_present=present, version=version))
+                self.successResultOf(session.accepted)
+                assert session.session_present is present
+
+    def test_a_refusal_is_told_with_the_reason_and_the_connection_closed(self) -> None:
+        for version, code, reason in (
+            ("3.1.1", 4, "Bad user name or password"),
+            ("3.1.1", 5, "Not authorized"),
+            ("5", 0x87, "Not authorized"),
+            ("5", 0x88, "Server unavailable"),
+        ):
+            session, wire = self.open(version=version)
+            wire.bring(connack(code, version=version))
+            refusal = self.failureResultOf(session.accepted, Refusal).value
+            assert str(refusal) == f"the broker refuses: {reason}"
+            assert not refusal.bad_version
+            self.clock.advance(0)
+            assert wire.closed
+
+    def test_a_broker_that_does_not_know_mqtt_5_is_told_apart(self) -> None:
+        for answer in (connack(0x84, version="5"), connack(1, version="3.1.1")):
+            session, wire = self.open(version="5")
+            wire.bring(answer)
+            assert self.failureResultOf(session.accepted, Refusal).value.bad_version
+
+    def test_a_connection_that_ends_before_the_answer_is_a_server_error(self) -> None:
+        session, wire = self.open()
+        wire.close()
+        error = self.failureResultOf(session.accepted, ServerError).value
+        assert "the connection was lost" in str(error)
+
+    def test_a_second_yes_changes_nothing(self) -> None:
+        session, wire = self.accepted()
+        wire.bring(connack())
+        assert self.successResultOf(session.accepted) is None
+        assert not wire.closed
+
+    def test_the_password_is_in_no_repr(self) -> None:
+        session, _ = self.accepted()
+        assert "pass'" not in f"{session!r} {login()!r} {session.__dict__!r}"
+
+
+messages = st.tuples(
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=20),
+    st.binary(max_size=300),
+    st.booleans(),
+    st.integers(0, 65_535),
+)
+
+
+class MessageTest(Case):
+    @given(st.lists(messages, max_size=8), st.lists(st.integers(1, 40)), st.sampled_from(["3.1.1", "5"]))
+    def test_however_the_bytes_arrive_the_messages_are_the_same(
+        self, sent: list[tuple[str, bytes, bool, int]], cuts: list[int], version: str
+    ) -> None:
+        heard = Heard()
+        session = Session(login(version=version), heard.deliver, heard.when_idle, self.clock, now)
+        wire = self.wired(session)
+        data = connack(version=version) + b"".join(
+            publish(topic, payload, mid=mid, retained=retained, version=version)
+            for topic, payload, retained, mid in sent
+        )
+        for cut in cuts:
+            wire.bring(data[:cut])
+            data = data[cut:]
+        wire.bring(data)
+        assert heard.messages == [message[:3] for message in sent]
+        assert [ack is not None for ack in heard.acknowledge] == [bool(mid) for *_, mid in sent]
+        self.end()
+
+    def test_a_message_is_delivered_with_its_last_byte(self) -> None:
+        _, wire = self.accepted()
+        data = publish("a/b", b"payload", retained=True)
+        for position in range(len(data) - 1):
+            wire.bring(data[position : position + 1])
+        assert self.heard.messages == []
+        wire.bring(data[-1:])
+        assert self.heard.messages == [("a/b", b"payload", True)]
+
+    def test_idle_comes_once_for_all_that_arrived_together(self) -> None:
+        _, wire = self.accepted()
+        self.heard.idle = 0
+        wire.bring(b"".join(publish("a", b"x", mid=mid) for mid in range(1, 501)))
+        assert (len(self.heard.messages), self.heard.idle) == (500, 1)
+
+    def test_nothing_is_acknowledged_before_it_is_told_to_and_then_in_that_order(self) -> None:
+        _, wire = self.accepted()
+        wire.bring(publish("a", b"1", mid=7) + publish("a", b"2") + publish("a", b"3", mid=6))
+        assert wire.value() == b""
+        seventh, none, sixth = self.heard.acknowledge
+        assert seventh is not None
+        assert sixth is not None
+        assert none is None
+        seventh()
+        sixth()
+        self.clock.advance(0)
+        assert wire.value() == puback(7) + puback(6)
+
+    def test_what_is_acknowledged_together_leaves_in_one_write_before_a_goodbye(self) -> None:
+        session, wire = self.accepted()
+        wire.bring(b"".join(publish("a", b"1", mid=mid) for mid in (7, 8, 9)))
+        for acknowledge in self.heard.acknowledge:
+            assert acknowledge is not None
+            acknowledge()
+        written: list[bytes] = []
+        self.patch(wire, "write", written.append)
+        session.disconnect()
+        assert written == [puback(7) + puback(8) + puback(9), packet(DISCONNECT)]
+
+    def test_a_message_at_qos_2_of_an_older_session_is_taken_and_its_handshake_waits_too(self) -> None:
+        _, wire = self.accepted()
+        mid = (9).to_bytes(2)
+        wire.bring(packet(PUBLISH | 0x04, b"\x00\x01a" + mid + b"1"))
+        assert wire.value() == b""
+        [acknowledge] = self.heard.acknowledge
+        assert acknowledge is not None
+        acknowledge()
+        self.clock.advance(0)
+        assert wire.value() == packet(0x50, mid)
+        wire.clear()
+        wire.bring(packet(0x62, mid))
+        assert wire.value() == packet(0x70, mid)
+        assert [payload for _, payload, _ in self.heard.messages] == [b"1"]
+
+    def test_after_the_connection_was_lost_nothing_is_acknowledged(self) -> None:
+        _, wire = self.accepted()
+        wire.bring(publish("a", b"1", mid=7))
+        wire.close()
+        [acknowledge] = self.heard.acknowledge
+        assert acknowledge is not None
+        acknowledge()
+        self.clock.advance(0)
+        assert wire.value() == b""
+
+    def test_an_acknowledgement_after_the_goodbye_does_no_harm(self) -> None:
+        session, wire = self.accepted()
+        wire.bring(publish("a", b"1", mid=7))
+        session.disconnect()
+        wire.sent()
+        [acknowledge] = self.heard.acknowledge
+        assert acknowledge is not None
+        acknowledge()
+        self.clock.advance(0)
+        assert wire.sent() == []
+
+    def test_a_message_of_an_earlier_connection_is_not_acknowledged_on_the_next(self) -> None:
+        _, first = self.accepted()
+        first.bring(publish("a", b"1", mid=7))
+        first.close()
+        _, second = self.accepted()
+        [acknowledge] = self.heard.acknowledge
+        assert acknowledge is not None
+        acknowledge()
+        self.clock.advance(0)
+        assert second.sent() == []
+
+    def test_a_topic_that_is_no_utf_8_has_a_name(self) -> None:
+        _, wire = self.accepted()
+        wire.bring(packet(PUBLISH, b"\x00\x02\xff\xfe{}") + publish("b", b"next"))
+        assert self.heard.messages == [("(a topic that is no UTF-8)", b"{}", False), ("b", b"next", False)]
+
+    def test_a_payload_of_many_parts_arrives_whole(self) -> None:
+        _, wire = self.accepted()
+        payload = bytes(range(256)) * 1_000
+        data = publish("a", payload)
+        for position in range(0, len(data), 997):
+            wire.bring(data[position : position + 997])
+        assert self.heard.messages == [("a", payload, False)]
+
+    def test_a_held_session_reads_nothing_and_then_all(self) -> None:
+        session, wire = self.accepted()
+        session.hold(True)
+        assert wire.producerState == "paused"
+        wire.bring(publish("a", b"1") + publish("a", b"2"))
+        assert self.heard.messages == []
+        session.hold(False)
+        assert wire.producerState == "producing"
+        assert [payload for _, payload, _ in self.heard.messages] == [b"1", b"2"]
+
+    def test_a_session_that_is_held_by_a_message_keeps_those_behind_it(self) -> None:
+        def hold_after_one(*message: Any) -> None:
+            self.heard.deliver(*message)
+            session.hold(True)
+
+        session = Session(login(), hold_after_one, self.heard.when_idle, self.clock, now)
+        wire = self.wired(session)
+        wire.bring(connack() + publish("a", b"1") + publish("a", b"2") + publish("a", b"3"))
+        for count in (1, 2, 3):
+            assert len(self.heard.messages) == count
+            session.hold(False)
+
+    def test_holding_a_session_without_connection_does_no_harm(self) -> None:
+        session = Session(login(), self.heard.deliver, self.heard.when_idle, self.clock, now)
+        session.hold(True)
+        session.hold(False)
+        session, wire = self.accepted()
+        wire.close()
+        session.hold(True)
+        session.hold(False)
+        assert self.heard.messages == []
+
+
+class UnreadTest(Case):
+    """A broker that asks, and does not read what it is answered."""
+
+    def producer(self, wire: Wire) -> Any:
+        """What the transport tells to pause."""
+        return wire.producer
+
+    def test_a_broker_that_never_reads_its_answers_is_cut_off_when_they_are_too_many(self) -> None:
+        self.patch(module, "UNREAD_BYTES", 8)
+        session, wire = self.accepted()
+        self.producer(wire).pauseProducing()
+        wire.bring(packet(PINGREQ) * 4)
+        assert (len(wire.sent()), wire.aborted) == (4, False)
+        wire.bring(publish("a", b"1", mid=1))
+        acknowledge = self.heard.acknowledge[0]
+        assert acknowledge is not None
+        acknowledge()
+        self.clock.advance(0)
+        assert (wire.sent(), wire.aborted) == ([], True)
+        self.clock.advance(0)
+        assert "the broker does not read what it is answered" in self.successResultOf(session.lost)
+
+    def test_one_that_reads_on_in_time_is_not(self) -> None:
+        self.patch(module, "UNREAD_BYTES", 8)
+        _, wire = self.accepted()
+        for _ in range(10):
+            self.producer(wire).pauseProducing()
+            wire.bring(packet(PINGREQ) * 4)
+            self.producer(wire).resumeProducing()
+            wire.bring(packet(PINGREQ) * 4)
+        assert (len(wire.sent()), wire.aborted) == (80, False)
+
+
+class SubscribeTest(Case):
+    def ask(self, request: Any) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(request)
+
+    def test_topics_are_subscribed_in_one_packet_and_those_that_are_refused_are_named(self) -> None:
+        for version, refused, reason in (("3.1.1", 0x80, "Unspecified error"), ("5", 0x87, "Not authorized")):
+            session, wire = self.accepted(version=version)
+            answer = self.ask(session.subscribe(["a/+", "b", "c"], 1))
+            [(kind, body)] = wire.sent()
+            assert kind == SUBSCRIBE
+            assert topics_of(kind, body, version) == [("a/+", 1), ("b", 1), ("c", 1)]
+            self.assertNoResult(answer)
+            wire.bring(suback(mid_of(body), 1, refused, 0, version=version))
+            assert self.successResultOf(answer) == {"b": reason}
+
+    def test_topics_are_unsubscribed_in_one_packet(self) -> None:
+        for version in ("3.1.1", "5"):
+            session, wire = self.accepted(version=version)
+            answer = self.ask(session.unsubscribe(["a", "b"]))
+            [(kind, body)] = wire.sent()
+            assert kind == UNSUBSCRIBE
+            assert topics_of(kind, body, version) == [("a", None), ("b", None)]
+            wire.bring(unsuback(mid_of(body), *([0, 0x87] if version == "5" else []), version=version))
+            assert self.successResultOf(answer) == ({"b": "Not authorized"} if version == "5" else {})
+
+    def test_an_answer_with_too_few_or_too_many_codes_is_no_yes(self) -> None:
+        for version, codes in (("3.1.1", []), ("3.1.1", [1]), ("3.1.1", [1, 1, 1]), ("5", [1]), ("5", [])):
+            session, wire = self.accepted(version=version)
+            answer = self.ask(session.subscribe(["a", "b"], 1))
+            [(_, body)] = wire.sent()
+            wire.bring(suback(mid_of(body), *codes, version=version))
+            error = self.failureResultOf(answer, ServerError).value
+            assert str(error) == f"the broker answered {len(codes)} times for 2 topics"
+        session, wire = self.accepted(version="5")
+        answer = self.ask(session.unsubscribe(["a", "b"]))
+        [(_, body)] = wire.sent()
+        wire.bring(unsuback(mid_of(body), 0, version="5"))
+        self.failureResultOf(answer, ServerError)
+
+    def test_answers_find_their_questions_in_any_order_and_others_are_ignored(self) -> None:
+        session, wire = self.accepted()
+        first = self.ask(session.subscribe(["a"], 1))
+        second = self.ask(session.subscribe(["b"], 0))
+        (_, body), (_, other) = wire.sent()
+        wire.bring(suback(999, 1) + suback(mid_of(other), 0x80) + suback(mid_of(body), 1))
+        assert self.successResultOf(first) == {}
+        assert list(self.successResultOf(second)) == ["b"]
+
+    def test_a_connection_that_ends_fails_what_waits_for_an_answer(self) -> None:
+        session, wire = self.accepted()
+        answers = [self.ask(session.subscribe(["a"], 1)), self.ask(session.unsubscribe(["b"]))]
+        wire.close()
+        for answer in answers:
+            self.failureResultOf(answer, ServerError)
+
+    def test_without_a_connection_a_subscription_fails(self) -> None:
+        session, wire = self.accepted()
+        session.disconnect()
+        self.failureResultOf(self.ask(session.subscribe(["a"], 1)), ServerError)
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
+
+    def test_a_subscription_code_that_mqtt_does_not_know_ends_the_connection(self) -> None:
+        session, wire = self.accepted()
+        answer = self.ask(session.subscribe(["a"], 1))
+        [(_, body)] = wire.sent()
+        wire.bring(suback(mid_of(body), 5))
+        self.clock.advance(0)
+        assert wire.closed
+        self.failureResultOf(answer, ServerError)
+
+    @given(
+        st.sampled_from(["3.1.1", "5"]),
+        st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=12)), max_size=6),
+        st.booleans(),
+    )
+    def test_whatever_packets_a_broker_sends_it_is_no_bug_of_ours(
+        self, version: str, packets: list[tuple[int, bytes]], accepted: bool
+    ) -> None:
+        """No traceback, which is what trial looks for; at the worst the connection ends."""
+        session, wire = self.open(version=version)
+        session.accepted.addErrback(lambda _: None)
+        if accepted:
+            wire.bring(connack(version=version))
+        for kind, body in packets:
+            if not wire.disconnecting:
+                wire.bring(packet(kind, body))
+        assert self.flushLoggedErrors() == []
+        self.end()
+
+
+class EndTest(Case):
+    def test_goodbye_is_said_and_the_connection_closes(self) -> None:
+        session, wire = self.accepted()
+        session.disconnect()
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
+        self.assertNoResult(session.lost)
+        self.clock.advance(0)
+        assert self.successResultOf(session.lost) == "tessflux disconnected"
+        assert not wire.aborted
+
+    def test_who_was_held_reads_the_end_and_no_message(self) -> None:
+        session, wire = self.accepted()
+        session.hold(True)
+        session.disconnect()
+        assert wire.producerState == "producing"
+        wire.bring(publish("a", b"1", mid=7))
+        assert self.heard.messages == []
+
+    def test_a_peer_that_does_nothing_is_cut_off_after_a_while(self) -> None:
+        session, wire = self.accepted(stuck=True)
+        session.disconnect()
+        self.clock.advance(CLOSING - 0.1)
+        assert not wire.aborted
+        self.clock.advance(0.1)
+        assert wire.aborted
+        assert self.successResultOf(session.lost) == "tessflux disconnected"
+
+    def test_goodbye_twice_and_after_the_end_does_no_harm(self) -> None:
+        session, wire = self.accepted()
+        session.disconnect()
+        session.disconnect()
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
+        self.clock.advance(0)
+        session.disconnect()
+        session.abort("again")
+        assert wire.sent() == []
+
+    def test_goodbye_before_the_answer_to_connect(self) -> None:
+        session, wire = self.open()
+        wire.sent()
+        session.disconnect()
+        self.clock.advance(0)
+        assert wire.closed
+        self.failureResultOf(session.accepted, ServerError)
+
+    def test_an_aborted_connection_is_cut_at_once_with_the_reason(self) -> None:
+        session, wire = self.accepted(stuck=True)
+        session.abort("enough")
+        session.abort("another reason")
+        self.clock.advance(0)
+        assert wire.aborted
+        assert self.successResultOf(session.lost) == "enough"
+
+    def test_the_reason_of_an_mqtt_5_broker_is_passed_on(self) -> None:
+        session, wire = self.accepted(version="5")
+        wire.bring(packet(DISCONNECT, b"\x8e\x00") + publish("a", b"too late", version="5"))
+        self.clock.advance(0)
+        assert self.successResultOf(session.lost) == "the broker says: Session taken over"
+        assert self.heard.messages == []
+
+    def test_the_network_gives_its_own_reason(self) -> None:
+        session, wire = self.accepted()
+        wire.close()
+        assert "closed cleanly" in self.successResultOf(session.lost)
+
+    def test_what_cannot_be_read_ends_the_connection_with_one_traceback_at_most(self) -> None:
+        for name, data in {
+            "a length of five bytes": b"\x30\xff\xff\xff\xff\x01",
+            "an unknown packet": b"\x00\x00",
+            "a message without its topic": b"\x30\x01\x00",
+            "a topic longer than its packet": b"\x30\x03\x00\x09a",
+            "a message at QoS 3": b"\x36\x05\x00\x01a\x00\x01",
+            "an answer that is too short": b"\x90\x01\x00",
+            "a CONNACK of one byte": b"\x20\x01\x00",
+            "an empty CONNACK": b"\x20\x00",
+            "HTTP": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+            "TLS": b"\x15\x03\x01\x00\x02\x02\x16",
+        }.items():
+            with self.subTest(name):
+                session, wire = self.accepted()
+                wire.bring(data * 50)
+                wire.bring(data * 50)
+                self.clock.advance(0)
+                assert wire.closed, name
+                self.successResultOf(session.lost)
+                assert len(self.flushLoggedErrors()) <= 1
+        assert self.heard.messages == []
+
+    @given(st.binary(max_size=60), st.sampled_from(["3.1.1", "5"]), st.booleans())
+    def test_no_bytes_at_all_raise_anything(self, data: bytes, version: str, accepted: bool) -> None:
+        session = Session(login(version=version), Heard().deliver, lambda: None, self.clock, now)
+        wire = self.wired(session)
+        session.accepted.addErrback(lambda _: None)
+        if accepted:
+            wire.bring(connack(version=version))
+        wire.bring(data)
+        wire.bring(data)
+        self.end()
+        assert len(self.flushLoggedErrors()) <= 1
+
+    def test_a_packet_that_announces_too_much_ends_the_connection(self) -> None:
+        """But not a publication: see `test_packets`."""
+        session, wire = self.accepted()
+        wire.bring(packet(SUBACK, bytes(MAX_PACKET + 1))[:10])
+        self.clock.advance(0)
+        assert wire.closed
+        assert self.flushLoggedErrors() == []
+        self.successResultOf(session.lost)
+
+    def test_the_largest_packet_is_read(self) -> None:
+        session, wire = self.accepted()
+        data = publish("a", bytes(MAX_PACKET - 3))
+        wire.bring(data[:10])
+        wire.bring(data[10:])
+        assert [len(payload) for _, payload, _ in self.heard.messages] == [MAX_PACKET - 3]
+        self.assertNoResult(session.lost)
+
+    def test_an_exception_in_deliver_ends_the_connection_and_is_logged_once(self) -> None:
+        def fail(*message: Any) -> None:
+            raise RuntimeError("a bug")
+
+        session = Session(login(), fail, self.heard.when_idle, self.clock, now)
+        wire = self.wired(session)
+        wire.bring(connack() + publish("a", b"1") + publish("a", b"2"))
+        self.clock.advance(0)
+        assert wire.closed
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
+
+
+class KeepaliveTest(Case):
+    def test_a_quiet_connection_is_kept_alive(self) -> None:
+        session, wire = self.accepted(keepalive=10)
+        for _ in range(5):
+            self.clock.pump([TICK] * 10)
+            assert [kind for kind, _ in wire.sent()] == [PINGREQ]
+            wire.bring(packet(PINGRESP))
+        self.assertNoResult(session.lost)
+
+    def test_a_broker_that_answers_no_ping_is_given_up(self) -> None:
+        session, wire = self.accepted(keepalive=10)
+        self.clock.pump([TICK] * 21)
+        assert [kind for kind, _ in wire.sent()] == [PINGREQ]
+        assert self.successResultOf(session.lost) == "MQTT: Keep alive timeout"
+
+    def test_a_broker_that_answers_nothing_and_reads_nothing_is_cut_off(self) -> None:
+        session, wire = self.accepted(keepalive=10, stuck=True)
+        self.clock.pump([TICK] * 21)
+        assert not wire.aborted
+        self.clock.advance(CLOSING)
+        self.clock.advance(0)
+        assert wire.aborted
+        assert self.successResultOf(session.lost) == "MQTT: Keep alive timeout"
+
+    def test_a_keepalive_that_goes_wrong_ends_the_connection(self) -> None:
+        session, wire = self.accepted()
+
+        def fail() -> None:
+            raise RuntimeError("a bug")
+
+        self.patch(session._client, "loop_misc", fail)
+        self.clock.pump([TICK] * 3)
+        assert wire.closed
+        assert len(self.flushLoggedErrors(RuntimeError)) == 1
+
+
+class LogTest(Case):
+    def test_a_connection_as_it_should_be_is_not_worth_a_line(self) -> None:
+        session, wire = self.accepted()
+        wire.bring(publish("a", b"1", mid=1))
+        session.disconnect()
+        self.clock.advance(0)
+        assert self.log(LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error) == []

@@ -1,0 +1,729 @@
+"""The service that stays connected: each test plays the network, the broker and the clock."""
+
+from dataclasses import replace
+from typing import Any
+
+import paho.mqtt.client
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.secret import Secret
+from tessflux.config.sections import MqttConfig
+from tessflux.mqtt.session import ANSWER, CLOSING
+from tessflux.mqtt.subscriber import ENOUGH, HELD, STEADY, WATCH, Subscriber
+from tessflux.mqtt.subscription import AGAIN
+from tessflux.mqtt.version import AGAIN as ANOTHER_HOUR
+from tessflux.readings.message import Acknowledge, Message
+from tests.log_lines import record
+from tests.mqtt.wire import (
+    CONNECT,
+    DISCONNECT,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Wire,
+    connack,
+    mid_of,
+    packet,
+    puback,
+    publish,
+    suback,
+    text,
+    topics_of,
+    unsuback,
+)
+
+CONFIG = MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), silence=0)
+
+
+@implementer(IStreamClientEndpoint)
+class Network:
+    """An endpoint whose attempts wait until the test decides about them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.attempts: list[tuple[float, str]] = []
+        self.broken: Exception | None = None
+        self.wires: list[Wire] = []
+        self._waiting: tuple[IProtocolFactory, Deferred[IProtocol]] | None = None
+
+    def endpoint(self, config: MqttConfig) -> IStreamClientEndpoint:
+        self.attempts.append((self._clock.seconds(), str(config.broker)))
+        if self.broken:
+            raise self.broken
+        return self
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        connected: Deferred[IProtocol] = Deferred(self._cancelled)
+        self._waiting = protocolFactory, connected
+        return connected
+
+    def _cancelled(self, connected: Deferred[IProtocol]) -> None:
+        self._waiting = None
+        connected.errback(ConnectingCancelledError(None))
+
+    @property
+    def connecting(self) -> bool:
+        return self._waiting is not None
+
+    def accept(self, *, stuck: bool = False) -> Wire:
+        assert self._waiting is not None
+        (factory, connected), self._waiting = self._waiting, None
+        protocol: Any = factory.buildProtocol(None)  # type: ignore[arg-type]
+        wire = Wire(protocol, self._clock, stuck=stuck)
+        self.wires.append(wire)
+        wire.open()
+        connected.callback(protocol)
+        return wire
+
+    def refuse(self, error: Exception | None = None) -> None:
+        assert self._waiting is not None
+        (_, connected), self._waiting = self._waiting, None
+        connected.errback(error or Refused())
+
+
+class Memory:
+    """A disk that does everything at once."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, frozenset[str]] = {}
+
+    async def subscriptions(self, session: str) -> frozenset[str]:
+        return self.kept.get(session, frozenset())
+
+    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        self.kept[session] = topics
+
+
+class Case(SynchronousTestCase):
+    """Every test ends with a stop, and nothing left on the clock."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
+        self.log = record(self, "mqtt")
+        self.network = Network(self.clock)
+        self.memory = Memory()
+        self.taken: list[Message] = []
+        self.acknowledge: list[Acknowledge | None] = []
+        self.idle = 0
+        self.broken_take = False
+
+    def start(self, config: MqttConfig = CONFIG) -> Subscriber:
+        subscriber = Subscriber(
+            config,
+            take=self.take,
+            idle=self.when_idle,
+            memory=self.memory,
+            clock=self.clock,
+            now=lambda: 1_700_000_000.25 + self.clock.seconds(),
+            endpoint=self.network.endpoint,
+            backoff=lambda attempt: float(min(2**attempt, 60)),
+        )
+        subscriber.startService()
+        self.addCleanup(self.end, subscriber)
+        return subscriber
+
+    def end(self, subscriber: Subscriber) -> None:
+        if subscriber.running:
+            stopped = subscriber.stopService()
+            self.clock.pump([0, CLOSING, 0])
+            self.successResultOf(stopped)
+        self.clock.advance(0)
+        assert self.clock.getDelayedCalls() == []
+        assert not self.network.connecting
+        assert all(wire.closed for wire in self.network.wires)
+
+    def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
+        if self.broken_take:
+            raise RuntimeError("a bug")
+        self.taken.append(message)
+        self.acknowledge.append(acknowledge)
+
+    def when_idle(self) -> None:
+        self.idle += 1
+
+    def subscribed(self, version: str = "3.1.1", *, stuck: bool = False) -> Wire:
+        """Be a broker that says yes to everything."""
+        wire = self.network.accept(stuck=stuck)
+        assert [kind for kind, _ in wire.sent()] == [CONNECT]
+        wire.bring(connack(version=version))
+        self.agree(wire, version)
+        return wire
+
+    def agree(self, wire: Wire, version: str = "3.1.1") -> list[tuple[int, list[tuple[str, int | None]]]]:
+        """Say yes to what waits for an answer; returns what was asked."""
+        asked = []
+        while questions := wire.sent():
+            for kind, body in questions:
+                topics = topics_of(kind, body, version)
+                asked.append((kind, topics))
+                if kind == SUBSCRIBE:
+                    wire.bring(suback(mid_of(body), *(qos or 0 for _, qos in topics), version=version))
+                else:
+                    codes = [0] * len(topics) if version == "5" else []
+                    wire.bring(unsuback(mid_of(body), *codes, version=version))
+        return asked
+
+    def times(self) -> list[float]:
+        return [time for time, _ in self.network.attempts]
+
+
+class ConnectTest(Case):
+    def test_it_subscribes_at_qos_1_and_takes_what_comes(self) -> None:
+        self.start()
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack())
+        [(kind, body)] = wire.sent()
+        assert (kind, topics_of(kind, body)) == (SUBSCRIBE, [("a", 1), ("b", 1)])
+        wire.bring(suback(mid_of(body), 1, 1))
+        self.clock.advance(1.5)
+        wire.bring(publish("a", b"one", mid=5) + publish("b", b"two", retained=True))
+        assert self.taken == [
+            Message("a", b"one", False, 1700000001750, 5),
+            Message("b", b"two", True, 1700000001750),
+        ]
+        first, second = self.acknowledge
+        assert first is not None
+        assert second is None
+        first()
+        self.clock.advance(0)
+        assert wire.value() == puback(5)
+        assert self.idle > 0
+        assert self.log() == []
+
+    def test_it_asks_for_the_qos_of_the_config(self) -> None:
+        for qos in (1, 0):
+            subscriber = self.start(replace(CONFIG, qos=qos, topics=("a",)))
+            wire = self.network.accept()
+            wire.sent()
+            wire.bring(connack())
+            assert self.agree(wire) == [(SUBSCRIBE, [("a", qos)])]
+            self.end(subscriber)
+
+    def test_it_backs_off_as_it_is_told_and_tries_for_ever(self) -> None:
+        self.start()
+        for attempt in range(9):
+            self.network.refuse()
+            self.clock.advance(min(2**attempt, 60))
+        assert self.times() == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+        assert self.network.connecting
+
+    def test_what_an_endpoint_cannot_read_is_tried_again(self) -> None:
+        self.network.broken = OSError("no such certificate")
+        self.start()
+        self.network.broken = None
+        assert self.log(LogLevel.error) == [
+            "Cannot use the broker tcp:broker:1883: no such certificate; tessflux keeps trying"
+        ]
+        self.clock.advance(1)
+        self.subscribed()
+
+    def test_the_same_complaint_is_made_once_until_it_has_gone(self) -> None:
+        self.start()
+        for error in ("one", "one", "two", "two"):
+            self.network.refuse(OSError(error))
+            self.clock.advance(60)
+        self.subscribed().close()
+        self.clock.advance(60)
+        self.network.refuse(OSError("two"))
+        assert [line.split(": ")[-1] for line in self.log(LogLevel.error)] == [
+            f"{error}; tessflux keeps trying" for error in ("one", "two", "two")
+        ]
+
+    def test_a_lost_connection_is_told_and_made_anew(self) -> None:
+        self.start()
+        self.subscribed().close()
+        assert "Lost the broker tcp:broker:1883: " in self.log()[0]
+        self.clock.advance(1)
+        wire = self.subscribed()
+        wire.bring(publish("a", b"again"))
+        assert [message.payload for message in self.taken] == [b"again"]
+
+    def test_connections_that_are_lost_soon_come_ever_later_and_a_steady_one_begins_anew(self) -> None:
+        self.start()
+        for attempt in range(3):
+            self.subscribed().close()
+            self.clock.advance(2**attempt)
+        assert self.times() == [0, 1, 3, 7]
+        steady = self.subscribed()
+        self.clock.pump([1.0] * int(STEADY))
+        steady.close()
+        self.clock.advance(1)
+        assert self.times()[-1] == 7 + STEADY + 1
+
+    def test_a_refused_login_is_said_once_and_tried_again(self) -> None:
+        self.start()
+        for _ in range(3):
+            wire = self.network.accept()
+            wire.bring(connack(5))
+            self.clock.advance(0)
+            assert wire.closed
+            self.clock.advance(60)
+        assert len(self.log()) == 1
+        assert "the broker refuses: Not authorized" in self.log()[0]
+        assert self.network.connecting
+
+    def test_a_broker_that_does_not_answer_connect_is_given_up(self) -> None:
+        self.start()
+        wire = self.network.accept(stuck=True)
+        self.clock.advance(ANSWER)
+        self.clock.advance(0)
+        assert wire.aborted
+        assert "no answer within 30 s" in self.log()[0]
+        self.clock.advance(1)
+        assert self.network.connecting
+
+    def test_a_broker_that_does_not_answer_subscribe_is_given_up(self) -> None:
+        self.start()
+        wire = self.network.accept(stuck=True)
+        wire.bring(connack())
+        self.clock.advance(ANSWER)
+        self.clock.advance(0)
+        assert wire.aborted
+        assert "no answer within 30 s" in self.log()[0]
+
+    def test_a_refused_subscription_is_said_once_and_tried_again(self) -> None:
+        self.start()
+        for _ in range(3):
+            wire = self.network.accept()
+            wire.sent()
+            wire.bring(connack())
+            [(_, body)] = wire.sent()
+            wire.bring(suback(mid_of(body), 0x80, 0x80))
+            self.clock.advance(0)
+            assert wire.closed
+            self.clock.advance(60)
+        assert len(self.log()) == 1
+        assert "the broker refuses the subscription: {'a'" in self.log()[0]
+        self.subscribed()
+
+
+class VersionTest(Case):
+    def setUp(self) -> None:
+        super().setUp()
+        self.config = replace(CONFIG, version="5")
+
+    def version(self, wire: Wire) -> int:
+        [(kind, body)] = wire.sent()
+        assert kind == CONNECT
+        return body[6]
+
+    def test_mqtt_5_is_spoken_with_a_broker_that_takes_it(self) -> None:
+        self.start(self.config)
+        wire = self.subscribed("5")
+        wire.bring(publish("a", b"x", mid=3, version="5"))
+        assert [message.payload for message in self.taken] == [b"x"]
+        wire.close()
+        self.clock.advance(1)
+        assert self.version(self.network.accept()) == 5
+
+    def test_a_broker_that_refuses_mqtt_5_is_asked_for_3_1_1(self) -> None:
+        for answer in (connack(0x84, version="5"), connack(1)):
+            subscriber = self.start(self.config)
+            wire = self.network.accept()
+            assert self.version(wire) == 5
+            wire.bring(answer)
+            self.clock.advance(0)
+            assert "The broker does not take MQTT 5; trying MQTT 3.1.1" in self.log()
+            self.clock.advance(1)
+            wire = self.network.accept()
+            assert self.version(wire) == 4
+            wire.bring(connack())
+            self.agree(wire)
+            self.end(subscriber)
+
+    def test_a_broker_that_closes_twice_without_a_word_is_asked_for_3_1_1(self) -> None:
+        self.start(self.config)
+        for seconds in (1, 2):
+            wire = self.network.accept()
+            assert self.version(wire) == 5
+            wire.close()
+            self.clock.advance(seconds)
+        assert "The broker does not take MQTT 5; trying MQTT 3.1.1" in self.log()
+        self.subscribed().close()
+        self.clock.advance(4)
+        assert self.version(self.network.accept()) == 4
+        self.network.wires[-1].close()
+        self.clock.advance(ANOTHER_HOUR)
+        assert self.version(self.network.accept()) == 5
+
+    def test_a_broker_that_never_answers_mqtt_5_is_asked_for_3_1_1(self) -> None:
+        self.start(self.config)
+        for seconds in (1, 2):
+            assert self.version(self.network.accept()) == 5
+            self.clock.pump([ANSWER, 0, seconds])
+        assert self.version(self.network.accept()) == 4
+
+    def test_another_refusal_is_no_reason_to_leave_mqtt_5(self) -> None:
+        self.start(self.config)
+        self.network.accept().bring(connack(0x87, version="5"))
+        self.clock.advance(0)
+        self.clock.advance(1)
+        assert self.version(self.network.accept()) == 5
+
+    def test_our_own_goodbye_is_no_reason_to_leave_mqtt_5(self) -> None:
+        subscriber = self.start(self.config)
+        self.network.accept()
+        subscriber.reconfigure(replace(self.config, username="other"))
+        self.clock.advance(0)
+        self.clock.advance(1)
+        assert self.version(self.network.accept()) == 5
+        self.successResultOf(self.stop(subscriber))
+        assert [line for line in self.log() if "MQTT 5" in line] == []
+
+    def stop(self, subscriber: Subscriber) -> Deferred[None]:
+        stopped = subscriber.stopService()
+        self.clock.advance(0)
+        return stopped
+
+    def test_a_new_config_tries_mqtt_5_again(self) -> None:
+        for changed in (replace(self.config, username="other"), replace(self.config, silence=50)):
+            subscriber = self.start(self.config)
+            self.network.accept().bring(connack(1))
+            self.clock.advance(0)
+            self.clock.advance(1)
+            wire = self.subscribed()
+            subscriber.reconfigure(changed)
+            wire.close()
+            self.clock.advance(0)
+            self.clock.advance(2)
+            assert self.version(self.network.accept()) == 5
+            self.end(subscriber)
+
+
+class MessageTest(Case):
+    def test_a_message_that_cannot_be_taken_is_logged_and_the_next_is_taken(self) -> None:
+        self.start()
+        wire = self.subscribed()
+        self.broken_take = True
+        wire.bring(publish("a", b"1") + publish("a", b"2"))
+        assert len(self.flushLoggedErrors(RuntimeError)) == 2
+        self.broken_take = False
+        wire.bring(publish("a", b"3"))
+        assert [message.payload for message in self.taken] == [b"3"]
+
+    def test_a_silent_connection_is_made_anew(self) -> None:
+        self.start(replace(CONFIG, silence=20))
+        wire = self.subscribed(stuck=True)
+        self.clock.pump([WATCH] * 3)
+        wire.bring(publish("a", b"still there"))
+        self.clock.pump([WATCH] * 3)
+        assert not wire.aborted
+        self.clock.pump([WATCH, 0])
+        assert wire.aborted
+        assert self.log() == ["Lost the broker tcp:broker:1883: no message for 20 s"]
+        self.clock.advance(1)
+        self.subscribed()
+
+    def test_without_a_limit_silence_is_no_reason(self) -> None:
+        self.start()
+        wire = self.subscribed()
+        self.clock.pump([WATCH] * 11)
+        assert not wire.closed
+
+    def test_a_broker_that_is_held_is_not_silent(self) -> None:
+        subscriber = self.start(replace(CONFIG, silence=20))
+        wire = self.subscribed()
+        subscriber.hold(True)
+        assert wire.producerState == "paused"
+        self.clock.pump([WATCH] * 6)
+        assert not wire.closed
+        subscriber.hold(False)
+        assert wire.producerState == "producing"
+        self.clock.pump([WATCH, 0])
+        assert not wire.closed
+
+    def test_a_hold_goes_over_to_a_connection_that_is_being_made(self) -> None:
+        """Also before it is subscribed: a broker that has a session of ours sends what it kept at once."""
+        subscriber = self.start()
+        subscriber.hold(True)
+        wire = self.network.accept()
+        assert wire.producerState == "paused"
+        wire.bring(connack(session_present=True) + publish("a", b"kept", mid=9))
+        assert self.taken == []
+        subscriber.hold(False)
+        assert wire.producerState == "producing"
+        self.agree(wire)
+        assert [message.payload for message in self.taken] == [b"kept"]
+
+    def test_while_there_is_no_room_no_connection_is_made(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.hold(True)
+        wire.close()
+        self.clock.pump([HELD] * 100)
+        assert len(self.network.attempts) == 1
+        subscriber.hold(False)
+        self.clock.advance(HELD)
+        assert len(self.network.attempts) == 2
+
+    def test_redelivery_is_asked_for_by_a_new_connection(self) -> None:
+        subscriber = self.start()
+        subscriber.redeliver()
+        first = self.subscribed()
+        first.bring(publish("a", b"left", mid=9))
+        subscriber.redeliver()
+        assert [kind for kind, _ in first.sent()] == [DISCONNECT]
+        self.clock.advance(0)
+        self.clock.advance(1)
+        second = self.subscribed()
+        second.bring(publish("a", b"left", mid=9))
+        assert [message.payload for message in self.taken] == [b"left", b"left"]
+
+    def test_it_is_said_once_that_all_messages_come_at_qos_0(self) -> None:
+        self.start()
+        wire = self.subscribed()
+        for _ in range(3):
+            wire.bring(publish("a", b"x") * ENOUGH)
+        lines = [line for line in self.log(LogLevel.info) if "All messages come at QoS 0" in line]
+        assert len(lines) == 1
+
+    def test_one_message_at_qos_1_is_enough_not_to_say_so(self) -> None:
+        self.start()
+        wire = self.subscribed()
+        wire.bring(
+            publish("a", b"x") * (ENOUGH - 1) + publish("a", b"x", mid=1) + publish("a", b"x") * ENOUGH
+        )
+        assert "All messages" not in " ".join(self.log(LogLevel.info))
+
+
+class ReconfigureTest(Case):
+    def test_only_the_difference_of_the_topics_is_subscribed(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, topics=("b", "c", "d")))
+        assert self.agree(wire) == [(SUBSCRIBE, [("c", 1), ("d", 1)]), (UNSUBSCRIBE, [("a", None)])]
+        subscriber.reconfigure(replace(CONFIG, topics=("d", "c", "b")))
+        assert self.agree(wire) == []
+        assert not wire.closed
+        wire.close()
+        self.clock.advance(1)
+        again = self.network.accept()
+        again.sent()
+        again.bring(connack())
+        assert self.agree(again) == [(SUBSCRIBE, [("b", 1), ("c", 1), ("d", 1)])]
+
+    def test_topics_that_change_while_a_subscription_is_under_way_are_subscribed_after_it(self) -> None:
+        subscriber = self.start()
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack())
+        for topics in (("a", "c"), ("a", "d")):
+            subscriber.reconfigure(replace(CONFIG, topics=topics))
+        assert self.agree(wire) == [
+            (SUBSCRIBE, [("a", 1), ("b", 1)]),
+            (SUBSCRIBE, [("d", 1)]),
+            (UNSUBSCRIBE, [("b", None)]),
+        ]
+
+    def test_topics_that_change_twice_at_once_end_as_they_were_last(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        for topics in (("a", "b", "c"), ("a", "b", "d")):
+            subscriber.reconfigure(replace(CONFIG, topics=topics))
+        assert self.agree(wire) == [
+            (SUBSCRIBE, [("c", 1)]),
+            (SUBSCRIBE, [("d", 1)]),
+            (UNSUBSCRIBE, [("c", None)]),
+        ]
+
+    def test_a_new_topic_that_is_refused_is_said_and_asked_for_again_on_the_same_connection(self) -> None:
+        config = replace(CONFIG, keepalive=3600)
+        subscriber = self.start(config)
+        wire = self.subscribed()
+        subscriber.reconfigure(replace(config, topics=("a", "b", "c")))
+        [(_, body)] = wire.sent()
+        wire.bring(suback(mid_of(body), 0x80))
+        assert "The broker refuses {'c': 'Unspecified error'}; the others go on" in self.log()[0]
+        self.clock.pump([WATCH] * int(AGAIN / WATCH - 1))
+        assert wire.sent() == []
+        self.clock.pump([WATCH])
+        assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
+        assert self.log(LogLevel.info)[-1] == "Subscribed to ['c']"
+        assert not wire.closed
+
+    def test_while_the_broker_is_held_a_reload_waits_since_no_answer_would_be_read(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.hold(True)
+        subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
+        self.clock.pump([WATCH] * 6)
+        assert wire.sent() == []
+        subscriber.hold(False)
+        assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
+
+    def test_a_hold_does_not_wait_for_the_answer_of_the_broker(self) -> None:
+        """The answer may stand behind any number of messages."""
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
+        subscriber.hold(True)
+        assert wire.producerState == "paused"
+        subscriber.hold(False)
+        assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
+        assert not wire.closed
+
+    def test_a_topic_that_left_the_config_while_tessflux_was_down_is_unsubscribed(self) -> None:
+        self.memory.kept["me"] = frozenset({"a", "b", "old"})
+        self.start()
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack(session_present=True))
+        assert self.agree(wire) == [(SUBSCRIBE, [("a", 1), ("b", 1)]), (UNSUBSCRIBE, [("old", None)])]
+
+    def test_a_topic_that_leaves_together_with_the_login_is_unsubscribed(self) -> None:
+        subscriber = self.start()
+        self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, username="other", topics=("a",)))
+        self.clock.advance(0)
+        self.clock.advance(1)
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack(session_present=True))
+        assert self.agree(wire) == [(SUBSCRIBE, [("a", 1)]), (UNSUBSCRIBE, [("b", None)])]
+
+    def test_a_new_topic_that_is_not_answered_is_tried_again(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed(stuck=True)
+        subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
+        self.clock.pump([ANSWER, 0])
+        assert wire.aborted
+        assert self.log() == ["Lost the broker tcp:broker:1883: no answer within 30 s"]
+
+    def test_another_login_connects_anew(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, username="new", password=Secret("word")))
+        assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
+        self.clock.advance(0)
+        self.clock.advance(1)
+        [(kind, body)] = self.network.accept().sent()
+        assert (kind, body[-9 - 2 :]) == (CONNECT, text("new") + text("word"))
+        # It was not lost.
+        assert self.log() == []
+
+    def test_another_broker_is_tried_at_once_instead_of_a_wait(self) -> None:
+        subscriber = self.start()
+        for attempt in range(5):
+            self.network.refuse()
+            self.clock.advance(2**attempt)
+        self.network.refuse()
+        now = self.clock.seconds()
+        subscriber.reconfigure(replace(CONFIG, broker=BrokerAddress("tcp", "other", 1883, "")))
+        assert self.network.attempts[-1] == (now, "tcp:other:1883")
+
+    def test_after_a_reload_while_there_is_no_room_a_failure_is_followed_by_a_wait(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.hold(True)
+        wire.close()
+        self.clock.advance(1)
+        subscriber.reconfigure(replace(CONFIG, username="other"))
+        subscriber.hold(False)
+        self.clock.advance(HELD)
+        before = len(self.network.attempts)
+        self.network.refuse()
+        assert len(self.network.attempts) == before
+
+    def test_a_reload_that_does_not_help_is_told_so(self) -> None:
+        subscriber = self.start()
+        self.network.refuse()
+        subscriber.reconfigure(replace(CONFIG, username="other"))
+        self.network.refuse()
+        assert len(self.log(LogLevel.error)) == 2
+
+    def test_another_broker_breaks_off_an_attempt_and_that_is_no_error(self) -> None:
+        subscriber = self.start()
+        for attempt in range(5):
+            self.network.refuse()
+            self.clock.advance(2**attempt)
+        now = self.clock.seconds()
+        said = self.log()
+        subscriber.reconfigure(replace(CONFIG, broker=BrokerAddress("tcp", "other", 1883, "")))
+        assert self.network.attempts[-1] == (now, "tcp:other:1883")
+        assert self.log() == said
+        self.subscribed()
+
+    def test_what_does_not_concern_the_connection_leaves_it_alone(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, whitelist=frozenset({"x"}), silence=50, log_level="debug"))
+        assert wire.sent() == []
+        self.clock.pump([WATCH] * 10 + [0])
+        assert "no message for 50 s" in self.log()[0]
+
+
+class StopTest(Case):
+    def stop(self, subscriber: Subscriber) -> Deferred[None]:
+        lines = len(self.log())
+        stopped = subscriber.stopService()
+        self.clock.advance(0)
+        assert len(self.log()) == lines
+        return stopped
+
+    def test_while_connecting(self) -> None:
+        subscriber = self.start()
+        self.successResultOf(self.stop(subscriber))
+        assert not self.network.connecting
+
+    def test_while_the_broker_has_not_answered(self) -> None:
+        for version in ("3.1.1", "5"):
+            subscriber = self.start(replace(CONFIG, version=version))
+            wire = self.network.accept()
+            self.successResultOf(self.stop(subscriber))
+            assert [kind for kind, _ in wire.sent()] == [CONNECT, DISCONNECT]
+
+    def test_while_subscribing(self) -> None:
+        subscriber = self.start()
+        wire = self.network.accept()
+        wire.bring(connack())
+        self.successResultOf(self.stop(subscriber))
+        assert [kind for kind, _ in wire.sent()] == [CONNECT, SUBSCRIBE, DISCONNECT]
+
+    def test_while_subscribed(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed()
+        self.successResultOf(self.stop(subscriber))
+        assert wire.sent() == [(DISCONNECT, b"")]
+
+    def test_while_other_topics_are_subscribed(self) -> None:
+        subscriber = self.start()
+        self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, topics=("a", "c")))
+        self.successResultOf(self.stop(subscriber))
+
+    def test_while_it_backs_off(self) -> None:
+        subscriber = self.start()
+        self.network.refuse()
+        self.successResultOf(self.stop(subscriber))
+        self.clock.advance(100)
+        assert self.times() == [0]
+
+    def test_with_a_broker_that_does_not_close(self) -> None:
+        subscriber = self.start()
+        wire = self.subscribed(stuck=True)
+        stopped = self.stop(subscriber)
+        self.assertNoResult(stopped)
+        self.clock.pump([CLOSING, 0])
+        self.successResultOf(stopped)
+        assert wire.aborted
+
+    def test_while_a_connection_is_given_up(self) -> None:
+        subscriber = self.start()
+        self.network.accept().bring(connack(5) + packet(0))
+        self.successResultOf(self.stop(subscriber))
+
+    def test_it_can_start_again(self) -> None:
+        subscriber = self.start()
+        self.subscribed()
+        self.successResultOf(self.stop(subscriber))
+        subscriber.startService()
+        self.subscribed()

@@ -1,0 +1,346 @@
+"""What a connection is subscribed to: a real session on a wire whose broker the test plays."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import paho.mqtt.client
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.secret import NO_SECRET
+from tessflux.config.sections import MqttConfig
+from tessflux.errors import ServerError
+from tessflux.mqtt.pahoclient import Login
+from tessflux.mqtt.session import ANSWER, Session
+from tessflux.mqtt.subscription import AGAIN, Subscription
+from tests.log_lines import record
+from tests.mqtt.wire import (
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Wire,
+    connack,
+    mid_of,
+    suback,
+    topics_of,
+    unsuback,
+)
+
+CONFIG = MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), silence=0)
+KEY = "me"
+
+
+class Memory:
+    """What is remembered on a disk that does one thing when the test says `step`, or at once."""
+
+    def __init__(self, *topics: str, slow: bool = False) -> None:
+        self.kept = {KEY: frozenset(topics)} if topics else {}
+        self._slow = slow
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def topics(self) -> set[str]:
+        return set(self.kept.get(KEY, ()))
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting)
+
+    async def subscriptions(self, session: str) -> frozenset[str]:
+        await self._turn()
+        return self.kept.get(session, frozenset())
+
+    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        await self._turn()
+        self.kept[session] = topics
+
+    async def _turn(self) -> None:
+        if self._slow:
+            self._waiting.append(Deferred())
+            await self._waiting[-1]
+
+    def step(self) -> None:
+        self._waiting.pop().callback(None)
+
+    def crash(self) -> None:
+        """What waits for the disk has never been done."""
+        self._waiting.clear()
+
+
+class Broker:
+    """Has one persistent session. It answers a packet when the test says `step`."""
+
+    def __init__(self, *topics: str, version: str = "3.1.1", deny: Iterable[str] = ()) -> None:
+        self.topics: set[str] | None = set(topics) or None
+        self.denied = set(deny)
+        self.version = version
+        self._wire: Wire | None = None
+        self._questions: list[tuple[int, bytes]] = []
+        self.asked: list[tuple[int, list[str]]] = []
+
+    def meet(self, session: Session, clock: Clock) -> Wire:
+        """Accept a connection; the session of the one before goes on."""
+        self._questions.clear()
+        self._wire = wire = Wire(session, clock)
+        wire.open()
+        wire.sent()
+        wire.bring(connack(session_present=self.topics is not None, version=self.version))
+        self.topics = self.topics or set()
+        return wire
+
+    @property
+    def busy(self) -> bool:
+        assert self._wire is not None
+        self._questions += self._wire.sent()
+        return bool(self._questions)
+
+    def step(self, *, answer: bool = True) -> None:
+        """Do what the next packet asks for, and answer unless the connection breaks first."""
+        assert self.busy
+        assert self._wire is not None
+        assert self.topics is not None
+        kind, body = self._questions.pop(0)
+        topics = [topic for topic, _ in topics_of(kind, body, self.version)]
+        self.asked.append((kind, topics))
+        allowed = [topic not in self.denied for topic in topics]
+        given = {topic for topic, ok in zip(topics, allowed, strict=True) if ok}
+        if kind == SUBSCRIBE:
+            self.topics |= given
+            codes = [1 if ok else 0x80 for ok in allowed]
+            reply = suback(mid_of(body), *codes, version=self.version)
+        else:
+            self.topics -= given if self.version == "5" else set(topics)
+            codes = [0 if ok else 0x87 for ok in allowed] if self.version == "5" else []
+            reply = unsuback(mid_of(body), *codes, version=self.version)
+        if answer:
+            self._wire.bring(reply)
+
+    def take_questions(self) -> list[tuple[int, list[str]]]:
+        asked, self.asked = self.asked, []
+        return asked
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
+        self.log = record(self, "mqtt")
+        self.sessions: list[Session] = []
+        self.wires: list[Wire] = []
+        self.addCleanup(self.end)
+
+    def end(self) -> None:
+        for wire in self.wires:
+            wire.close()
+        self.clock.advance(0)
+        assert self.clock.getDelayedCalls() == []
+
+    def connect(self, broker: Broker, memory: Memory, config: MqttConfig = CONFIG) -> Subscription:
+        """A connection that the broker has accepted."""
+        login = Login("me", "", NO_SECRET, 3600, broker.version)  # type: ignore[arg-type]
+        session = Session(login, lambda *message: None, lambda: None, self.clock, self.clock.seconds)
+        session.lost.addErrback(lambda _: None)
+        self.wires.append(broker.meet(session, self.clock))
+        return Subscription(session, config, memory, self.clock)
+
+    def settle(self, subscription: Subscription) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(subscription.settle())
+
+    def finish(self, settled: "Deferred[Any]", broker: Broker, memory: Memory) -> None:
+        """Let disk and broker do all that is asked of them."""
+        while memory.busy or broker.busy:
+            if memory.busy:
+                memory.step()
+            else:
+                broker.step()
+        assert self.successResultOf(settled) is None
+
+
+class SettleTest(Case):
+    def test_a_topic_is_remembered_before_the_broker_hears_of_it(self) -> None:
+        broker, memory = Broker(), Memory(slow=True)
+        settled = self.settle(self.connect(broker, memory))
+        assert not broker.busy
+        memory.step()
+        assert memory.topics == {"a", "b"}
+        assert broker.busy
+        self.finish(settled, broker, memory)
+        assert broker.topics == {"a", "b"}
+
+    def test_a_topic_is_forgotten_only_after_the_broker_has(self) -> None:
+        broker, memory = Broker("a", "old"), Memory("a", "old", slow=True)
+        settled = self.settle(self.connect(broker, memory))
+        for _ in range(2):
+            memory.step()
+        broker.step()
+        assert broker.busy
+        assert not memory.busy
+        assert memory.topics == {"a", "b", "old"}
+        self.finish(settled, broker, memory)
+        assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"]), (UNSUBSCRIBE, ["old"])]
+        assert memory.topics == broker.topics == {"a", "b"}
+        assert self.log(LogLevel.info) == ["Subscribed to ['a', 'b']", "Unsubscribed from ['old']"]
+
+    def test_a_broker_that_has_no_session_of_ours_is_asked_to_unsubscribe_from_nothing(self) -> None:
+        broker, memory = Broker(), Memory("a", "old")
+        self.finish(self.settle(self.connect(broker, memory)), broker, memory)
+        assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"])]
+        assert memory.topics == {"a", "b"}
+
+    def test_a_session_that_has_what_is_wanted_costs_no_write(self) -> None:
+        broker, memory = Broker("a", "b"), Memory("a", "b", slow=True)
+        settled = self.settle(self.connect(broker, memory))
+        memory.step()
+        broker.step()
+        assert not memory.busy
+        self.successResultOf(settled)
+
+    def test_each_session_has_a_memory_of_its_own(self) -> None:
+        memory = Memory("old")
+        other = replace(CONFIG, client_id="other")
+        broker = Broker("x")
+        self.finish(self.settle(self.connect(broker, memory, other)), broker, memory)
+        assert memory.topics == {"old"}
+        assert memory.kept["other"] == {"a", "b"}
+
+    def test_a_share_group_is_joined_and_left_as_topics_are(self) -> None:
+        broker, memory = Broker("a", "b"), Memory("a", "b")
+        subscription = self.connect(broker, memory, replace(CONFIG, share_group="g", share_member=1))
+        self.finish(self.settle(subscription), broker, memory)
+        assert broker.topics == memory.topics == {"$share/g/a", "$share/g/b"}
+        subscription.want(CONFIG)
+        self.finish(self.settle(subscription), broker, memory)
+        assert broker.topics == memory.topics == {"a", "b"}
+        # Never both at once: what another member stores would be stored here too.
+        kinds = [kind for kind, _ in broker.take_questions()]
+        assert kinds == [UNSUBSCRIBE, SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE]
+
+    def test_another_group_is_joined_before_the_former_is_left(self) -> None:
+        broker, memory = Broker(), Memory()
+        subscription = self.connect(broker, memory, replace(CONFIG, share_group="g"))
+        self.finish(self.settle(subscription), broker, memory)
+        subscription.want(replace(CONFIG, share_group="h"))
+        self.finish(self.settle(subscription), broker, memory)
+        assert [kind for kind, _ in broker.take_questions()] == [SUBSCRIBE, SUBSCRIBE, UNSUBSCRIBE]
+
+    def test_a_session_is_known_by_whatever_name_its_broker_has(self) -> None:
+        broker, memory = Broker("a", "old"), Memory("a", "old")
+        same = replace(CONFIG, broker=BrokerAddress("tls", "127.0.0.1", 8883, ""))
+        self.finish(self.settle(self.connect(broker, memory, same)), broker, memory)
+        assert broker.topics == memory.topics == {"a", "b"}
+
+    def test_a_broker_that_does_not_answer_is_not_waited_for_for_ever(self) -> None:
+        broker, memory = Broker(), Memory()
+        settled = self.settle(self.connect(broker, memory))
+        self.clock.pump([ANSWER])
+        self.failureResultOf(settled, DeferredTimeout)
+
+    @given(
+        lives=st.lists(
+            st.tuples(
+                st.sets(st.sampled_from("abcd"), min_size=1),
+                st.lists(st.sampled_from(["work", "unanswered", "reload"]), max_size=8),
+                st.booleans(),
+            ),
+            max_size=6,
+        ),
+        wanted=st.sets(st.sampled_from("abcd"), min_size=1),
+    )
+    # Subscribed, unsubscribed without an answer, killed.
+    @example(lives=[({"a", "b"}, ["work"] * 3, False), ({"b"}, ["work", "unanswered"], False)], wanted={"b"})
+    def test_a_crash_at_any_moment_leaves_no_topic_that_is_not_wanted(
+        self, lives: list[tuple[set[str], list[str], bool]], wanted: set[str]
+    ) -> None:
+        broker, memory = Broker(), Memory(slow=True)
+
+        def config(topics: set[str]) -> MqttConfig:
+            return replace(CONFIG, topics=tuple(sorted(topics)))
+
+        for topics, steps, forgets in lives:
+            subscription = self.connect(broker, memory, config(topics))
+            self.settle(subscription).addErrback(lambda _: None)
+            for step in steps:
+                if step == "reload":
+                    subscription.want(config(topics ^ {"a", "c"} or {"d"}))
+                    self.settle(subscription).addErrback(lambda _: None)
+                elif memory.busy:
+                    memory.step()
+                elif broker.busy:
+                    broker.step(answer=step == "work")
+                    if step == "unanswered":
+                        break
+            memory.crash()
+            self.wires[-1].close()
+            if forgets:
+                broker.topics = None
+        settled = self.settle(self.connect(broker, memory, config(wanted)))
+        self.finish(settled, broker, memory)
+        assert broker.topics == memory.topics == wanted
+        self.end()
+
+
+class RefusalTest(Case):
+    def test_what_is_refused_is_asked_for_again_on_the_same_connection(self) -> None:
+        broker, memory = Broker(deny={"b"}), Memory()
+        subscription = self.connect(broker, memory)
+        self.finish(self.settle(subscription), broker, memory)
+        assert "The broker refuses {'b': 'Unspecified error'}" in self.log(LogLevel.error)[0]
+        for _ in range(2):
+            assert not subscription.overdue
+            self.clock.advance(AGAIN)
+            assert subscription.overdue
+            self.finish(self.settle(subscription), broker, memory)
+        assert len(self.log(LogLevel.error)) == 1
+        broker.denied.clear()
+        self.clock.advance(AGAIN)
+        self.finish(self.settle(subscription), broker, memory)
+        assert broker.topics == {"a", "b"}
+        assert not subscription.overdue
+        assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"])] + [(SUBSCRIBE, ["b"])] * 3
+        assert self.log(LogLevel.info)[-1] == "Subscribed to ['b']"
+        self.clock.advance(AGAIN)
+        assert not subscription.overdue
+
+    def test_a_broker_that_refuses_everything_is_of_no_use(self) -> None:
+        broker, memory = Broker(deny={"a", "b"}), Memory()
+        settled = self.settle(self.connect(broker, memory))
+        broker.step()
+        error = self.failureResultOf(settled, ServerError).value
+        assert "the broker refuses the subscription: {'a': 'Unspecified error', 'b'" in str(error)
+
+    def test_a_broker_that_refuses_all_that_a_reload_leaves_is_of_no_use_either(self) -> None:
+        broker, memory = Broker(deny={"c"}), Memory()
+        subscription = self.connect(broker, memory)
+        self.finish(self.settle(subscription), broker, memory)
+        subscription.want(replace(CONFIG, topics=("c",)))
+        settled = self.settle(subscription)
+        while broker.busy:
+            broker.step()
+        error = self.failureResultOf(settled, ServerError).value
+        assert "the broker refuses the subscription: {'c': 'Unspecified error'}" in str(error)
+
+    def test_a_reload_asks_again_at_once(self) -> None:
+        broker, memory = Broker(deny={"b"}), Memory()
+        subscription = self.connect(broker, memory)
+        self.finish(self.settle(subscription), broker, memory)
+        broker.denied.clear()
+        subscription.want(CONFIG)
+        self.finish(self.settle(subscription), broker, memory)
+        assert broker.topics == {"a", "b"}
+
+    def test_by_mqtt_5_an_unsubscription_may_be_refused_and_is_asked_for_again(self) -> None:
+        broker, memory = Broker("old", version="5", deny={"old"}), Memory("old")
+        subscription = self.connect(broker, memory)
+        self.finish(self.settle(subscription), broker, memory)
+        assert "The broker refuses {'old': 'Not authorized'}" in self.log(LogLevel.error)[0]
+        assert broker.topics == memory.topics == {"a", "b", "old"}
+        broker.denied.clear()
+        self.clock.advance(AGAIN)
+        self.finish(self.settle(subscription), broker, memory)
+        assert broker.topics == memory.topics == {"a", "b"}

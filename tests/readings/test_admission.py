@@ -1,0 +1,591 @@
+"""Which readings are stored, and under which time: duplicates, lists, clocks that jump, and the bounds."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tessflux.limits import SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
+from tessflux.readings import admission as module
+from tessflux.readings.admission import (
+    AHEAD_MS,
+    BLACKLISTED,
+    DUPLICATE,
+    EARLIEST,
+    HOUR_MS,
+    NEW_NAME,
+    NOT_WHITELISTED,
+    RETAINED,
+    STEP_MS,
+    Admission,
+    Admitted,
+    Filtered,
+    _Recent,
+)
+from tessflux.readings.reading import BAD_TIME, Reading, Refused
+
+NOW = 1_772_323_214_000
+Verdict = Admitted | Filtered | Refused
+
+
+def ask(
+    admission: Admission,
+    name: str = "stars1",
+    seq: int = 1,
+    *,
+    mag: float = 21.19,
+    tstamp: int | None = None,
+    at: int = NOW,
+    retained: bool = False,
+    late: bool = False,
+) -> Verdict:
+    """The verdict on one reading that arrives `at`."""
+    reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
+    values = f"seq={seq},mag={mag}"
+    return admission.admit(reading, values, received_at=at, retained=retained, late=late)
+
+
+def admit(
+    admission: Admission,
+    name: str = "stars1",
+    seq: int = 1,
+    *,
+    mag: float = 21.19,
+    tstamp: int | None = None,
+    at: int = NOW,
+) -> Admitted:
+    """The same, for a reading that must be admitted."""
+    verdict = ask(admission, name, seq, mag=mag, tstamp=tstamp, at=at)
+    assert isinstance(verdict, Admitted), verdict
+    return verdict
+
+
+# The lists
+
+
+def test_without_lists_everyone_is_admitted() -> None:
+    assert admit(Admission()).name == "stars1"
+
+
+def test_a_whitelist_admits_only_its_names() -> None:
+    admission = Admission()
+    admission.choose(frozenset({"stars1"}), frozenset())
+    assert ask(admission, "stars2") == Filtered(NOT_WHITELISTED)
+    assert isinstance(ask(admission, "stars1"), Admitted)
+
+
+def test_the_blacklist_is_stronger_than_the_whitelist() -> None:
+    admission, both = Admission(), frozenset({"stars1"})
+    admission.choose(frozenset(), both)
+    assert ask(admission) == Filtered(BLACKLISTED)
+    admission.choose(both, both)
+    assert ask(admission) == Filtered(BLACKLISTED)
+
+
+def test_other_lists_leave_what_is_known_as_it_was() -> None:
+    admission = Admission()
+    admit(admission)
+    admission.choose(frozenset(), frozenset({"stars1"}))
+    assert ask(admission) == Filtered(BLACKLISTED)
+    admission.choose(frozenset({"stars1"}), frozenset())
+    assert ask(admission) == Filtered(DUPLICATE)
+
+
+def test_who_is_on_no_list_may_say_any_time() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset({"stars1"}))
+    assert ask(admission, tstamp=0) == Filtered(BLACKLISTED)
+
+
+# Retained messages
+
+
+def test_a_retained_reading_without_a_time_is_of_unknown_age() -> None:
+    admission = Admission()
+    assert ask(admission, retained=True) == Filtered(RETAINED)
+    assert isinstance(ask(admission), Admitted), "it was not remembered as seen"
+
+
+def test_a_retained_reading_with_a_time_is_a_reading_like_any_other() -> None:
+    admission = Admission()
+    verdict = ask(admission, tstamp=NOW - 3_600_000, retained=True)
+    assert isinstance(verdict, Admitted)
+    assert verdict.time == NOW - 3_600_000
+    assert ask(admission, tstamp=NOW - 3_600_000, retained=True) == Filtered(DUPLICATE)
+
+
+# Times of their own
+
+
+@pytest.mark.parametrize("tstamp", [EARLIEST, NOW - 1, NOW, NOW + AHEAD_MS])
+def test_a_publishers_time_is_kept(tstamp: int) -> None:
+    assert admit(Admission(), tstamp=tstamp).time == tstamp
+
+
+@pytest.mark.parametrize(
+    ("tstamp", "detail"),
+    [
+        (EARLIEST - 1, "its clock is before 2000"),
+        (0, "its clock is before 2000"),
+        (-62_135_596_800_000, "its clock is before 2000"),
+        (NOW + AHEAD_MS + 1, "its clock is more than a day ahead of ours"),
+        (253_402_351_199_000, "its clock is more than a day ahead of ours"),
+    ],
+)
+def test_a_clock_that_was_never_set_is_refused(tstamp: int, detail: str) -> None:
+    for retained in (False, True):
+        verdict = ask(Admission(), tstamp=tstamp, retained=retained)
+        assert verdict == Refused(BAD_TIME, detail, "stars1")
+
+
+def test_a_time_that_is_taken_moves_by_single_milliseconds() -> None:
+    admission = Admission()
+    assert [admit(admission, seq=seq, tstamp=NOW).time for seq in range(4)] == [
+        NOW,
+        NOW + 1,
+        NOW + 2,
+        NOW + 3,
+    ]
+    assert admit(admission, seq=9, tstamp=NOW + 2).time == NOW + 4
+    assert admit(admission, "stars2", tstamp=NOW).time == NOW
+
+
+def test_a_time_may_move_only_so_far() -> None:
+    admission = Admission()
+    for seq in range(SHIFT_MS + 1):
+        assert admit(admission, seq=seq, tstamp=NOW).time == NOW + seq
+    verdict = ask(admission, seq=SHIFT_MS + 1, tstamp=NOW)
+    assert verdict == Refused(BAD_TIME, "over 1000 readings of one time", "stars1")
+    assert admit(admission, seq=SHIFT_MS + 1, tstamp=NOW + SHIFT_MS).time == NOW + SHIFT_MS + 1
+
+
+# The time of arrival
+
+
+def test_without_a_time_of_its_own_a_reading_has_that_of_its_arrival() -> None:
+    assert admit(Admission(), at=NOW).time == NOW
+
+
+def test_readings_that_arrive_together_follow_each_other_by_milliseconds() -> None:
+    admission = Admission()
+    assert [admit(admission, seq=seq).time - NOW for seq in range(5)] == [0, 1, 2, 3, 4]
+    assert admit(admission, seq=5, at=NOW + 2).time == NOW + 5
+    assert admit(admission, seq=6, at=NOW + 100).time == NOW + 100
+    assert admit(admission, "stars2").time == NOW, "photometers do not push each other"
+
+
+def test_a_burst_of_more_than_a_reading_a_millisecond_keeps_its_order() -> None:
+    admission = Admission()
+    times = [admit(admission, seq=seq, at=NOW + seq // 10).time for seq in range(5_000)]
+    assert times == list(range(NOW, NOW + 5_000))
+
+
+def test_a_clock_set_back_a_little_leaves_the_order() -> None:
+    admission = Admission()
+    admit(admission, seq=1)
+    assert admit(admission, seq=2, at=NOW - STEP_MS).time == NOW + 1
+    assert admit(admission, seq=3, at=NOW - STEP_MS + 1).time == NOW + 2
+
+
+def test_a_clock_set_back_a_lot_is_followed() -> None:
+    admission = Admission()
+    admit(admission, seq=1)
+    back = NOW - STEP_MS - 1
+    assert admit(admission, seq=2, at=back).time == back
+    assert admit(admission, seq=3, at=back).time == back + 1
+
+
+def test_arrivals_and_times_of_their_own_do_not_meet() -> None:
+    admission = Admission()
+    admit(admission, seq=1, tstamp=NOW)
+    admit(admission, seq=2, tstamp=NOW + 1)
+    assert admit(admission, seq=3).time == NOW + 2
+    assert admit(admission, seq=4, tstamp=NOW + 2).time == NOW + 3
+
+
+def test_an_arrival_finds_a_free_time_behind_any_number_of_taken_ones() -> None:
+    admission = Admission()
+    for seq in range(3 * SHIFT_MS):
+        admit(admission, seq=seq, tstamp=NOW + seq)
+    assert admit(admission, seq=9_999).time == NOW + 3 * SHIFT_MS
+
+
+# Duplicates
+
+
+def test_the_same_reading_is_admitted_once() -> None:
+    admission = Admission()
+    admit(admission)
+    assert ask(admission) == Filtered(DUPLICATE)
+    assert ask(admission, at=NOW + 3_600_000) == Filtered(DUPLICATE)
+
+
+def test_another_name_counter_value_or_time_makes_another_reading() -> None:
+    admission = Admission()
+    verdicts = [
+        ask(admission),
+        ask(admission, "stars2"),
+        ask(admission, seq=2),
+        ask(admission, mag=21.2),
+        ask(admission, tstamp=NOW - 1_000),
+        ask(admission, tstamp=NOW - 2_000),
+    ]
+    assert all(isinstance(verdict, Admitted) for verdict in verdicts)
+    assert len({verdict.identity for verdict in verdicts if isinstance(verdict, Admitted)}) == 6
+
+
+def test_an_older_reading_is_known_too() -> None:
+    admission = Admission()
+    for seq in range(100):
+        admit(admission, seq=seq)
+    assert {ask(admission, seq=seq) for seq in range(100)} == {Filtered(DUPLICATE)}
+
+
+def test_a_refused_reading_is_not_remembered() -> None:
+    admission = Admission()
+    assert isinstance(ask(admission, tstamp=NOW + AHEAD_MS + 5), Refused)
+    assert isinstance(ask(admission, tstamp=NOW + AHEAD_MS + 5, at=NOW + 5), Admitted)
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=5), st.integers(0, 2**40))
+def test_an_identity_fits_into_an_integer_of_sqlite(name: str, seq: int) -> None:
+    assert 0 <= admit(Admission(), name, seq).identity < 2**63
+
+
+# Restarts
+
+
+def test_after_a_restart_what_was_committed_is_seen_and_its_times_are_taken() -> None:
+    before = Admission()
+    committed = [admit(before, seq=seq) for seq in range(3)]
+    committed.append(admit(before, seq=3, tstamp=NOW - 5_000))
+    after = Admission()
+    after.restore(committed, now=NOW)
+    assert [ask(after, seq=seq) for seq in range(3)] == [Filtered(DUPLICATE)] * 3
+    assert ask(after, seq=3, tstamp=NOW - 5_000) == Filtered(DUPLICATE)
+    assert admit(after, seq=4).time == NOW + 3
+    assert admit(after, seq=5, tstamp=NOW - 5_000).time == NOW - 4_999
+
+
+def test_what_was_admitted_but_not_committed_may_come_again() -> None:
+    before = Admission()
+    committed = [admit(before, seq=1)]
+    admit(before, seq=2)
+    after = Admission()
+    after.restore(committed, now=NOW)
+    assert admit(after, seq=2, at=NOW).time == NOW + 1
+
+
+# Any sequence
+
+ARRIVALS = st.tuples(
+    st.sampled_from(["stars1", "stars2"]),
+    st.none() | st.integers(-3, 3),  # a time of its own, close to that of the base
+    st.integers(-3, 3),  # the clock, in the same way
+    st.sampled_from([0, STEP_MS, 3 * STEP_MS]),  # both jump
+    st.integers(1, 4),  # so many at once
+    st.booleans(),  # a restart comes first
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(ARRIVALS, max_size=40))
+def test_whatever_the_clocks_do_no_two_readings_of_a_photometer_share_a_time(
+    arrivals: list[tuple[str, int | None, int, int, int, bool]],
+) -> None:
+    admission = Admission()
+    committed: list[Admitted] = []
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    seq = 0
+    for name, own, clock, jump, count, restart in arrivals:
+        if restart:
+            admission = Admission()
+            admission.restore(committed, now=NOW)
+        for _ in range(count):
+            seq += 1
+            tstamp = None if own is None else NOW + jump + own
+            admitted = admit(admission, name, seq, tstamp=tstamp, at=NOW + jump + clock)
+            committed.append(admitted)
+            times[name].append(admitted.time)
+            if tstamp is not None:
+                assert 0 <= admitted.time - tstamp <= seq
+            assert ask(admission, name, seq, tstamp=tstamp) == Filtered(DUPLICATE)
+    for each in times.values():
+        assert len(set(each)) == len(each)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, SHARE_MEMBERS - 1), st.integers(-60, 60), st.integers(1, 40), st.booleans()),
+        max_size=30,
+    )
+)
+def test_daemons_that_divide_the_readings_never_give_two_one_time(
+    arrivals: list[tuple[int, int, int, bool]],
+) -> None:
+    """Each has a clock of its own, and readings of one photometer come to any of them."""
+    daemons = [Admission() for _ in range(SHARE_MEMBERS)]
+    times: list[int] = []
+    seq = 0
+    for member, clock, count, late in arrivals:
+        daemons[member].share(member)
+        for _ in range(count):
+            seq += 1
+            admitted = ask(daemons[member], seq=seq, at=NOW + clock, late=late)
+            assert isinstance(admitted, Admitted)
+            times.append(admitted.time)
+            assert admitted.time >= NOW + clock
+    assert len(set(times)) == len(times)
+
+
+def test_in_a_group_a_burst_that_runs_far_ahead_of_the_clock_goes_on_running_ahead() -> None:
+    """Its times are 16 ms apart: those of 40,000 readings end more than ten minutes ahead."""
+    admission = Admission()
+    admission.share(1)
+    times = [admit(admission, seq=seq).time for seq in range(40_000)]
+    assert times == [times[0] + SHARE_MEMBERS * number for number in range(40_000)]
+
+
+@pytest.mark.parametrize("member", [None, 3])
+@pytest.mark.parametrize("back", [2 * STEP_MS, 3_600_000, 7_200_000])
+def test_a_clock_that_is_set_back_is_followed_in_a_group_too(member: int | None, back: int) -> None:
+    admission = Admission()
+    admission.share(member)
+    admit(admission, seq=1)
+    for seq in range(2, 5):
+        at = NOW - back + 1_000 * seq
+        assert at <= admit(admission, seq=seq, at=at).time < at + SHARE_MEMBERS
+
+
+def test_alone_or_in_a_group_a_readings_own_time_stays() -> None:
+    admission = Admission()
+    admission.share(3)
+    assert admit(admission, tstamp=NOW + 7).time == NOW + 7
+    assert admit(admission, seq=2, at=NOW).time == NOW + (3 - NOW) % SHARE_MEMBERS
+    admission.share(None)
+    assert admit(admission, seq=3, at=NOW + 100).time == NOW + 100
+
+
+def test_a_clock_set_back_into_a_dense_burst_gives_free_times() -> None:
+    admission = Admission()
+    times = [admit(admission, seq=seq).time for seq in range(SHIFT_MS + 2)]
+    times.append(admit(admission, seq=9_998, at=NOW + 3 * STEP_MS).time)
+    times.append(admit(admission, seq=9_999, at=NOW).time)
+    assert len(set(times)) == len(times)
+
+
+@given(st.lists(st.integers(-STEP_MS // 100, STEP_MS // 10), max_size=60))
+def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: list[int]) -> None:
+    admission, now, last = Admission(), NOW, 0
+    for seq, step in enumerate(steps):
+        now += step
+        time = admit(admission, seq=seq, at=now).time
+        assert time > last
+        assert time >= now
+        last = time
+
+
+# Bounds
+
+
+def test_the_readings_that_came_last_are_known_and_not_many_more() -> None:
+    recent = _Recent(4)
+    for reading in range(40):
+        recent.add(reading, -1 - reading)
+        known = [number for number in range(reading + 1) if number in recent]
+        assert known == list(range(reading + 1))[-len(known) :]
+        assert min(4, reading + 1) <= len(known) <= 6
+        assert all(-1 - number in recent for number in known)
+    recent.discard(39)
+    assert 39 not in recent
+
+
+def test_an_arrival_passes_over_all_times_that_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEEN_READINGS", 3)
+    admission = Admission()
+    admission.restore([Admitted("stars1", NOW + ms, ms) for ms in range(4)], now=NOW - 1)
+    assert admit(admission, "stars1", 9, at=NOW).time == NOW + 4
+
+
+def test_memory_stays_within_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEEN_READINGS", 20)
+    monkeypatch.setattr(module, "PHOTOMETERS", 10)
+    admission = Admission()
+    for seq in range(200):
+        admit(admission, f"stars{seq}", seq, tstamp=NOW if seq % 2 else None)
+        assert len(admission._photometers) <= 10
+        recent = admission._recent
+        assert len(recent._newest | recent._middle | recent._oldest) <= 2 * 30
+    assert list(admission._photometers) == [f"stars{seq}" for seq in range(190, 200)]
+
+
+def test_the_last_reading_of_a_photometer_is_known_long_after_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SEEN_READINGS", 20)
+    admission = Admission()
+    admit(admission, "quiet", 1)
+    last = admit(admission, "quiet", 2)
+    for seq in range(100):
+        admit(admission, "stars1", seq)
+    assert ask(admission, "quiet", 2) == Filtered(DUPLICATE)
+    assert admit(admission, "quiet", 3).time == last.time + 1
+    assert isinstance(ask(admission, "quiet", 1), Admitted), "forgotten: the bound was reached"
+
+
+def test_the_photometer_that_was_silent_for_longest_is_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PHOTOMETERS", 2)
+    admission = Admission()
+    admit(admission, "a")
+    admit(admission, "b")
+    admit(admission, "a", 2)
+    admit(admission, "c")
+    assert list(admission._photometers) == ["a", "c"]
+
+
+def test_a_whole_window_of_readings_can_be_delivered_again() -> None:
+    admission = Admission()
+    window = [admit(admission, f"stars{seq % 7}", seq, at=NOW + seq) for seq in range(SEEN_READINGS)]
+    for seq in range(0, SEEN_READINGS, 997):
+        assert ask(admission, f"stars{seq % 7}", seq, at=NOW + SEEN_READINGS) == Filtered(DUPLICATE)
+    restarted = Admission()
+    restarted.restore(window, now=NOW)
+    assert ask(restarted, "stars0", 0) == Filtered(DUPLICATE)
+
+
+# New names
+
+
+def test_only_so_many_new_photometers_are_taken_in_an_hour() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 3)
+    admission.restore([Admitted("old", NOW - 5, 1)], now=NOW)
+    hour = NOW - NOW % HOUR_MS
+    named = {name: ask(admission, name, at=hour + HOUR_MS - 1) for name in ("a", "b", "c", "d", "old", "e")}
+    refused = {name: verdict for name, verdict in named.items() if not isinstance(verdict, Admitted)}
+    assert refused == {
+        name: Refused(NEW_NAME, "there were 3 new names in this hour ([mqtt] new_photometers) already", name)
+        for name in ("d", "e")
+    }
+    # Those that were taken go on, and in the next hour, or when the clock was set, so do others.
+    assert isinstance(ask(admission, "a", 2, at=hour + HOUR_MS - 1), Admitted)
+    assert isinstance(ask(admission, "d", at=hour + HOUR_MS), Admitted)
+    assert isinstance(ask(admission, "e", at=hour - HOUR_MS), Admitted)
+
+
+def test_names_beyond_the_limit_take_no_memory() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 10)
+    for number in range(1_000):
+        ask(admission, f"invented{number}")
+    assert len(admission._photometers) == 10
+
+
+def test_without_a_limit_all_new_photometers_are_taken() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 0)
+    assert all(isinstance(ask(admission, f"new{number}"), Admitted) for number in range(1_000))
+
+
+# What comes out of quarantine
+
+
+def test_a_late_reading_keeps_the_time_of_its_arrival() -> None:
+    """A live one of its photometer came later, and the next live one is no later for it."""
+    admission = Admission()
+    admit(admission, seq=1, at=NOW)
+    late = ask(admission, seq=2, at=NOW - 60_000, late=True)
+    assert isinstance(late, Admitted)
+    assert late.time == NOW - 60_000
+    same_time = ask(admission, seq=3, at=NOW, late=True)
+    assert isinstance(same_time, Admitted)
+    assert same_time.time == NOW + 1
+    assert admit(admission, seq=4, at=NOW + 10).time == NOW + 10
+    assert ask(admission, seq=2, at=NOW - 60_000, late=True) == Filtered(DUPLICATE)
+
+
+def test_a_late_reading_is_no_new_name_too_many() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 1)
+    admit(admission, "a")
+    assert isinstance(ask(admission, "b"), Refused)
+    assert isinstance(ask(admission, "b", late=True), Admitted)
+
+
+def test_a_reserved_time_is_that_of_no_other_reading_however_late_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What arrived together, some good and some refused, and all of it forgotten meanwhile."""
+    monkeypatch.setattr(module, "SEEN_READINGS", 20)
+    admission = Admission()
+    good, kept = [], []
+    for seq in range(40):
+        if seq % 2:
+            kept.append(admission.reserve("stars1", NOW))
+        else:
+            good.append(admit(admission, seq=seq, at=NOW).time)
+    for seq in range(100):
+        admit(admission, "stars2", seq, at=NOW + seq)
+    times = [taken.time for taken in late(admission, "stars1", kept)]
+    assert times == kept
+    assert len({*good, *times}) == 40
+
+
+def late(admission: Admission, name: str, times: Sequence[int]) -> list[Admitted]:
+    """Readings of these times that were refused once, tried again."""
+    verdicts = [ask(admission, name, 100 + n, at=time, late=True) for n, time in enumerate(times)]
+    return [verdict for verdict in verdicts if isinstance(verdict, Admitted)]
+
+
+def test_a_reserved_time_is_given_once() -> None:
+    admission = Admission()
+    admit(admission, at=NOW)
+    time = admission.reserve("stars1", NOW)
+    times = [taken.time for taken in late(admission, "stars1", [time, time])]
+    assert times[0] == time != times[1]
+
+
+def test_names_beyond_the_limit_reserve_nothing() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 1)
+    assert admission.reserve("a", NOW) == NOW
+    assert [admission.reserve(f"evil{n}", NOW) for n in range(10)] == [NOW] * 10
+    assert len(admission._photometers) == 1
+
+
+def test_what_reserved_nothing_has_a_time_of_its_own_when_it_is_tried_again() -> None:
+    admission = Admission()
+    admission.choose(frozenset(), frozenset(), 1)
+    admit(admission, "a")
+    kept = [admission.reserve("b", NOW) for _ in range(3)]
+    assert len({taken.time for taken in late(admission, "b", kept)}) == 3
+
+
+def test_what_was_refused_because_our_clock_was_behind_is_taken_late() -> None:
+    admission = Admission()
+    days = 3 * AHEAD_MS
+    assert isinstance(ask(admission, seq=1, tstamp=NOW, at=NOW - days), Refused)
+    admit(admission, seq=2, at=NOW)
+    assert isinstance(ask(admission, seq=1, tstamp=NOW, at=NOW - days, late=True), Admitted)
+
+
+def test_a_publishers_time_that_is_still_to_come_moves_no_arrival_after_a_restart() -> None:
+    admission = Admission()
+    earlier = [admit(admission, seq=1, tstamp=NOW + 540_000), admit(admission, seq=2, at=NOW)]
+    restarted = Admission()
+    restarted.restore(earlier, now=NOW + 5)
+    assert admit(restarted, seq=3, at=NOW + 10).time == NOW + 10
+
+
+def test_what_could_not_be_stored_is_taken_when_it_comes_again() -> None:
+    admission = Admission()
+    given_up = admit(admission, seq=1)
+    kept = admit(admission, seq=2)
+    admission.forget([given_up])
+    assert admit(admission, seq=1, at=NOW + 5).time == NOW + 5
+    assert ask(admission, seq=2) == Filtered(DUPLICATE)
+    assert kept.time == NOW + 1

@@ -1,0 +1,342 @@
+"""What the benchmark makes of what it measures, and that its publisher publishes what it says."""
+
+import json
+import os
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from benchmark import document, latency, peers, plot, report
+from benchmark.__main__ import take
+from benchmark.bridges import CEILING, ROOT, Tessflux
+from benchmark.disk import Writes
+from benchmark.plan import Measured, Row, Run, Turn
+from benchmark.process import Stat, status
+from benchmark.relay import Window
+from benchmark.site import BenchFailed
+from flood import Broker, Readings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tessflux.mqtt.packets import Splitter
+from tessflux.readings.reading import Reading, parse
+from tests.mqtt import wire
+
+ABOUT = {"date": "2026-03-01", "python": "3.11"}
+
+
+def row(bridge: str, *rates: float, case: str = "throughput", lost: int = 0, doubled: int = 0) -> Row:
+    rounds = [Measured({"rate": rate}, lost, doubled) for rate in rates]
+    return Row(case, "QoS 1", bridge, rounds=rounds)
+
+
+# The order of turns
+
+
+def test_turns_take_turns_and_one_that_fails_is_left_out_from_then_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    order = []
+
+    def measure(name: str, fails_at: int = 0) -> Measured:
+        order.append(name)
+        if order.count(name) == fails_at:
+            raise BenchFailed("it did not subscribe")
+        return Measured({"rate": order.count(name)})
+
+    turns = [
+        Turn("case", "QoS 1", name, partial(measure, name, fails_at))
+        for name, fails_at in (("a", 0), ("never", 1), ("once", 2))
+    ]
+    rows = take(turns, 3)
+    assert order == ["a", "never", "once", "a", "once", "a"]
+    assert [(each.bridge, len(each.rounds), each.failed) for each in rows] == [
+        ("a", 3, False),
+        ("never", 0, True),
+        ("once", 1, True),
+    ]
+    assert "never, round 1: not measured: it did not subscribe" in capsys.readouterr().err
+    assert "not measured" in report.tables([Run(ABOUT, rows)])
+    assert "never" not in plot.svg([Run(ABOUT, rows)])
+
+
+# The publisher
+
+
+@pytest.mark.parametrize(("qos", "mid"), [(0, 0), (1, 8)])
+def test_a_packet_is_a_publication_of_a_reading_with_its_number(qos: int, mid: int) -> None:
+    readings = Readings(10, qos, 5)
+    packet = readings.packet(7)
+    payload = packet[packet.index(b"{") :]
+    assert packet == wire.publish("STARS4ALL/stars2/reading", payload, mid=mid)
+    reading = parse(payload)
+    assert isinstance(reading, Reading)
+    assert (reading.name, reading.fields["freq"], reading.fields["seq"]) == ("stars2", 0.07, 7.0)
+
+
+@pytest.mark.parametrize("number", [1, 1_000_001, 5_000_000, 80_000_000])
+def test_whatever_its_number_a_reading_is_plausible(number: int) -> None:
+    readings = Readings(1, 1, 1_000, number)
+    packet = readings.packet(number)
+    assert isinstance(parse(packet[packet.index(b"{") :]), Reading)
+
+
+def test_identifiers_of_packets_are_never_0_and_never_too_large() -> None:
+    readings = Readings(200_000, 1, 1)
+    for number in (65_534, 65_535, 65_536, 131_070, 200_000):
+        found = re.search(rb"reading(..)\{", readings.packet(number), re.DOTALL)
+        assert found is not None
+        assert found[1] != b"\0\0"
+
+
+def test_the_file_has_all_packets_in_order_and_is_made_once(tmp_path: Path) -> None:
+    readings = Readings(3, 1, 2, first=11)
+    path = readings.file(tmp_path)
+    assert path.read_bytes() == b"".join(readings.packet(number) for number in (11, 12, 13))
+    path.write_bytes(b"made before")
+    assert readings.file(tmp_path).read_bytes() == b"made before"
+    assert Readings(3, 0, 2, first=11).file(tmp_path) != path
+
+
+@pytest.mark.parametrize("answers", [0, 3])
+def test_the_publisher_ends_when_the_broker_has_answered_all(answers: int) -> None:
+    complete = wire.connack() + wire.puback(0xD000) * answers + b"\xd0\x00"
+    for answer, is_complete in ((complete, True), (complete[:-2], False), (complete[:4], False)):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            with ThreadPoolExecutor(1) as pool:
+                answered = pool.submit(answer_and_close, server, answer)
+                broker = Broker(port, "flood", answers)
+                if is_complete:
+                    broker.finish()
+                else:
+                    with pytest.raises(ConnectionError):
+                        broker.finish()
+                answered.result()
+
+
+def answer_and_close(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            continue
+
+
+# What the operating system says
+
+
+def test_cpu_is_that_of_user_and_kernel_and_of_dead_children() -> None:
+    line = "7 (a) name) S 3 7 7 0 -1 4194560 901 0 0 0 100 200 30 4 20 0 3 0 123 1024 77"
+    assert Stat.parse(line) == Stat(3, False, 334 / os.sysconf("SC_CLK_TCK"))
+    assert Stat.parse(line.replace(") S ", ") Z ")).ended
+
+
+def test_a_missing_value_of_the_status_is_0() -> None:
+    assert status("Name:\tx\nVmHWM:\t  1234 kB\n", "VmHWM") == 1234
+    assert status("Name:\tx\n", "VmHWM") == 0
+
+
+def test_of_system_calls_only_those_to_the_spool_count() -> None:
+    lines = [
+        '9 pwrite64(7</d/spool/spool.db-wal>, ""..., 24, 0) = 24',
+        '9 pwrite64(7</d/spool/spool.db-wal>, ""..., 4096, 24 <unfinished ...>',
+        "9 <... pwrite64 resumed>) = 4096",
+        "9 fdatasync(7</d/spool/spool.db-wal>) = 0",
+        '8 write(1</d/tessflux.log>, ""..., 80) = 80',
+        '8 write(5<pipe:[77]>, "", 1) = 1',
+    ]
+    assert Writes.parse(lines, Path("/d/spool")) == Writes(calls=2, bytes=4120, syncs=1)
+
+
+# Latency
+
+
+def test_a_reading_is_seen_when_the_first_answer_with_it_came() -> None:
+    sightings = latency.Sightings(Readings(3, 0, 1, first=51))
+    assert sightings.look([(1_000, 50), (2_000, 51)], at=10.5)
+    assert not sightings.look([(2_000, 51)], at=10.6)
+    assert not sightings.complete
+    assert sightings.look([(2_000, 51), (4_000, 53), (3_000, 52)], at=10.7)
+    assert sightings.complete
+    assert sightings.latencies([10.0, 10.1, 10.6]) == pytest.approx([0.5, 0.6, 0.1])
+
+
+def test_what_is_missing_is_asked_for_again() -> None:
+    sightings = latency.Sightings(Readings(4, 0, 1))
+    second = 1_000_000_000
+    sightings.look([(second, 1)], at=1.0)
+    sightings.look([(3 * second, 3), (4 * second, 4)], at=2.0)
+    assert sightings.since < second
+    sightings.look([(2 * second, 2)], at=3.0)
+    assert 3 * second < sightings.since < 4 * second
+
+
+def test_99_of_100_do_not_exceed_the_p99() -> None:
+    values = [number / 100 for number in range(1, 101)]
+    assert latency.summary(values) == {"p50": 0.5, "p99": 0.99, "longest": 1.0}
+    assert latency.summary([0.3]) == {"p50": 0.3, "p99": 0.3, "longest": 0.3}
+
+
+# The bridges
+
+
+def test_a_tessflux_is_named_with_its_checkout_and_settings(tmp_path: Path) -> None:
+    assert Tessflux.parse(f"old={tmp_path},mqtt.version=5,influxdb.batch=100") == Tessflux(
+        "old", tmp_path, {"mqtt.version": "5", "influxdb.batch": "100"}
+    )
+    assert Tessflux.parse("same=").directory == ROOT
+    for wrong in ("name", "=x", "name=nowhere/at/all", "name=version=5"):
+        with pytest.raises(ValueError, match="is n"):
+            Tessflux.parse(wrong)
+
+
+def test_the_settings_of_a_tessflux_go_over_those_of_a_case() -> None:
+    own = Tessflux("v5", settings={"mqtt.version": "5"})
+    assert own.but({"mqtt.version": "3.1.1", "mqtt.keepalive": "9"}).settings == {
+        "mqtt.version": "5",
+        "mqtt.keepalive": "9",
+    }
+
+
+def test_placeholders_are_filled_and_other_braces_stay() -> None:
+    assert peers.fill('{"port": {mqtt_port}, "x": {}}', {"mqtt_port": 1883}) == '{"port": 1883, "x": {}}'
+    assert peers.Peer.parse("node-red=node-red --x=y") == peers.Peer("node-red", "node-red --x=y")
+    with pytest.raises(ValueError, match="is not NAME=COMMAND"):
+        peers.Peer.parse("node-red")
+
+
+# The report
+
+
+def test_a_figure_is_the_median_with_its_spread_and_a_ratio_is_that_of_one_round() -> None:
+    rows = [row(CEILING.name, 100, 50, 200), row("tessflux", 90, 40, 100)]
+    found = report.figures(rows[1], rows)
+    assert found["rate"] == report.Figure(90, 40, 100)
+    assert found["ratio"] == report.Figure(0.8, 0.5, 0.9)
+
+
+def test_every_value_that_a_row_has_is_in_the_table_of_its_case() -> None:
+    rows = [row("tessflux", 1000, 3000, 2000, lost=2), row("tessflux", 5, case="drain", doubled=1)]
+    assert report.tables([Run(ABOUT, rows)]) == "\n".join(
+        [
+            "### throughput",
+            "",
+            "|       | bridge   |          readings/s | lost | doubled |",
+            "| ----- | -------- | ------------------: | ---: | ------: |",
+            "| QoS 1 | tessflux | 2,000 (1,000-3,000) |    6 |       0 |",
+            "",
+            "### drain",
+            "",
+            "|       | bridge   | readings/s | lost | doubled |",
+            "| ----- | -------- | ---------: | ---: | ------: |",
+            "| QoS 1 | tessflux |          5 |    0 |       1 |",
+        ]
+    )
+
+
+def test_what_is_lost_or_doubled_is_bad_unless_a_peer_did_it() -> None:
+    rows = [row("tessflux", 1, 1, lost=1, doubled=2), row("telegraf", 1, lost=10), row(CEILING.name, 1)]
+    assert report.bad(rows, except_for={"telegraf"}) == 6
+    assert report.bad(rows[1:], except_for={"telegraf"}) == 0
+
+
+def test_json_can_be_read_again() -> None:
+    rows = [row("tessflux", 1, 2, lost=1), row(CEILING.name, 3, 4)]
+    runs = [Run(ABOUT, rows), Run({"date": "2026-03-02"}, rows[:1])]
+    text = report.as_json(runs)
+    assert report.from_json(text) == runs
+    assert json.loads(text)[0]["results"][0]["figures"]["ratio"]["greatest"] == 0.5
+
+
+def test_the_plot_has_a_bar_for_every_row_its_spread_and_what_was_lost() -> None:
+    rows = [
+        row("a <b>", 10, 30, 20, lost=5),
+        row(CEILING.name, 40),
+        row("tessflux x 2", 40),
+        row("tessflux", 40),
+    ]
+    picture = ElementTree.fromstring(plot.svg([Run(ABOUT, rows)]))
+    tag = "{http://www.w3.org/2000/svg}"
+    _, *bars = picture.findall(f"{tag}rect")
+    widths = [float(bar.get("width", "")) for bar in bars]
+    assert widths == pytest.approx([widths[1] / 2, *widths[1:2] * 3])
+    assert [bar.get("fill") for bar in bars] == [plot.COLOURS[0], plot.GREY, plot.COLOURS[1], plot.COLOURS[1]]
+    assert [each.get("class") for each in picture.findall(f"{tag}path")].count("spread") == 1
+    texts = picture.findall(f"{tag}text")
+    assert "a <b>" in [each.text for each in texts]
+    assert [each.findtext(f"{tag}tspan") for each in texts if len(each)] == ["15 lost"]
+
+
+@given(st.floats(1e-3, 1e9))
+def test_the_axis_reaches_as_far_as_the_figures(greatest: float) -> None:
+    ticks = plot.nice_ticks(greatest)
+    assert ticks[0] == 0
+    assert ticks[-1] >= greatest * 0.999
+    assert 4 <= len(ticks) <= 9
+
+
+def test_an_axis_of_nothing_is_drawn_all_the_same() -> None:
+    assert plot.nice_ticks(0)[-1] >= 1
+
+
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    text = "before\n<!-- figures -->\nold \\1\n<!-- /figures -->\nafter\n"
+    runs = [Run(ABOUT, [row("tessflux", 5)])]
+    once = document.with_figures(text, runs, "plot.svg")
+    assert once.startswith("before\n<!-- figures -->\n")
+    assert once.endswith("\n<!-- /figures -->\nafter\n")
+    assert "old" not in once
+    assert "(plot.svg)" in once
+    assert document.with_figures(once, runs, "plot.svg") == once
+    with pytest.raises(ValueError, match="must have"):
+        document.with_figures("no marks", runs, "plot.svg")
+
+
+def test_each_run_says_what_it_measured_and_a_ratio_is_that_within_one_run() -> None:
+    runs = [
+        Run(ABOUT, [row(CEILING.name, 100, 100), row("tessflux", 90, 90)]),
+        Run({**ABOUT, "date": "2026-03-02"}, [row(CEILING.name, 10), row("tessflux", 5, case="drain")]),
+    ]
+    text = document.with_figures("<!-- figures --><!-- /figures -->", runs, "plot.svg")
+    assert "brackets. python: 3.11.\n" in text
+    assert "- throughput (2 rounds); date 2026-03-01\n" in text
+    assert "- throughput (1 round), drain (1 round); date 2026-03-02\n" in text
+    assert "| tessflux      |         90 |  0.90 |" in text
+
+
+# The relay
+
+
+@given(st.integers(1, 5), st.lists(st.tuples(st.integers(1, 60), st.integers(0, 4)), max_size=30))
+def test_the_relay_keeps_to_its_window_and_changes_nothing(size: int, steps: list[tuple[int, int]]) -> None:
+    """In each step some bytes come from the broker, and some messages are acknowledged."""
+    stream = wire.connack() + b"".join(
+        wire.publish("t", b"x" * (mid * 9), mid=mid if mid % 4 else 0) for mid in range(1, 40)
+    )
+    window, passed, acknowledged, at = Window(size), b"", 0, 0
+    for come, answered in steps:
+        window.hold(stream[at : at + come])
+        at += come
+        passed += window.release()
+        sent = Splitter()
+        sent.feed(passed)
+        owed = sum(first == 0x32 for first, _, _ in sent.packets()) - acknowledged
+        assert 0 <= owed <= size
+        answers = b"".join(wire.puback(mid) for mid in range(1, min(answered, owed) + 1))
+        for byte in answers:
+            window.acknowledge(bytes([byte]))
+        acknowledged += min(answered, owed)
+    assert stream.startswith(passed)
+    while acknowledged < 30:
+        window.hold(stream[at:])
+        at = len(stream)
+        passed += window.release()
+        window.acknowledge(wire.puback(1))
+        acknowledged += 1
+    assert passed + window.release() == stream

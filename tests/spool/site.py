@@ -1,0 +1,190 @@
+"""A spool in a directory of its own, with a thread that does what the test tells it to."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tessflux.config.sections import SpoolConfig
+from tessflux.readings.admission import Admitted
+from tessflux.readings.message import Acknowledge
+from tessflux.spool.journal import FILE_NAME, Group, Journal, second_look
+from tessflux.spool.quarantine import Quarantined
+from tessflux.spool.spool import RETRY, Spool
+from tessflux.stats import MqttStats
+
+FLUSH = 5.0
+
+
+def disk_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.Error:
+    error = sqlite3.OperationalError("the disk is ill")
+    error.sqlite_errorcode = code
+    return error
+
+
+class Thread:
+    """Runs calls at once, or keeps them while `held`; with an `error` every call ends in it."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self.error: Exception | None = None
+        self._calls: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+        self._results: list[tuple[Deferred[Any], Any]] = []
+
+    def __call__(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        result: Deferred[Any] = Deferred()
+        self._calls.append((result, lambda: call(*args)))
+        if not self.held:
+            self.run()
+        return result
+
+    @property
+    def waiting(self) -> int:
+        """How many calls have not run yet."""
+        return len(self._calls)
+
+    def work(self) -> None:
+        """Run what waits; the reactor does not hear of it yet."""
+        while self._calls:
+            deferred, call = self._calls.pop(0)
+            try:
+                if self.error is not None:
+                    raise self.error
+                self._results.append((deferred, call()))
+            except Exception as error:
+                self._results.append((deferred, Failure(error)))
+
+    def tell(self) -> None:
+        """Tell the reactor what came out."""
+        while self._results:
+            deferred, result = self._results.pop(0)
+            deferred.callback(result)
+
+    def run(self) -> None:
+        """Run all, and what follows from it."""
+        while self._calls or self._results:
+            self.work()
+            self.tell()
+
+    def release(self) -> None:
+        self.held = False
+        self.run()
+
+
+class Site:
+    """One spool after another in the same directory, and everything that they call, in order."""
+
+    def __init__(self, case: SynchronousTestCase, directory: str) -> None:
+        self._case = case
+        self.directory = Path(directory)
+        self.clock, self.thread, self.stats = Clock(), Thread(), MqttStats()
+        self.events: list[object] = []
+        self.sent = 0
+
+    def open(self, *, max_size: int = 2**30, quarantine: int = 1_000) -> list[Admitted]:
+        config = SpoolConfig(str(self.directory), max_size, quarantine)
+        self.spool = Spool(
+            config, flush_interval=FLUSH, stats=self.stats, clock=self.clock, in_thread=self.thread
+        )
+        self.spool.committed = lambda: self.events.append("committed")
+        self.spool.hold = lambda hold: self.events.append("hold" if hold else "go on")
+        self.spool.redeliver = lambda: self.events.append("redeliver")
+        admitted: list[Admitted] = self.result(self.spool.open())
+        return admitted
+
+    def stop(self) -> None:
+        """As the daemon does; afterwards nothing is left on the clock."""
+        settled = Deferred.fromCoroutine(self.spool.settle())
+        self.thread.release()
+        # Where commits fail, one more attempt is under way.
+        self.clock.advance(RETRY)
+        self._case.successResultOf(settled)
+        self.result(self.spool.close())
+        assert self.clock.getDelayedCalls() == []
+
+    def restart(self) -> list[Admitted]:
+        self.stop()
+        return self.open()
+
+    def result(self, work: Any) -> Any:
+        return self._case.successResultOf(Deferred.fromCoroutine(work))
+
+    def acknowledge(self, number: int, qos: int) -> Acknowledge | None:
+        return (lambda: self.events.append(number)) if qos else None
+
+    def store(self, count: int = 1, *, qos: int = 0) -> int:
+        """So many messages with a reading; returns how many the spool admitted."""
+        return sum(self._take(qos, self._store) for _ in range(count))
+
+    def refuse(self, *, qos: int = 0, payload: bytes = b"{") -> bool:
+        return self._take(qos, lambda ack: self.spool.quarantine(refused(self.sent, payload), ack))
+
+    def filter(self, *, qos: int = 0) -> bool:
+        return self._take(qos, lambda ack: self.spool.filter_out("duplicate", ack))
+
+    def _take(self, qos: int, end: Callable[[Acknowledge | None], None]) -> bool:
+        number = self.sent
+        if not self.spool.admits(kept_by_broker=qos > 0):
+            return False
+        self.stats.received += 1
+        end(self.acknowledge(number, qos))
+        self.sent += 1
+        return True
+
+    def _store(self, acknowledge: Acknowledge | None) -> None:
+        self.spool.store(line(self.sent), Admitted("stars1", self.sent, self.sent), acknowledge)
+
+    def on_disk(self) -> list[str]:
+        """The lines that are in the file, oldest first."""
+        return [
+            line for lines in self.query("SELECT lines FROM chunk ORDER BY id") for line in lines.split("\n")
+        ]
+
+    def query(self, text: str) -> list[Any]:
+        """The first column."""
+        with closing(second_look(str(self.directory))) as db:
+            return [row[0] for row in db.execute(text)]
+
+    def asides(self) -> list[Path]:
+        return sorted(self.directory.glob(f"{FILE_NAME}.damaged-*[Z0-9]"))
+
+    def forget_pages(self) -> None:
+        """What was read from the file is no longer in memory."""
+        journal = self.spool._disk._file._journal
+        assert journal is not None
+        journal._db.execute("PRAGMA shrink_memory")
+
+    def put_large(self) -> None:
+        """A file of 6,000 lines, more than is looked at when it is opened."""
+        journal = Journal(str(self.directory), max_size=2**30, quarantine=1_000)
+        for first in range(0, 6_000, 100):
+            numbers = range(first, first + 100)
+            admitted = [Admitted("stars1", number, number) for number in numbers]
+            journal.commit(Group(lines=[line(number) for number in numbers], admitted=admitted), 0)
+        journal.close()
+
+
+def line(number: int) -> str:
+    return f"stars,name=stars1 seq={number}.0,mag=20.5,freq=3.2,tamb=12.0,tsky=-10.0 {number}"
+
+
+def lines(*bounds: int) -> list[str]:
+    return [line(number) for number in range(*bounds)]
+
+
+def refused(number: int, payload: bytes = b"{") -> Quarantined:
+    return Quarantined(number, "stars1/reading", "stars1", "not JSON", "why", payload)
+
+
+def overwrite(path: Path) -> None:
+    """Turn all but the first page to zeros, as a dying disk may."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4_096)
+        file.write(bytes(size - 4_096))
