@@ -22,17 +22,13 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from tessflux import __version__, logs
-from tessflux.config.sections import Config, InfluxConfig, load
+from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
-from tessflux.influx.client import InfluxClient
-from tessflux.influx.connection import agent
-from tessflux.influx.server import Server
-from tessflux.influx.writer import Writer
+from tessflux.influx import InfluxClient, Server, Writer, agent
 from tessflux.intake import Intake
-from tessflux.mqtt.endpoint import endpoint
-from tessflux.mqtt.subscriber import Subscriber
-from tessflux.readings.admission import Admission
-from tessflux.spool.spool import Spool
+from tessflux.mqtt import Subscriber, broker_endpoint
+from tessflux.readings import Admission
+from tessflux.spool import Spool
 from tessflux.stats import Hourly, InfluxStats, MqttStats
 from tessflux.tls import trust
 
@@ -81,7 +77,7 @@ class App:
             memory=self._spool,
             clock=reactor,
             now=time.time,
-            endpoint=lambda mqtt: endpoint(reactor, mqtt),
+            endpoint=lambda mqtt: broker_endpoint(reactor, mqtt),
             backoff=_backoff,
         )
         server = Server(
@@ -241,9 +237,9 @@ class App:
     async def _define(self, config: InfluxConfig) -> list[str]:
         def define() -> list[str]:
             # Not before: it brings 10 MB of libraries, which most daemons never need.
-            from tessflux.influx.schema import Administration
+            from tessflux.influx import schema
 
-            with closing(Administration(config)) as administration:
+            with closing(schema.Administration(config)) as administration:
                 return administration.define()
 
         problems: list[str] = await self._in_thread("influxdb")(define)

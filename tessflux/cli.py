@@ -1,22 +1,16 @@
-"""The command line: argv -> an exit code. Only here the reactor is imported, and not before it is needed."""
+"""The command line: argv -> an exit code. What only one command needs is imported when that is called."""
 
 import argparse
-import gc
 import io
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from twisted.internet.defer import Deferred
-
-from tessflux import __version__, logs
+from tessflux import __version__, logs, run
 from tessflux.commands import queue
-from tessflux.config.sections import Config, load
+from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
 from tessflux.process import detach, privileges, signals
 
@@ -46,10 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_standard_streams()
     try:
         options = _parse(sys.argv[1:] if argv is None else argv)
-        run: Callable[[argparse.Namespace], int] = options.run
-        if run is not _run:
+        command: Callable[[argparse.Namespace], int] = options.run
+        if command is not _run:
             signals.admit()
-        code = run(options)
+        code = command(options)
         sys.stdout.flush()
         return code
     except OperatorError as error:
@@ -149,18 +143,18 @@ def _load_as_owner(options: argparse.Namespace) -> Config:
 def _run(options: argparse.Namespace) -> int:
     """The daemon itself. What only one of the other commands needs, it shall not carry with it."""
     if options.console:
-        return _serve(_load_as_owner(options), console=True, ready=lambda: None)
+        return run.daemon(_load_as_owner(options), console=True, ready=lambda: None)
     config = _load(options)
     if not config.global_.log_file:
         print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)
-    return detach.detach(options.pid_file, lambda ready: _serve(config, console=False, ready=ready))
+    return detach.detach(options.pid_file, lambda ready: run.daemon(config, console=False, ready=ready))
 
 
 def _check(options: argparse.Namespace) -> int:
     from tessflux.commands import check
 
     config = _load_as_owner(options)
-    return _react(lambda reactor: check.check(config, reactor, _say))
+    return run.coroutine(lambda reactor: check.check(config, reactor, _say))
 
 
 def _check_config(options: argparse.Namespace) -> int:
@@ -214,77 +208,4 @@ def _refused(options: argparse.Namespace) -> int:
         causes = queue.causes(spool)
         text = f"nothing of that; the causes there are: {', '.join(causes)}" if causes else "nothing at all"
         print(f"tessflux: in quarantine is {text}", file=sys.stderr)
-    return 0
-
-
-def _reactor() -> Any:
-    from twisted.internet import reactor
-
-    # Its timers must not follow the time of day, which may be set.
-    reactor.seconds = time.monotonic  # type: ignore[method-assign]
-    return reactor
-
-
-def _react(work: Callable[[Any], Any]) -> int:
-    """Run one coroutine, which returns an exit code."""
-    reactor = _reactor()
-    outcome: list[int] = []
-
-    async def run() -> None:
-        try:
-            outcome.append(await work(reactor))
-        finally:
-            reactor.stop()
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
-    reactor.run()
-    return outcome[0] if outcome else 70
-
-
-def _on_signal(reactor: Any, action: Callable[[], None], _number: int, _frame: object) -> None:
-    reactor.callFromThread(action)
-
-
-def _spare_the_collector() -> None:
-    """Let Python look for reference cycles seldom: a reading makes none, but objects enough to start a search
-    every few dozen, which took an eighth of the time."""
-    gc.freeze()
-    gc.set_threshold(100_000)
-
-
-def _serve(config: Config, *, console: bool, ready: detach.Ready) -> int:
-    """Run the daemon in this process until a signal stops it."""
-    from tessflux import app
-    from tessflux.process import lock
-
-    reactor = _reactor()
-    _spare_the_collector()
-    spool_lock = lock.lock_spool(config.spool.directory)
-    log = logs.Logs(console=console, path=config.global_.log_file)
-    log.set_levels(logs.levels(config))
-    log.begin()
-    service = app.App(config, log, reactor)
-    problems: list[Exception] = []
-
-    async def start() -> None:
-        try:
-            await service.start()
-        except Exception as error:
-            problems.append(error)
-            reactor.stop()
-            return
-        reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
-        actions = (service.reload, service.pause, service.resume)
-        for number, action in zip(signals.OURS, actions, strict=True):
-            signal.signal(number, partial(_on_signal, reactor, action))
-        signals.admit()
-        ready()
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
-    reactor.run()
-    signals.ignore()
-    service.end_threads()
-    spool_lock.release()
-    if problems:
-        raise problems[0]
     return 0

@@ -6,15 +6,21 @@ photometer that goes on sending something wrong gets one log line a period, not 
 
 from twisted.logger import Logger
 
-from tessflux.config.sections import InfluxConfig, MqttConfig
+from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD, REQUEUED
-from tessflux.readings import lineprotocol
-from tessflux.readings.admission import Admission, Admitted, Filtered
-from tessflux.readings.message import Acknowledge, Message
-from tessflux.readings.reading import REGISTER, Reading, Refused, parse
-from tessflux.spool.group import Gathering
-from tessflux.spool.quarantine import Quarantined
-from tessflux.spool.spool import Spool
+from tessflux.readings import (
+    REGISTER,
+    Acknowledge,
+    Admission,
+    Admitted,
+    Filtered,
+    Message,
+    Reading,
+    Refused,
+    lineprotocol,
+    parse,
+)
+from tessflux.spool import Gathering, Quarantined, Spool
 from tessflux.stats import MqttStats, Reports
 
 log = Logger(namespace="mqtt")

@@ -22,7 +22,7 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
-from tessflux.config.sections import Config
+from tessflux.config import Config
 from tessflux.errors import CannotCreate
 from tessflux.limits import LOG_LINE, TRACEBACK_LINES
 

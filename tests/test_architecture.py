@@ -17,6 +17,21 @@ PURE = (
     *("mqtt/packets", "mqtt/version", "influx/verdict"),
 )
 
+FLOORS = (
+    ("errors", "limits", "__init__"),
+    ("tls", "readings", "process"),
+    ("config",),
+    ("stats", "logs", "simulator"),
+    ("spool",),
+    ("mqtt", "influx"),
+    ("intake",),
+    ("app", "commands"),
+    ("run",),
+    ("cli",),
+    ("__main__",),
+)
+"""From the bottom up: each imports only from below."""
+
 
 def imports(path: Path) -> Iterator[str]:
     """What a module imports, anywhere in it, as dotted names."""
@@ -27,9 +42,9 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_only_the_command_line_imports_the_reactor() -> None:
+def test_only_one_module_imports_the_reactor() -> None:
     guilty = {path.name for path in SOURCES if any(name.endswith(".reactor") for name in imports(path))}
-    assert guilty == {"cli.py"}
+    assert guilty == {"run.py"}
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -37,11 +52,56 @@ def test_a_pure_module_knows_no_twisted(name: str) -> None:
     assert not [each for each in imports(PACKAGE / f"{name}.py") if each.startswith("twisted")]
 
 
-def test_the_two_ends_do_not_know_each_other() -> None:
-    for path in (PACKAGE / "mqtt").glob("*.py"):
-        assert not [name for name in imports(path) if name.startswith("tessflux.influx.")]
-    for path in (PACKAGE / "influx").glob("*.py"):
-        assert not [name for name in imports(path) if name.startswith("tessflux.mqtt.")]
+def room(path: Path) -> str:
+    """The folder of the package that a module lies in, or its own name if it lies beside them."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def own_imports(path: Path) -> Iterator[tuple[str, str]]:
+    """What a module imports from this package: the dotted rest of the place, and the name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "tessflux":
+            place = node.module.removeprefix("tessflux").removeprefix(".")
+            yield from ((place, alias.name) for alias in node.names)
+
+
+def face(name: str) -> set[str]:
+    """The names of a room that others may use: its `__all__`."""
+    tree = ast.parse((PACKAGE / name / "__init__.py").read_text())
+    [names] = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "__all__" in ast.unparse(node)
+    ]
+    return set(names)
+
+
+def test_imports_point_one_way() -> None:
+    """Each room and each module beside them imports only from those on the floors below."""
+    floor = {name: number for number, names in enumerate(FLOORS) for name in names}
+    assert {room(path) for path in SOURCES} == floor.keys()
+    for path in SOURCES:
+        for place, name in own_imports(path):
+            target = place.split(".")[0] or name
+            if target in floor and target != room(path):
+                assert floor[target] < floor[room(path)], (str(path), target)
+
+
+def test_a_room_is_entered_by_its_face() -> None:
+    """Whoever imports from another room's folder imports a name of its `__all__`, from the folder itself."""
+    for path in SOURCES:
+        for place, name in own_imports(path):
+            target = place.split(".")[0]
+            if (PACKAGE / target).is_dir() and target not in ("", room(path)):
+                assert place == target, (str(path), place)
+                assert name in face(target), (str(path), target, name)
+
+
+def test_a_face_says_what_comes_in_and_what_goes_out() -> None:
+    for folder in (path.parent for path in PACKAGE.glob("*/__init__.py")):
+        text = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+        assert re.search(r"^In:   \S", text, re.MULTILINE), folder
+        assert re.search(r"^Out:  \S", text, re.MULTILINE), folder
 
 
 def test_no_module_keeps_state_of_its_own() -> None:

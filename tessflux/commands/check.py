@@ -16,16 +16,11 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.threads import deferToThread
 
-from tessflux.config.sections import Config, InfluxConfig
+from tessflux.config import Config, InfluxConfig
 from tessflux.errors import CannotCreate, ServerError
-from tessflux.influx import schema
-from tessflux.influx.client import InfluxClient
-from tessflux.influx.connection import agent
-from tessflux.influx.verdict import Delivered, Missing, Unauthorised
-from tessflux.mqtt.endpoint import endpoint
-from tessflux.mqtt.pahoclient import Login
-from tessflux.mqtt.session import Session
-from tessflux.spool.journal import FILE_NAME, RESERVE
+from tessflux.influx import Delivered, InfluxClient, Missing, Unauthorised, agent, schema
+from tessflux.mqtt import Login, Session, broker_endpoint
+from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
 
 UNAVAILABLE = 69
@@ -90,7 +85,7 @@ async def _broker(config: Config, reactor: Any, say: Say) -> bool:
     )
     session = Session(login, lambda *message: None, lambda: None, reactor, time.time)
     try:
-        await connectProtocol(endpoint(reactor, mqtt), session)
+        await connectProtocol(broker_endpoint(reactor, mqtt), session)
         await session.accepted.addTimeout(ANSWER, reactor)
         say(f"broker     ok: {mqtt.broker} lets us in by MQTT {mqtt.version}")
         asked = Deferred.fromCoroutine(session.subscribe(mqtt.topics, mqtt.qos))

@@ -11,12 +11,11 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from tessflux.config.sections import SpoolConfig
+from tessflux.config import SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.limits import MAX_NAME, REQUEUED
 from tessflux.logs import escape
-from tessflux.spool.journal import second_look
-from tessflux.spool.quarantine import CHOSEN, COLUMNS, Quarantined, quarantined
+from tessflux.spool import CHOSEN, COLUMNS, Quarantined, quarantined, second_look
 
 Form = Literal["table", "json", "payload"]
 

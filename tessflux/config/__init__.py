@@ -1,1 +1,33 @@
-"""To be said."""
+"""The config file.
+
+In:   the path of an INI file, and the environment for its `${NAME}`.
+Out:  a frozen `Config`, or a ConfigError with every problem in the file at once.
+
+`load` does it. Each service gets its own section. `addresses` reads the address of a broker elsewhere too.
+"""
+
+from tessflux.config.addresses import BrokerAddress
+from tessflux.config.secret import NO_SECRET, Secret
+from tessflux.config.sections import (
+    Config,
+    GlobalConfig,
+    InfluxConfig,
+    MqttConfig,
+    SpoolConfig,
+    Version,
+    load,
+)
+
+__all__ = [
+    "NO_SECRET",
+    "BrokerAddress",
+    "Config",
+    "GlobalConfig",
+    "InfluxConfig",
+    "MqttConfig",
+    "Secret",
+    "SpoolConfig",
+    "Version",
+    "addresses",
+    "load",
+]

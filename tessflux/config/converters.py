@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from tessflux.config.secret import NO_SECRET, Secret
-from tessflux.readings.reading import EXTRA_FIELDS
+from tessflux.readings import EXTRA_FIELDS
 
 Converter = Callable[[str], Any]
 

@@ -14,7 +14,7 @@ from tessflux.config import addresses, converters, loading
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.limits import SHARE_MEMBERS
-from tessflux.readings.reading import EXTRA_FIELDS
+from tessflux.readings import EXTRA_FIELDS
 
 __all__ = [
     "EXTRA_FIELDS",

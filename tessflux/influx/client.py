@@ -20,7 +20,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from tessflux import __version__
-from tessflux.config.sections import InfluxConfig
+from tessflux.config import InfluxConfig
 from tessflux.influx.connection import why
 from tessflux.influx.verdict import BadLines, Delivered, Expired, Unreachable, Verdict, judge, saw_no_lines
 from tessflux.limits import ANSWER_BYTES

@@ -16,7 +16,7 @@ from tessflux.influx.server import Server
 from tessflux.influx.verdict import BadLines, Delivered, Expired, TooLarge
 from tessflux.limits import BATCH_LINES
 from tessflux.readings import lineprotocol
-from tessflux.spool.quarantine import Quarantined
+from tessflux.spool import Quarantined
 from tessflux.stats import Reports
 
 log = Logger(namespace="influxdb")

@@ -16,7 +16,7 @@ import requests
 from influxdb import InfluxDBClient
 from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 
-from tessflux.config.sections import InfluxConfig
+from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.session import Endless, Session
 

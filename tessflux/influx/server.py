@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from tessflux.config.sections import InfluxConfig
+from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.verdict import (
     BadLines,

@@ -14,11 +14,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from tessflux.config.sections import InfluxConfig
+from tessflux.config import InfluxConfig
 from tessflux.influx.delivery import Placing
 from tessflux.influx.server import IDLE, PARKED, NoServer, Rest, Server
-from tessflux.spool.journal import Batch
-from tessflux.spool.quarantine import Quarantined
+from tessflux.spool import Batch, Quarantined
 from tessflux.stats import InfluxStats, Reports
 
 log = Logger(namespace="influxdb")

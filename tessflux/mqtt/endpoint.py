@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import PrivateCertificate, optionsForClientTLS
 from twisted.python.failure import Failure
 
-from tessflux.config.sections import MqttConfig
+from tessflux.config import MqttConfig
 from tessflux.tls import tls_problem, trust
 
 TIMEOUT = 30
@@ -30,7 +30,7 @@ def why(failure: Failure) -> str:
     return tls_problem(failure.value, "mqtt", "broker") or failure.getErrorMessage()
 
 
-def endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
+def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
     """Where to connect. Reads the TLS files anew, so that a renewed certificate counts from now on."""
     address = config.broker
     if address.transport == "unix":

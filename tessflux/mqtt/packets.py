@@ -8,7 +8,7 @@ here, at QoS 0 and 1 the simplest of packets, and everything else goes to paho a
 from collections.abc import Iterator
 
 from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
-from tessflux.readings.message import Message
+from tessflux.readings import Message
 
 PUBLISH, KIND, QOS, RETAIN = 0x30, 0xF0, 0x06, 0x01
 """The first byte of a packet: what it is, and what a publication adds to it (MQTT 3.1.1, section 3.3.1)."""

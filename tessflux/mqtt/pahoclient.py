@@ -14,8 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tessflux.config.secret import Secret
-from tessflux.config.sections import Version
+from tessflux.config import Secret, Version
 
 SESSION_EXPIRY = 0xFFFFFFFF
 """MQTT 5: the broker keeps our session for ever, as it does with MQTT 3.1.1."""

@@ -28,7 +28,7 @@ from tessflux.limits import UNREAD_BYTES
 from tessflux.mqtt.endpoint import why
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Splitter, publication
 from tessflux.mqtt.pahoclient import Login, PahoClient, Socket
-from tessflux.readings.message import Deliver
+from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
 

@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from tessflux.config.sections import MqttConfig, Version
+from tessflux.config import MqttConfig, Version
 from tessflux.errors import ServerError
 from tessflux.mqtt.pahoclient import Login
 from tessflux.mqtt.session import ANSWER, Refusal, Session
 from tessflux.mqtt.subscription import Memory, Subscription
 from tessflux.mqtt.version import Choice
-from tessflux.readings.message import Acknowledge, Deliver, Message
+from tessflux.readings import Acknowledge, Deliver, Message
 
 log = Logger(namespace="mqtt")
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from tessflux.config.sections import MqttConfig
+from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.mqtt.session import ANSWER, Session
 

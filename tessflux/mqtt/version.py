@@ -5,7 +5,7 @@ other version is tried, at once or after the second loss in a row, because a sin
 Should the broker close on that too, the version was not the reason, and it goes on in turns.
 """
 
-from tessflux.config.sections import Version
+from tessflux.config import Version
 
 AGAIN = 3600.0
 """Seconds after which a connection is tried by MQTT 5 again: brokers are upgraded, and guesses are wrong."""

@@ -13,8 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tessflux.config.sections import SpoolConfig
-from tessflux.readings.admission import Admitted
+from tessflux.config import SpoolConfig
+from tessflux.readings import Admitted
 from tessflux.spool.file import SpoolFile
 from tessflux.spool.journal import Group, Journal
 

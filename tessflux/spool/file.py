@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from twisted.logger import Logger
 
-from tessflux.config.sections import SpoolConfig
+from tessflux.config import SpoolConfig
 from tessflux.spool.journal import FILE_NAME, Journal
 
 log = Logger(namespace="spool")

@@ -4,8 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.readings.admission import Admitted
-from tessflux.readings.message import Acknowledge
+from tessflux.readings import Acknowledge, Admitted
 from tessflux.spool.journal import Group
 from tessflux.spool.quarantine import Quarantined
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats

@@ -23,8 +23,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
-from tessflux.readings.admission import Admitted
-from tessflux.readings.lineprotocol import Lines
+from tessflux.readings import Admitted, lineprotocol
 from tessflux.spool.quarantine import Quarantine, Quarantined
 
 FILE_NAME = "spool.db"
@@ -202,7 +201,7 @@ class Journal:
                 break
             texts.append(text)
             last, count = number, count + readings
-        return Batch(last, Lines("\n".join(texts), count))
+        return Batch(last, lineprotocol.Lines("\n".join(texts), count))
 
     def admitted(self) -> Iterator[Admitted]:
         """What was committed and is remembered, oldest first."""

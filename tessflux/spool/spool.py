@@ -18,9 +18,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from tessflux.config.sections import SpoolConfig
-from tessflux.readings.admission import Admitted
-from tessflux.readings.message import Acknowledge
+from tessflux.config import SpoolConfig
+from tessflux.readings import Acknowledge, Admitted
 from tessflux.spool.disk import BUG, Disk, InThread
 from tessflux.spool.group import Gathering
 from tessflux.spool.journal import Batch, Group

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import MqttConfig
-from tessflux.mqtt.endpoint import client_certificate, endpoint
+from tessflux.mqtt.endpoint import broker_endpoint, client_certificate
 from tests.certificates import self_signed
 
 # Each test makes connections of this machine, which takes no time; what takes longer hangs.
@@ -76,7 +76,7 @@ class EndpointTest(TestCase):
 
     async def hear(self, config: MqttConfig) -> bytes:
         listener = Listener()
-        await connectProtocol(endpoint(self.reactor, config), listener)
+        await connectProtocol(broker_endpoint(self.reactor, config), listener)
         try:
             return await listener.heard
         finally:
@@ -111,7 +111,7 @@ class EndpointTest(TestCase):
         port = self.reactor.listenUNIX(path, Factory.forProtocol(Greeter))
         self.addCleanup(port.stopListening)
         config = MqttConfig(BrokerAddress("unix", "", 0, path))
-        assert isinstance(endpoint(self.reactor, config), UNIXClientEndpoint)
+        assert isinstance(broker_endpoint(self.reactor, config), UNIXClientEndpoint)
         assert await self.hear(config) == b"hello"
 
     async def test_tls_with_the_authority_of_the_config(self) -> None:
@@ -158,7 +158,7 @@ class EndpointTest(TestCase):
         missing = str(self.directory / "missing.pem")
         for config in (MqttConfig(broker, tls_ca=missing), MqttConfig(broker, tls_cert=missing)):
             with pytest.raises(FileNotFoundError):
-                endpoint(self.reactor, config)
+                broker_endpoint(self.reactor, config)
 
     def test_a_tls_file_without_a_certificate_is_an_error(self) -> None:
         nonsense = self.file("nonsense.pem", b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
@@ -166,12 +166,12 @@ class EndpointTest(TestCase):
         broker = BrokerAddress("tls", "localhost", 8883, "")
         for file in (nonsense, empty):
             with pytest.raises(OSError, match=rf"{file} holds no certificate"):
-                endpoint(self.reactor, MqttConfig(broker, tls_ca=file))
+                broker_endpoint(self.reactor, MqttConfig(broker, tls_ca=file))
 
     def test_without_tls_no_file_is_read(self) -> None:
         missing = str(self.directory / "missing.pem")
         config = MqttConfig(BrokerAddress("tcp", "localhost", 1883, ""), tls_ca=missing, tls_cert=missing)
-        assert isinstance(endpoint(self.reactor, config), HostnameEndpoint)
+        assert isinstance(broker_endpoint(self.reactor, config), HostnameEndpoint)
 
     def test_no_certificate_of_ours_unless_it_is_configured(self) -> None:
         assert client_certificate(MqttConfig(BrokerAddress("tls", "localhost", 8883, ""))) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tessflux import cli
+from tessflux import cli, run
 from tessflux.process import privileges
 from tessflux.process.privileges import become_owner_of
 
@@ -92,5 +92,5 @@ def test_what_the_owner_may_not_read_stops_the_start(
     config = tmp_path_factory.mktemp("root") / "config"
     config.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {theirs}\n")
     config.chmod(0o600)
-    monkeypatch.setattr(cli, "_serve", lambda config, **_: 42)
+    monkeypatch.setattr(run, "daemon", lambda config, **_: 42)
     assert told_by_a_child(lambda: str(cli.main(["-k", "-c", str(config)]))) == ("78" if ROOT else "42")
