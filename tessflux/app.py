@@ -69,7 +69,14 @@ class App:
             in_thread=self._in_thread("spool"),
         )
         self._admission = Admission()
-        self._intake = Intake(config.mqtt, config.influxdb, self._admission, self._spool, self._mqtt_stats)
+        self._intake = Intake(
+            config.mqtt,
+            config.influxdb,
+            self._admission,
+            self._spool,
+            self._mqtt_stats,
+            logs.Reports(Logger(namespace="mqtt"), reactor),
+        )
         self._subscriber = Subscriber(
             config.mqtt,
             take=self._intake.take,

@@ -8,6 +8,7 @@ from twisted.logger import Logger
 
 from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD, REQUEUED
+from tessflux.logs import Reports
 from tessflux.readings import (
     REGISTER,
     Acknowledge,
@@ -21,7 +22,7 @@ from tessflux.readings import (
     parse,
 )
 from tessflux.spool import Gathering, Quarantined, Spool
-from tessflux.stats import MqttStats, Reports
+from tessflux.stats import MqttStats
 
 log = Logger(namespace="mqtt")
 
@@ -38,10 +39,15 @@ class Intake:
     """Takes messages one by one; nothing that a message holds makes it raise."""
 
     def __init__(
-        self, mqtt: MqttConfig, influx: InfluxConfig, admission: Admission, spool: Spool, stats: MqttStats
+        self,
+        mqtt: MqttConfig,
+        influx: InfluxConfig,
+        admission: Admission,
+        spool: Spool,
+        stats: MqttStats,
+        reports: Reports,
     ) -> None:
-        self._admission, self._spool, self._stats = admission, spool, stats
-        self.reports = Reports(log)
+        self._admission, self._spool, self._stats, self.reports = admission, spool, stats, reports
         self.reconfigure(mqtt, influx)
 
     def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig) -> None:

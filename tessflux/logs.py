@@ -2,19 +2,22 @@
 
 One event is one line of bounded length, whatever a payload holds: what is not printable is shown as escapes.
 Only the traceback of a bug of ours has lines of its own; each begins with a blank, so none passes for another
-event.
+event. How often a problem is logged is limited by a `RateLimit`, and what photometers get wrong by `Reports`.
 """
 
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from typing import Any, TextIO, cast
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
     ILogObserver,
     LogEvent,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     formatEvent,
@@ -24,7 +27,7 @@ from twisted.logger import (
 
 from tessflux.config import Config
 from tessflux.errors import CannotCreate
-from tessflux.limits import LOG_LINE, TRACEBACK_LINES
+from tessflux.limits import LOG_LINE, REPORTED_PAIRS, TRACEBACK_LINES
 
 OTHERS = {"twisted": "warn", "stdout": "info"}
 """Namespaces of the libraries, and the least level that is of interest."""
@@ -136,3 +139,74 @@ def _print(line: str, stream: TextIO) -> None:
     encoding = stream.encoding or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
+
+
+class RateLimit:
+    """How often problems are logged: each one once in `period` seconds, and `lines` of them at most."""
+
+    def __init__(self, clock: IReactorTime, *, period: float, lines: int) -> None:
+        self._clock, self._period, self._lines = clock, period, lines
+        self._ends = float("-inf")
+        self._logged = 0
+        self._lasts = False
+        self._again: Counter[Hashable] = Counter()
+
+    def admits(self, problem: Hashable) -> bool:
+        """Whether this problem is to be logged now; if not, it is counted."""
+        if self._clock.seconds() >= self._ends:
+            self.new_period()
+        if problem in self._again:
+            self._again[problem] += 1
+        elif self._logged >= self._lines:
+            self._again[None] += 1
+        else:
+            self._again[problem] = 0
+            self._logged += 1
+            self._lasts = True
+            return True
+        return False
+
+    def over(self) -> bool:
+        """All is well, so any problem is news again. Returns whether one was logged: then so is its end."""
+        lasted, self._lasts = self._lasts, False
+        self._again.clear()
+        return lasted
+
+    def new_period(self) -> Counter[Hashable]:
+        """Begin another period; returns how often each problem was not logged in the last, and under None
+        those for which there were too many lines."""
+        self._ends = self._clock.seconds() + self._period
+        self._logged = 0
+        again, self._again = self._again, Counter()
+        return +again
+
+
+class Reports:
+    """What single photometers get wrong: one log line for each photometer and cause in a period, and at its
+    end how often it came again. `period` ends one."""
+
+    def __init__(self, log: Logger, clock: IReactorTime) -> None:
+        self._log = log
+        self._limit = RateLimit(clock, period=float("inf"), lines=REPORTED_PAIRS)
+
+    def note(self, photometer: str, cause: str, detail: str) -> None:
+        """Log the first of its kind in this period, count the rest."""
+        if self._limit.admits((photometer, cause)):
+            self._warn(photometer, cause, detail)
+
+    def period(self) -> None:
+        """Log how often each thing came again, and begin a new period."""
+        for problem, count in self._limit.new_period().items():
+            match problem:
+                case (str(photometer), str(cause)):
+                    self._warn(photometer, cause, f"{count} more in this period")
+                case _:
+                    self._log.warn("{count} further messages with something wrong", count=count)
+
+    def _warn(self, photometer: str, cause: str, detail: str) -> None:
+        self._log.warn(
+            "{photometer}: {cause}: {detail}",
+            photometer=photometer or "a photometer without a name",
+            cause=cause,
+            detail=detail,
+        )

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 
-from tessflux.limits import REPORTED_PAIRS
-
 STORED, FILTERED, REFUSED, LOST = "stored", "filtered", "refused", "lost"
 
 
@@ -92,43 +90,3 @@ class Hourly:
 
 def _since(before: list[int], now: list[int]) -> list[int]:
     return [after - earlier for earlier, after in zip(before, now, strict=True)]
-
-
-class Reports:
-    """At most one log line per photometer and cause in a period, and how often it came."""
-
-    def __init__(self, log: Logger) -> None:
-        self._log = log
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._others = 0
-
-    def note(self, photometer: str, cause: str, detail: str) -> None:
-        """Log the first of its kind in this period, count the rest."""
-        key = (photometer, cause)
-        if key in self._counts:
-            self._counts[key] += 1
-        elif len(self._counts) < REPORTED_PAIRS:
-            self._counts[key] = 0
-            self._log.warn(
-                "{photometer}: {cause}: {detail}",
-                photometer=photometer or "a photometer without a name",
-                cause=cause,
-                detail=detail,
-            )
-        else:
-            self._others += 1
-
-    def period(self) -> None:
-        """Log how often each thing came again, and begin a new period."""
-        for (photometer, cause), count in self._counts.items():
-            if count:
-                self._log.warn(
-                    "{photometer}: {cause}: {count} more in this period",
-                    photometer=photometer or "a photometer without a name",
-                    cause=cause,
-                    count=count,
-                )
-        if self._others:
-            self._log.warn("{count} further messages with something wrong", count=self._others)
-        self._counts.clear()
-        self._others = 0

@@ -16,11 +16,12 @@ from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import SKEW_MS, Intake
+from tessflux.logs import Reports
 from tessflux.readings.admission import Admission, Admitted
 from tessflux.readings.message import Acknowledge, Message
 from tessflux.spool.quarantine import Quarantined
 from tessflux.spool.spool import Spool
-from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats, Reports
+from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 from tests.readings.payloads import Case, cases
 
 NOW = 1_772_323_214_000
@@ -66,9 +67,9 @@ class Taking:
         self.spool = FakeSpool()
         self.stats = MqttStats()
         self._events: list[LogEvent] = []
-        self.intake = Intake(mqtt, influx or InfluxConfig(), Admission(), cast(Spool, self.spool), self.stats)
-        self.intake.reports = Reports(
-            Logger(namespace="mqtt", observer=cast(ILogObserver, self._events.append))
+        reports = Reports(Logger(namespace="mqtt", observer=cast(ILogObserver, self._events.append)), Clock())
+        self.intake = Intake(
+            mqtt, influx or InfluxConfig(), Admission(), cast(Spool, self.spool), self.stats, reports
         )
 
     def take(self, message: Message, acknowledge: Acknowledge | None = None) -> tuple[Any, ...]:
@@ -305,8 +306,8 @@ class Storing:
         self.spool = Spool(config, flush_interval=1.0, stats=self.stats, clock=self.clock, in_thread=at_once)
         Deferred.fromCoroutine(self.spool.open())
         mqtt = replace(MQTT, blacklist=frozenset({"banned"}))
-        self.intake = Intake(mqtt, InfluxConfig(), Admission(), self.spool, self.stats)
-        self.intake.reports = Reports(Logger(observer=cast(ILogObserver, [].append)))
+        reports = Reports(Logger(observer=cast(ILogObserver, [].append)), self.clock)
+        self.intake = Intake(mqtt, InfluxConfig(), Admission(), self.spool, self.stats, reports)
 
     def take(self, message: Message, number: int, qos: int) -> None:
         self.intake.take(message, (lambda: self.acknowledged.append(number)) if qos else None)

@@ -6,7 +6,7 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogLevel
+from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.commands.queue import requeue
@@ -14,6 +14,7 @@ from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import REQUEUED
+from tessflux.logs import Reports
 from tessflux.readings.admission import Admission
 from tessflux.readings.message import Message
 from tessflux.spool.journal import Journal
@@ -42,10 +43,11 @@ class Requeue(SynchronousTestCase):
         self.site = Site(self, directory.name)
         self.site.open()
         self.addCleanup(self.site.stop)
+        self.reports = Reports(Logger(namespace="mqtt"), self.site.clock)
         self.intake = self.make(STRICT)
 
     def make(self, mqtt: MqttConfig) -> Intake:
-        return Intake(mqtt, InfluxConfig(), Admission(), self.site.spool, self.site.stats)
+        return Intake(mqtt, InfluxConfig(), Admission(), self.site.spool, self.site.stats, self.reports)
 
     def take(self, *payloads: bytes, retained: bool = False) -> None:
         for number, payload in enumerate(payloads):
@@ -154,7 +156,9 @@ class Requeue(SynchronousTestCase):
     def test_what_is_given_up_is_no_duplicate_when_it_is_tried_again(self) -> None:
         admission = Admission()
         self.site.spool.given_up = admission.forget
-        self.intake = Intake(STRICT, InfluxConfig(), admission, self.site.spool, self.site.stats)
+        self.intake = Intake(
+            STRICT, InfluxConfig(), admission, self.site.spool, self.site.stats, self.reports
+        )
         self.take(dark(1))
         self.intake.reconfigure(LENIENT, InfluxConfig())
         self.mark()

@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from tessflux.influx.server import Server
 from tessflux.influx.verdict import BadLines, Delivered, Expired, TooLarge
 from tessflux.limits import BATCH_LINES
+from tessflux.logs import Reports
 from tessflux.readings import lineprotocol
 from tessflux.spool import Quarantined
-from tessflux.stats import Reports
 
 log = Logger(namespace="influxdb")
 

@@ -17,8 +17,9 @@ from twisted.logger import Logger
 from tessflux.config import InfluxConfig
 from tessflux.influx.delivery import Placing
 from tessflux.influx.server import IDLE, PARKED, NoServer, Rest, Server
+from tessflux.logs import Reports
 from tessflux.spool import Batch, Quarantined
-from tessflux.stats import InfluxStats, Reports
+from tessflux.stats import InfluxStats
 
 log = Logger(namespace="influxdb")
 
@@ -51,7 +52,7 @@ class Writer(Service):
         now: Callable[[], float],
     ) -> None:
         self._server, self._spool, self._stats, self._clock = server, spool, stats, clock
-        self.reports = Reports(log)
+        self.reports = Reports(log, clock)
         self._idle, self._rest = Rest(clock), Rest(clock)
         self._placing = Placing(server, self.reports, now)
         self._loop: Deferred[None] | None = None

@@ -22,10 +22,10 @@ from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import MAX_PACKET
+from tessflux.logs import Reports
 from tessflux.mqtt.session import CLOSING
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings.admission import Admission
-from tessflux.stats import Reports
 from tests.log_lines import record
 from tests.mqtt.test_subscriber import Network
 from tests.mqtt.test_subscription import Memory
@@ -128,10 +128,9 @@ class Case(SynchronousTestCase):
         self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
         self.log = record(self, "mqtt")
         self.network = Network(self.clock)
-        unheard = Reports(Logger(observer=cast(ILogObserver, lambda event: None)))
+        unheard = Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock)
         config = MqttConfig(BROKER)
-        self.intake = Intake(config, InfluxConfig(), Admission(), self.site.spool, self.site.stats)
-        self.intake.reports = unheard
+        self.intake = Intake(config, InfluxConfig(), Admission(), self.site.spool, self.site.stats, unheard)
         self.published = 0
 
     def tearDown(self) -> None:

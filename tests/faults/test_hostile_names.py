@@ -15,12 +15,12 @@ from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig
 from tessflux.intake import Intake
 from tessflux.limits import LOG_LINE, MAX_NAME, REPORTED_PAIRS
-from tessflux.logs import format_line
+from tessflux.logs import Reports, format_line
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings.admission import Admission
 from tessflux.readings.message import Message
 from tessflux.readings.reading import Reading, parse
-from tessflux.stats import MqttStats, Reports
+from tessflux.stats import MqttStats
 from tests.faults.hostile_payloads import UNPRINTABLE, Payloads, names
 from tests.mqtt.test_subscriber import Network
 from tests.mqtt.test_subscription import Memory
@@ -99,7 +99,14 @@ class VolumeTest(SynchronousTestCase):
         """50,000 messages in one period; returns how many were refused."""
         spool = FakeSpool()
         config = MqttConfig(BrokerAddress("tcp", "localhost", 1883, ""))
-        intake = Intake(config, InfluxConfig(), Admission(), cast(Any, spool), MqttStats())
+        intake = Intake(
+            config,
+            InfluxConfig(),
+            Admission(),
+            cast(Any, spool),
+            MqttStats(),
+            Reports(Logger(namespace="mqtt"), Clock()),
+        )
         for number in range(50_000):
             intake.take(messages(number), None)
         intake.reports.period()
@@ -126,12 +133,12 @@ class VolumeTest(SynchronousTestCase):
     def test_the_longest_topics_and_details_make_no_long_line(self) -> None:
         for level in (Logger(namespace="mqtt").warn, Logger(namespace="mqtt").error):
             level("{topic}: {detail}", topic="\x1b" * 65_535, detail="x" * 65_535)
-        reports = Reports(Logger(namespace="influxdb"))
+        reports = Reports(Logger(namespace="influxdb"), Clock())
         reports.note("n" * 65_535, "refused by InfluxDB", "\u2028" * 65_535)
         self.check(LOG_LINE + 100)
 
     def test_what_50_000_refused_lines_are_told_is_bounded_too(self) -> None:
-        reports = Reports(Logger(namespace="influxdb"))
+        reports = Reports(Logger(namespace="influxdb"), Clock())
         for number in range(50_000):
             reports.note(f"stars{number}", "refused by InfluxDB", f"400 {number}")
         reports.period()
