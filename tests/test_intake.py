@@ -19,8 +19,8 @@ from tessflux.intake import SKEW_MS, Intake
 from tessflux.logs import Reports
 from tessflux.readings.admission import Admission, Admitted
 from tessflux.readings.message import Acknowledge, Message
+from tessflux.spool.committer import Spool
 from tessflux.spool.quarantine import Quarantined
-from tessflux.spool.spool import Spool
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 from tests.readings.payloads import Case, cases
 

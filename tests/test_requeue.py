@@ -17,9 +17,9 @@ from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.readings.admission import Admission
 from tessflux.readings.message import Message
+from tessflux.spool.committer import ATTEMPTS, RETRY
 from tessflux.spool.journal import Journal
 from tessflux.spool.quarantine import Quarantined
-from tessflux.spool.spool import ATTEMPTS, RETRY
 from tessflux.stats import FILTERED, REFUSED, STORED
 from tests.log_lines import record
 from tests.spool.site import FLUSH, Site, disk_error

@@ -6,10 +6,10 @@ Out:  the oldest lines as a `Batch`, until the database has answered for them.
 `Spool` is the queue; `second_look` opens its file beside a running tessflux, for the commands.
 """
 
+from tessflux.spool.committer import Spool
 from tessflux.spool.group import Gathering
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, Quarantined, quarantined
-from tessflux.spool.spool import Spool
 
 __all__ = [
     "CHOSEN",

@@ -21,8 +21,8 @@ from tessflux.influx.connection import agent
 from tessflux.influx.server import LONGEST_WAIT, PARKED, Server
 from tessflux.influx.writer import Writer
 from tessflux.readings.admission import Admitted
+from tessflux.spool.committer import Spool
 from tessflux.spool.journal import second_look
-from tessflux.spool.spool import Spool
 from tessflux.stats import InfluxStats, MqttStats
 from tests.faults.server import GOOD, Answer, ScriptedServer
 from tests.log_lines import record

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.spool import file as spoolfile
+from tessflux.spool.committer import RETRY
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Journal
-from tessflux.spool.spool import RETRY
 from tessflux.stats import STORED
 from tests.log_lines import record
 from tests.spool.site import Site, disk_error, lines

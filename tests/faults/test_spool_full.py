@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from tessflux.limits import PENDING_MESSAGES
-from tessflux.spool.disk import REPEAT
 from tessflux.spool.journal import FILE_NAME, Journal
+from tessflux.spool.store import REPEAT
 from tests.faults.accounting import check_account
 from tests.faults.ledger import Ledger
 from tests.faults.site import FaultSite

@@ -15,8 +15,8 @@ from tessflux.influx.server import IDLE, PARKED
 from tessflux.influx.verdict import BadLines, Delivered, Missing, TooLarge
 from tessflux.influx.writer import PACE, Writer
 from tessflux.readings.admission import Admitted
+from tessflux.spool.committer import Spool
 from tessflux.spool.journal import second_look
-from tessflux.spool.spool import Spool
 from tessflux.stats import MqttStats
 from tests.influx.site import CONFIG, DOWN, FAILING, Case, line
 

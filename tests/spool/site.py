@@ -14,9 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tessflux.config.sections import SpoolConfig
 from tessflux.readings.admission import Admitted
 from tessflux.readings.message import Acknowledge
+from tessflux.spool.committer import RETRY, Spool
 from tessflux.spool.journal import FILE_NAME, Group, Journal, second_look
 from tessflux.spool.quarantine import Quarantined
-from tessflux.spool.spool import RETRY, Spool
 from tessflux.stats import MqttStats
 
 FLUSH = 5.0

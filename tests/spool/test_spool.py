@@ -16,11 +16,11 @@ from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
 from tessflux.readings.admission import Admitted
 from tessflux.spool import file as spoolfile
 from tessflux.spool import group as group_module
-from tessflux.spool.disk import REPEAT
+from tessflux.spool.committer import ATTEMPTS, RETRY, Spool
 from tessflux.spool.group import Gathering
 from tessflux.spool.journal import FILE_NAME, Batch, Group, Journal
 from tessflux.spool.quarantine import Quarantined
-from tessflux.spool.spool import ATTEMPTS, RETRY, Spool
+from tessflux.spool.store import REPEAT
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED
 from tests.log_lines import record
 from tests.spool.site import FLUSH, Site, disk_error, line, lines, overwrite, refused

@@ -20,10 +20,10 @@ from twisted.logger import Logger
 
 from tessflux.config import SpoolConfig
 from tessflux.readings import Acknowledge, Admitted
-from tessflux.spool.disk import BUG, Disk, InThread
 from tessflux.spool.group import Gathering
 from tessflux.spool.journal import Batch, Group
 from tessflux.spool.quarantine import Quarantined
+from tessflux.spool.store import BUG, Disk, InThread
 from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
