@@ -27,7 +27,7 @@ from tessflux.errors import CannotCreate, OperatorError
 from tessflux.influx import InfluxClient, Server, Writer, agent
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
-from tessflux.readings import Admission
+from tessflux.readings import Admission, Judge
 from tessflux.spool import Spool
 from tessflux.stats import Hourly, InfluxStats, MqttStats
 from tessflux.tls import trust
@@ -46,8 +46,9 @@ REQUEUE = 2.0
 DRAIN = 5.0
 """Seconds that a stop may take to deliver what waits."""
 
-STEP = 10.0
-"""Seconds that one step of a stop may take; the next ones come all the same."""
+STOP_LIMITS = {"commit": 8.0, "disconnect": 7.0, "deliver": DRAIN + 1, "end the delivery": 2.0, "close": 4.0}
+"""Seconds that each step of a stop may take; the next one comes all the same. In all they are less than the
+init script waits before it kills."""
 
 _backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random)
 
@@ -61,27 +62,28 @@ class App:
         # A call to a database that does not answer must not keep the process alive.
         self._threads["influxdb"].threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._mqtt_stats, self._influx_stats = MqttStats(), InfluxStats()
+        self._judge = Judge(Admission())
+        # What the spool asks of the two ends, which are made after it.
         self._spool = Spool(
             config.spool,
             flush_interval=config.influxdb.flush_interval,
             stats=self._mqtt_stats,
             clock=reactor,
             in_thread=self._in_thread("spool"),
+            wake=lambda: self._writer.wake(),
+            backpressure=lambda on: self._subscriber.hold(on),
+            redeliver=lambda: self._subscriber.redeliver(),
+            given_up=self._judge.admission.forget,
         )
-        self._admission = Admission()
+        self._photometers = logs.Reports(Logger(namespace="mqtt"), reactor)
         self._intake = Intake(
-            config.mqtt,
-            config.influxdb,
-            self._admission,
-            self._spool,
-            self._mqtt_stats,
-            logs.Reports(Logger(namespace="mqtt"), reactor),
+            config.mqtt, config.influxdb, self._judge, self._spool, self._mqtt_stats, self._photometers
         )
         self._subscriber = Subscriber(
             config.mqtt,
             take=self._intake.take,
-            idle=self._spool.flush,
-            memory=self._spool,
+            idle=self._spool.committer.flush,
+            memory=self._spool.store,
             clock=reactor,
             now=time.time,
             endpoint=lambda mqtt: broker_endpoint(reactor, mqtt),
@@ -96,18 +98,14 @@ class App:
             clock=reactor,
             backoff=_backoff,
         )
-        self._writer = Writer(server, self._spool, self._influx_stats, clock=reactor, now=time.time)
-        self._spool.committed = self._writer.wake
-        self._spool.hold = self._subscriber.hold
-        self._spool.given_up = self._admission.forget
-        self._spool.redeliver = self._subscriber.redeliver
+        self._writer = Writer(server, self._spool.queue, self._influx_stats, clock=reactor, now=time.time)
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._stopping = False
-        self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.waiting)
+        self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.queue.waiting)
         self._periodic = [
             self._every(PERIOD, self._report),
-            self._every(TIDY, self._spool.tidy),
+            self._every(TIDY, self._spool.store.tidy),
             self._every(REQUEUE, self._intake.requeue),
         ]
 
@@ -140,7 +138,7 @@ class App:
             pool.start()
         try:
             admitted = await self._spool.open()
-            self._admission.restore(admitted, now=int(time.time() * 1000))
+            self._judge.admission.restore(admitted, now=int(time.time() * 1000))
         except (sqlite3.Error, OSError) as error:
             directory = self._config.spool.directory
             raise CannotCreate(
@@ -160,23 +158,22 @@ class App:
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
-        # Nothing more is read, whatever the spool asks for; what is here is acknowledged before the goodbye.
-        self._spool.hold = lambda hold: None
-        self._spool.redeliver = lambda: None
+        # Nothing more is read, and what is here is acknowledged before the goodbye.
         self._subscriber.hold(True)
-        for step in (
-            self._spool.settle,
-            self._subscriber.stopService,
-            lambda: self._writer.drain(DRAIN),
-            self._writer.stopService,
-            self._spool.close,
-        ):
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "commit": self._spool.stop,
+            "disconnect": self._subscriber.stopService,
+            "deliver": lambda: self._writer.drain(DRAIN),
+            "end the delivery": self._writer.stopService,
+            "close": self._spool.close,
+        }
+        for name, step in steps.items():
             try:
-                await Deferred.fromCoroutine(_wait_for(step())).addTimeout(STEP, self._reactor)
+                await Deferred.fromCoroutine(_wait_for(step())).addTimeout(STOP_LIMITS[name], self._reactor)
             except Exception:
-                log.failure("A step of the stop went wrong")
+                log.failure("The stop could not {step}", step=name)
         self._report()
-        log.info("tessflux has stopped, {waiting} readings wait", waiting=self._spool.waiting)
+        log.info("tessflux has stopped, {waiting} readings wait", waiting=self._spool.queue.waiting)
 
     def end_threads(self) -> None:
         """Comes last, also after a start that failed: Python does not end before its threads do."""
@@ -227,9 +224,9 @@ class App:
         log.info("Delivery goes on")
 
     def _report(self) -> None:
-        self._intake.reports.period()
+        self._photometers.period()
         self._writer.reports.period()
-        if forgotten := self._spool.forgotten - self._forgotten:
+        if forgotten := self._spool.store.forgotten - self._forgotten:
             self._forgotten += forgotten
             log.warn("{count} payloads left the full quarantine for newer ones", count=forgotten)
         if self._config.mqtt.stats:

@@ -1,5 +1,6 @@
-"""A reload is all or nothing."""
+"""A reload is all or nothing, and a stop ends."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.app import STEP, App, _backoff
+from tessflux.app import STOP_LIMITS, App, _backoff
 from tessflux.config.sections import load
 from tessflux.logs import Logs
 from tests.log_lines import record
@@ -48,6 +49,13 @@ def test_no_back_off_is_longer_than_a_minute_and_its_jitter(failures: int) -> No
 class Stop(SynchronousTestCase):
     """An App that was never started."""
 
+    def test_it_takes_less_time_than_the_init_script_waits(self) -> None:
+        script = (Path(__file__).parents[1] / "init.d" / "tessflux").read_text()
+        found = re.search(r"^STOP_SECONDS=(\d+)$", script, re.MULTILINE)
+        assert found is not None
+        # And a few seconds for Python to end.
+        assert sum(STOP_LIMITS.values()) + 3 <= int(found[1])
+
     def test_a_step_that_never_ends_does_not_keep_the_others_from_theirs(self) -> None:
         said = record(self, "tessflux")
         with TemporaryDirectory() as directory:
@@ -58,7 +66,7 @@ class Stop(SynchronousTestCase):
             app._subscriber.stopService = Deferred  # type: ignore[method-assign]
             stopped = Deferred.fromCoroutine(app.stop())
             # Nor does the spool close: its thread was never started.
-            reactor.pump([STEP, STEP])
+            reactor.pump(STOP_LIMITS.values())
             self.successResultOf(stopped)
         assert said(LogLevel.info)[-1] == "tessflux has stopped, 0 readings wait"
         assert len(self.flushLoggedErrors(DeferredTimeout)) == 2
@@ -105,7 +113,7 @@ class Reload(SynchronousTestCase):
         stopped = Deferred.fromCoroutine(self.app.stop())
         self.app.reload()
         assert "Reloaded" not in " ".join(self.said(LogLevel.info))
-        self.reactor.pump([STEP, STEP])
+        self.reactor.pump(STOP_LIMITS.values())
         self.successResultOf(stopped)
         self.flushLoggedErrors(DeferredTimeout)
 

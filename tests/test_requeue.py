@@ -15,11 +15,10 @@ from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
-from tessflux.readings.admission import Admission
+from tessflux.readings import Admission, Judge, Quarantined
 from tessflux.readings.message import Message
-from tessflux.spool.committer import ATTEMPTS, RETRY
 from tessflux.spool.journal import Journal
-from tessflux.spool.quarantine import Quarantined
+from tessflux.spool.store import ATTEMPTS, RETRY
 from tessflux.stats import FILTERED, REFUSED, STORED
 from tests.log_lines import record
 from tests.spool.site import FLUSH, Site, disk_error
@@ -47,7 +46,9 @@ class Requeue(SynchronousTestCase):
         self.intake = self.make(STRICT)
 
     def make(self, mqtt: MqttConfig) -> Intake:
-        return Intake(mqtt, InfluxConfig(), Admission(), self.site.spool, self.site.stats, self.reports)
+        return Intake(
+            mqtt, InfluxConfig(), Judge(Admission()), self.site.spool, self.site.stats, self.reports
+        )
 
     def take(self, *payloads: bytes, retained: bool = False) -> None:
         for number, payload in enumerate(payloads):
@@ -55,9 +56,9 @@ class Requeue(SynchronousTestCase):
         self.site.clock.advance(FLUSH)
 
     def refuse_line(self) -> None:
-        batch = self.site.result(self.site.spool.head(1))
+        batch = self.site.result(self.site.queue.head(1))
         line = Quarantined(NOW, "", "stars9", "refused by InfluxDB", "why", LINE.encode())
-        self.site.result(self.site.spool.retire(batch, [line]))
+        self.site.result(self.site.queue.retire(batch, [line]))
 
     def mark(self, *, photometer: str = "", cause: str = "") -> int:
         return requeue(SpoolConfig(str(self.site.directory)), photometer=photometer, cause=cause)
@@ -78,8 +79,8 @@ class Requeue(SynchronousTestCase):
             f"readings,name=stars1 seq={seq}.0,mag=50.0,freq=0.5 {NOW + seq - 1}" for seq in (1, 2)
         ]
         assert self.site.query("SELECT count(*) FROM quarantine") == [0]
-        assert self.site.spool.waiting == 2
-        assert "committed" in self.site.events
+        assert self.site.queue.waiting == 2
+        assert "wake" in self.site.events
         assert (self.ended(REFUSED), self.ended(STORED), self.site.stats.received) == (
             {"implausible": 2},
             {"": 2},
@@ -118,7 +119,7 @@ class Requeue(SynchronousTestCase):
         self.refuse_line()
         self.requeue()
         assert self.site.on_disk() == [LINE]
-        assert (self.site.spool.waiting, self.site.stats.received) == (1, 0)
+        assert (self.site.queue.waiting, self.site.stats.received) == (1, 0)
 
     def test_many_leave_in_commits_of_a_bounded_size(self) -> None:
         count = 2 * REQUEUED + 1
@@ -155,9 +156,9 @@ class Requeue(SynchronousTestCase):
 
     def test_what_is_given_up_is_no_duplicate_when_it_is_tried_again(self) -> None:
         admission = Admission()
-        self.site.spool.given_up = admission.forget
+        self.site.given_up = admission.forget
         self.intake = Intake(
-            STRICT, InfluxConfig(), admission, self.site.spool, self.site.stats, self.reports
+            STRICT, InfluxConfig(), Judge(admission), self.site.spool, self.site.stats, self.reports
         )
         self.take(dark(1))
         self.intake.reconfigure(LENIENT, InfluxConfig())
@@ -176,6 +177,6 @@ class Requeue(SynchronousTestCase):
     def test_nothing_is_tried_again_once_the_spool_stops(self) -> None:
         self.take(dark(1))
         self.mark()
-        self.site.result(self.site.spool.settle())
+        self.site.result(self.site.spool.stop())
         self.site.result(self.intake.requeue())
         assert self.site.query("SELECT again FROM quarantine") == [1]

@@ -15,7 +15,8 @@ from tessflux.config import SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.limits import MAX_NAME, REQUEUED
 from tessflux.logs import escape
-from tessflux.spool import CHOSEN, COLUMNS, Quarantined, quarantined, second_look
+from tessflux.readings import Quarantined
+from tessflux.spool import CHOSEN, COLUMNS, quarantined, second_look
 
 Form = Literal["table", "json", "payload"]
 

@@ -16,8 +16,7 @@ from tessflux.influx.server import Server
 from tessflux.influx.verdict import BadLines, Delivered, Expired, TooLarge
 from tessflux.limits import BATCH_LINES
 from tessflux.logs import Reports
-from tessflux.readings import lineprotocol
-from tessflux.spool import Quarantined
+from tessflux.readings import Quarantined, lineprotocol
 
 log = Logger(namespace="influxdb")
 

@@ -18,7 +18,8 @@ from tessflux.config import InfluxConfig
 from tessflux.influx.delivery import Placing
 from tessflux.influx.server import IDLE, PARKED, NoServer, Rest, Server
 from tessflux.logs import Reports
-from tessflux.spool import Batch, Quarantined
+from tessflux.readings import Quarantined
+from tessflux.spool import Batch
 from tessflux.stats import InfluxStats
 
 log = Logger(namespace="influxdb")

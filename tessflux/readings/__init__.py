@@ -1,27 +1,29 @@
 """What a message means. Pure: bytes and times come in as arguments, nothing is read, written or logged.
 
-In:   a `Message` of the broker.
-Out:  its outcome: a reading to store, with its line for InfluxDB; filtered; or refused, with the reason.
+In:   a `Message` from the broker.
+Out:  its `Outcome`: `Stored` with its line for the database, `Filtered`, or `Quarantined` with the reason.
 
-`parse` makes a `Reading` of a payload, `Admission` decides whether it is stored and under which time, and
-`lineprotocol` encodes it.
+`Judge` does it: `parse` makes a `Reading` of the payload, `Admission` decides whether it is stored and under
+which time, `lineprotocol` encodes it.
 """
 
-from tessflux.readings.admission import Admission, Admitted, Filtered
+from tessflux.readings.admission import Admission
+from tessflux.readings.judge import Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
-from tessflux.readings.reading import EXTRA_FIELDS, REGISTER, Reading, Refused, parse
+from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Stored
+from tessflux.readings.reading import EXTRA_FIELDS
 
 __all__ = [
     "EXTRA_FIELDS",
-    "REGISTER",
     "Acknowledge",
     "Admission",
     "Admitted",
     "Deliver",
     "Filtered",
+    "Judge",
     "Message",
-    "Reading",
-    "Refused",
+    "Outcome",
+    "Quarantined",
+    "Stored",
     "lineprotocol",
-    "parse",
 ]

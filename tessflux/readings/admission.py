@@ -15,12 +15,11 @@ and an arrival gets the next of them.
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import msgspec
 from xxhash import xxh3_64_intdigest
 
 from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
+from tessflux.readings.outcome import Admitted, Filtered
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
 EARLIEST = 946_684_800_000
@@ -41,20 +40,6 @@ NOT_WHITELISTED = "not in the whitelist"
 BLACKLISTED = "blacklist"
 RETAINED = "retained"
 DUPLICATE = "duplicate"
-
-
-class Filtered(NamedTuple):
-    """A good reading that is not to be stored, and why."""
-
-    cause: str
-
-
-class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A reading to store: its identity, and its time in milliseconds since 1970 UTC."""
-
-    name: str
-    time: int
-    identity: int
 
 
 @dataclass(slots=True)
@@ -161,14 +146,14 @@ class Admission:
         *,
         received_at: int,
         retained: bool,
-        late: bool = False,
+        requeued: bool = False,
     ) -> Admitted | Filtered | Refused:
         """Decide on a reading that arrived at `received_at` (ms since 1970 UTC).
 
-        `values` is its fields in line protocol, a canonical form of what makes its identity. A `late` one
-        was refused once, and somebody wants it to be tried again; it gets the time that was reserved for it.
+        `values` is its fields in line protocol, a canonical form of what makes its identity. A
+        `requeued` one was refused once, and is tried again; it gets the time that was reserved for it.
         """
-        if not late:
+        if not requeued:
             self._now = received_at
         name, tstamp = reading.name, reading.tstamp
         if self._whitelist and name not in self._whitelist:
@@ -183,7 +168,7 @@ class Admission:
             return Refused(BAD_TIME, f"its clock is {side}", name)
         photometer = self._photometers.get(name)
         if photometer is None:
-            if not late and not self._takes_new(received_at):
+            if not requeued and not self._takes_new(received_at):
                 allowed = f"{self._new_photometers} new names in this hour ([mqtt] new_photometers)"
                 return Refused(NEW_NAME, f"there were {allowed} already", name)
             photometer = self._add(name)
@@ -192,7 +177,7 @@ class Admission:
         identity = _number(f"{name} {values} {tstamp}")
         if identity == photometer.identity or identity in self._recent:
             return Filtered(DUPLICATE)
-        if tstamp is None and not late:
+        if tstamp is None and not requeued:
             # What `_arrival` would say of nearly every reading; asking it costs a twentieth of all.
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)

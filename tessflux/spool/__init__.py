@@ -1,15 +1,18 @@
 """The queue on disk, between the broker and the database.
 
-In:   readings to store, refused payloads and lines, each with what acknowledges it to the broker.
-Out:  the oldest lines as a `Batch`, until the database has answered for them.
+In:   the outcome of each message, and what acknowledges the message: `Committer.take`.
+Out:  the oldest lines as a `Batch`, until the database has answered for them: `Queue.head`, `Queue.retire`.
 
-`Spool` is the queue; `second_look` opens its file beside a running tessflux, for the commands.
+`Spool` puts `Committer`, `Queue` and `Store` together: messages gather in a `Group`, which is committed as a
+whole. `second_look` opens the file beside a running tessflux, for the commands.
 """
 
-from tessflux.spool.committer import Spool
-from tessflux.spool.group import Gathering
+from tessflux.spool.committer import Committer
+from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
-from tessflux.spool.quarantine import CHOSEN, COLUMNS, Quarantined, quarantined
+from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
+from tessflux.spool.queue import Queue
+from tessflux.spool.spool import Spool
 
 __all__ = [
     "CHOSEN",
@@ -17,8 +20,9 @@ __all__ = [
     "FILE_NAME",
     "RESERVE",
     "Batch",
-    "Gathering",
-    "Quarantined",
+    "Committer",
+    "Group",
+    "Queue",
     "Spool",
     "quarantined",
     "second_look",

@@ -1,76 +1,65 @@
-"""Messages in memory that the next commit makes durable: nothing is counted or acknowledged before it."""
+"""What one commit makes durable, and whom to acknowledge once it is: nothing is counted before either."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.readings import Acknowledge, Admitted
-from tessflux.spool.journal import Group
-from tessflux.spool.quarantine import Quarantined
+from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Stored
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 
 
 @dataclass(slots=True)
-class Gathering:
-    """The next group, and what is to be done once it is on disk. Each message is put in by one method."""
+class Group:
+    """Messages by their outcomes. `released` are the numbers of what leaves the quarantine with them."""
 
-    group: Group = field(default_factory=Group)
+    lines: list[str] = field(default_factory=list)
+    admitted: list[Admitted] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    released: list[int] = field(default_factory=list)
     acknowledge: list[Acknowledge] = field(default_factory=list)
     messages: int = 0
     since: float = 0.0
     """When the first message came (clock seconds)."""
-    _ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _filtered: Counter[str] = field(default_factory=Counter)
     _size: int = 0
 
     @property
-    def is_group(self) -> bool:
+    def is_due(self) -> bool:
         """Enough for a commit: waiting for more would make it no cheaper, or there is no room for more."""
         return self.messages >= GROUP_READINGS or self._size >= PENDING_BYTES
 
     @property
     def fills_memory(self) -> bool:
+        """No more may be read from the broker before it is committed."""
         return self.messages >= PENDING_MESSAGES or self._size >= PENDING_BYTES
 
-    def store(self, line: str, admitted: Admitted, acknowledge: Acknowledge | None) -> None:
-        """A line to write."""
-        # As _add does, but for the count, which is that of the admitted.
-        self.group.lines.append(line)
-        self.group.admitted.append(admitted)
+    def take(self, outcome: Outcome, acknowledge: Acknowledge | None) -> None:
+        """Add a message; `acknowledge` is None if the broker does not keep it."""
         self.messages += 1
-        self._size += len(line)
+        if isinstance(outcome, Stored):
+            self.lines.append(outcome.line)
+            self.admitted.append(outcome.admitted)
+            self._size += len(outcome.line)
+        elif isinstance(outcome, Filtered):
+            self._filtered[outcome.cause] += 1
+        else:
+            self.quarantined.append(outcome)
+            self._size += outcome.size
         if acknowledge is not None:
             self.acknowledge.append(acknowledge)
 
-    def quarantine(self, refused: Quarantined, acknowledge: Acknowledge | None) -> None:
-        """A refused payload to keep."""
-        self.group.quarantined.append(refused)
-        self._add(REFUSED, refused.cause, refused.size, acknowledge)
-
-    def put_back(self, line: str) -> None:
-        """A line that InfluxDB refused, to be sent again: it was counted when it came."""
-        self.group.lines.append(line)
-
-    def filter_out(self, cause: str, acknowledge: Acknowledge | None) -> None:
-        """Nothing to keep, but it is counted, and acknowledged in its turn."""
-        self._add(FILTERED, cause, 0, acknowledge)
-
-    def _add(self, kind: str, cause: str, size: int, acknowledge: Acknowledge | None) -> None:
-        self.messages += 1
-        self._ended[kind, cause] += 1
-        self._size += size
-        if acknowledge is not None:
-            self.acknowledge.append(acknowledge)
-
-    def settle(self, stats: MqttStats) -> None:
-        """It is on disk: count all, and acknowledge in the order in which they came."""
-        stats.ended[STORED, ""] += len(self.group.admitted)
-        for key, number in self._ended.items():
-            stats.ended[key] += number
+    def committed(self, stats: MqttStats) -> None:
+        """It is on disk: count the messages, and acknowledge them in the order in which they came."""
+        stats.ended[STORED, ""] += len(self.admitted)
+        for refused in self.quarantined:
+            stats.ended[REFUSED, refused.cause] += 1
+        for cause, number in self._filtered.items():
+            stats.ended[FILTERED, cause] += number
         for acknowledge in self.acknowledge:
             acknowledge()
 
-    def give_up(self, stats: MqttStats, cause: str) -> int:
-        """It will not get on disk: what the broker does not keep is lost. Returns how many are."""
+    def given_up(self, stats: MqttStats, cause: str) -> int:
+        """It will not get on disk: what the broker does not keep is lost. Returns how many messages are."""
         kept = len(self.acknowledge)
         lost = self.messages - kept
         stats.ended[LOST, cause] += lost

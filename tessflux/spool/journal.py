@@ -15,7 +15,6 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,7 +23,8 @@ import msgspec
 
 from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
 from tessflux.readings import Admitted, lineprotocol
-from tessflux.spool.quarantine import Quarantine, Quarantined
+from tessflux.spool.group import Group
+from tessflux.spool.quarantine import Quarantine
 
 FILE_NAME = "spool.db"
 RESERVE = 32 * 1024 * 1024
@@ -55,16 +55,6 @@ CREATE TABLE subscription (session TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY K
 """,
 )
 """What each version of the file adds to the one before."""
-
-
-@dataclass(slots=True)
-class Group:
-    """What one commit makes durable; `released` are the numbers of what leaves the quarantine with it."""
-
-    lines: list[str] = field(default_factory=list)
-    admitted: list[Admitted] = field(default_factory=list)
-    quarantined: list[Quarantined] = field(default_factory=list)
-    released: list[int] = field(default_factory=list)
 
 
 class NoRoom(OSError):

@@ -6,7 +6,9 @@ journal's, so that something leaves in the same commit in which what becomes of 
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+from tessflux.readings import Quarantined
 
 COLUMNS = "time, topic, photometer, cause, detail, payload, retained"
 """The columns of Quarantined."""
@@ -19,23 +21,6 @@ _BYTES = "length(payload) + length(topic) + length(detail)"
 
 Held = tuple[int, int]
 """How many rows, and their size."""
-
-
-class Quarantined(NamedTuple):
-    """A payload that was refused, or (`topic` is empty then) a line that InfluxDB refused."""
-
-    time: int
-    topic: str
-    photometer: str
-    cause: str
-    detail: str
-    payload: bytes
-    retained: bool = False
-
-    @property
-    def size(self) -> int:
-        """Characters and bytes that count against the bound."""
-        return len(self.payload) + len(self.topic) + len(self.detail)
 
 
 def quarantined(row: Sequence[Any]) -> Quarantined:

@@ -1,7 +1,9 @@
-"""The spool's file from the side of the reactor: calls go to its thread, and what fails there is said.
+"""The spool's file from the side of the reactor, and how far it has come: the numbers of the lines.
 
-It is said when it begins, once a minute while it lasts, and when it is over. Nothing is tried again here.
-All SQLite runs in that one thread; its calls come back in the order in which they were made.
+Lines are numbered as they are committed. `last` is the newest one on disk; up to `retired` the database has
+answered for them, which the next commit writes down. All SQLite runs in one thread; its calls come back in
+the order in which they were made. A failure is logged when it begins, once a minute while it lasts, and when
+it is over.
 """
 
 import sqlite3
@@ -10,18 +12,27 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tessflux.config import SpoolConfig
-from tessflux.readings import Admitted
+from tessflux.logs import RateLimit
+from tessflux.readings import Admitted, Quarantined
 from tessflux.spool.file import SpoolFile
-from tessflux.spool.journal import Group, Journal
+from tessflux.spool.group import Group
+from tessflux.spool.journal import Batch, Journal
 
 log = Logger(namespace="spool")
 
-REPEAT = 60.0
-"""Seconds between two log lines about the same failure."""
+MINUTE = 60.0
+"""Seconds between two log lines about a failure that lasts."""
+
+RETRY = 1.0
+"""Seconds between two attempts to commit."""
+
+ATTEMPTS = 5
+"""How often a commit is tried that fails by a bug of ours; then it is given up, so that others succeed."""
 
 SPOOL_FULL = "spool full"
 DISK_FAILED = "disk failed"
@@ -29,7 +40,7 @@ BUG = "internal error"
 
 _ADVICE = {
     SPOOL_FULL: "Bring the database back or raise [spool] max_size",
-    DISK_FAILED: "Look after the disk and its permissions",
+    DISK_FAILED: "Check the disk and its permissions",
 }
 
 T = TypeVar("T")
@@ -41,101 +52,139 @@ class InThread(Protocol):
     def __call__(self, call: Callable[..., Any], *args: Any) -> Awaitable[Any]: ...
 
 
-class Disk:
-    """Call `open` first and `close` last. It calls `begun_anew` when a damaged file was replaced by a new
-    one, before it returns anything from that."""
+class Store:
+    """Call `open` first and `close` last. Once `stopping` is set, what fails is not retried."""
 
-    def __init__(
-        self,
-        config: SpoolConfig,
-        *,
-        clock: IReactorTime,
-        in_thread: InThread,
-        begun_anew: Callable[[], None],
-    ) -> None:
+    def __init__(self, config: SpoolConfig, *, clock: IReactorTime, in_thread: InThread) -> None:
         self._file = SpoolFile(config)
-        self._clock, self._in_thread, self._begun_anew = clock, in_thread, begun_anew
+        self._clock, self._in_thread = clock, in_thread
+        self.stopping = False
+        self.last = self.retired = 0
+        self.forgotten = 0
+        """Quarantined payloads that went because newer ones came."""
         self.failing = ""
         """Why no commit succeeds now, "" while they do."""
-        self._cause_logged = ""
-        self._failing_logged = self._complained = float("-inf")
-        self._told = False
-        """Whether it was said that commits fail, and not yet that they succeed."""
+        self._retired_on_disk = 0
+        self._commits = 0
+        # A full spool that is being emptied may fail and succeed many times a second.
+        self._commit_failures = RateLimit(clock, period=MINUTE, lines=1)
+        self._other_failures = RateLimit(clock, period=MINUTE, lines=1)
 
-    async def open(self) -> tuple[list[Admitted], int, int]:
-        """What was committed earlier, the number of the last line, and how many lines wait.
+    @property
+    def waiting(self) -> int:
+        """Lines on disk that wait for the database."""
+        return self.last - self.retired
 
-        Raises sqlite3.Error or OSError.
-        """
-        return await self._ask(lambda journal: (list(journal.admitted()), journal.last, journal.waiting))
+    async def open(self) -> list[Admitted]:
+        """Open or begin the file; returns what was committed earlier. Raises sqlite3.Error or OSError."""
+        admitted, self.last, waiting = await self._ask(
+            lambda journal: (list(journal.admitted()), journal.last, journal.waiting)
+        )
+        self.retired = self._retired_on_disk = self.last - waiting
+        return admitted
 
-    async def commit(self, group: Group, retired: int) -> int | None:
-        """As Journal.commit; None when it failed."""
-        try:
-            forgotten = await self._ask(lambda journal: journal.commit(group, retired))
-        except Exception as error:
-            await self._failed(error, group)
-            return None
-        # To forget what is delivered may succeed where readings find no room.
-        if self.failing and (group.lines or group.quarantined):
-            self.failing = ""
-            if self._told:
-                self._told = False
-                log.info("The spool takes readings again")
-        return forgotten
+    async def close(self) -> None:
+        """Write down what is retired, and close the file; nothing more after it."""
+        await self.tidy()
+        await self._in_thread(self._file.close)
 
-    async def read(self, call: Callable[[Journal], T], *, otherwise: T) -> T:
-        """What the call reads from the journal; `otherwise` when it failed, which is said."""
-        try:
-            return await self._ask(call)
-        except (sqlite3.Error, OSError) as error:
-            self._complain("Cannot read the spool: {error}; tessflux keeps trying.", error)
-            return otherwise
-
-    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
-        """As Journal.remember_subscriptions; a failure is said."""
-        try:
-            await self._ask(lambda journal: journal.remember_subscriptions(session, topics))
-        except (sqlite3.Error, OSError) as error:
-            # No reading has failed, and none need come to say that all is well again.
-            self._complain("Cannot write down the topics that are subscribed: {error}", error)
-
-    async def resize(self, config: SpoolConfig) -> bool:
-        """Use new bounds, now and for a file that is begun later; False when the present one refuses them."""
+    async def resize(self, config: SpoolConfig) -> None:
+        """Use new bounds, now and for a file that is begun later; the directory stays."""
         self._file.config = config
         try:
             await self._ask(
                 lambda journal: journal.resize(max_size=config.max_size, quarantine=config.quarantine)
             )
         except (sqlite3.Error, OSError) as error:
-            await self._failed(error, Group())
+            await self._commit_failed(error, Group())
+
+    async def commit(self, group: Group, retired: int = 0) -> bool:
+        """Make a group durable and forget the lines up to number `retired`, once; False when that failed."""
+        retired = max(self.retired, retired)
+        self._commits += 1
+        try:
+            forgotten = await self._ask(lambda journal: journal.commit(group, retired))
+        except Exception as error:
+            await self._commit_failed(error, group)
             return False
+        finally:
+            self._commits -= 1
+        self.last += len(group.lines)
+        self.retired = max(self.retired, retired)
+        self._retired_on_disk = max(self._retired_on_disk, retired)
+        self.forgotten += forgotten
+        # Forgetting what is delivered may succeed while readings find no room.
+        if self.failing and (group.lines or group.quarantined):
+            self.failing = ""
+            if self._commit_failures.over():
+                log.info("The spool takes readings again")
         return True
 
-    async def close(self) -> None:
-        """Close the file; nothing more after it."""
-        await self._in_thread(self._file.close)
+    async def keep_committing(
+        self, group: Group, retired: int = 0, *, failed: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Commit a group for as long as it takes, and call `failed` for each failure; False if a stop came
+        before it succeeded, or if it fails by a bug of ours."""
+        attempts = 0
+        while not await self.commit(group, retired):
+            attempts += 1
+            failed()
+            if self.stopping or (self.failing == BUG and attempts >= ATTEMPTS):
+                return False
+            await deferLater(self._clock, RETRY)
+        return True
+
+    async def tidy(self) -> None:
+        """Write down what is retired, if no commit is about to do so. Call it now and then."""
+        if self.retired != self._retired_on_disk and not self._commits:
+            await self.commit(Group())
+
+    async def head(self, limit: int) -> Batch:
+        """The oldest lines that are not retired, in whole chunks; empty when there are none."""
+        retired = self.retired
+        return await self._read(lambda journal: journal.head(retired, limit), otherwise=Batch(0, []))
+
+    async def requeued(self, limit: int) -> dict[int, Quarantined]:
+        """The oldest in quarantine that an operator wants to be tried again, by their numbers."""
+        if self.stopping:
+            return {}
+        return await self._read(lambda journal: journal.quarantine.again(limit), otherwise={})
+
+    async def subscriptions(self, session: str) -> frozenset[str]:
+        """The topics that were remembered for a session at a broker; none if the disk fails."""
+        return await self._read(lambda journal: journal.subscriptions(session), otherwise=frozenset[str]())
+
+    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
+        """Remember these topics for a session, and no others; a disk that fails is logged."""
+        try:
+            await self._ask(lambda journal: journal.remember_subscriptions(session, topics))
+        except (sqlite3.Error, OSError) as error:
+            self._failed("Cannot remember the subscribed topics: {error}", error)
+
+    async def _read(self, call: Callable[[Journal], T], *, otherwise: T) -> T:
+        """What the call reads from the journal; `otherwise` when it failed, which is logged."""
+        try:
+            return await self._ask(call)
+        except (sqlite3.Error, OSError) as error:
+            self._failed("Cannot read the spool: {error}; tessflux keeps trying.", error)
+            return otherwise
 
     async def _ask(self, call: Callable[[Journal], T]) -> T:
         result: T
         result, begun_anew = await self._in_thread(self._file.use, call)
         if begun_anew:
-            self._begun_anew()
+            # The numbers go on, so a batch of the damaged file retires nothing of the new one.
+            self.retired = self._retired_on_disk = self.last
         return result
 
-    def _complain(self, text: str, error: Exception) -> None:
-        now = self._clock.seconds()
-        if now - self._complained >= REPEAT:
-            self._complained = now
+    def _failed(self, text: str, error: Exception) -> None:
+        if self._other_failures.admits(text):
             log.error(text, error=error)
 
-    async def _failed(self, error: Exception, group: Group) -> None:
+    async def _commit_failed(self, error: Exception, group: Group) -> None:
         self.failing = cause = await self._cause(error, group)
-        now = self._clock.seconds()
-        # A full spool that is being emptied may fail and succeed many times a second.
-        if cause == self._cause_logged and now - self._failing_logged < REPEAT:
+        if not self._commit_failures.admits(cause):
             return
-        self._cause_logged, self._failing_logged, self._told = cause, now, True
         if cause == BUG:
             log.failure("Cannot store readings; tessflux keeps trying", Failure(error))
         else:
@@ -148,7 +197,7 @@ class Disk:
             )
 
     async def _cause(self, error: Exception, group: Group) -> str:
-        # A stop does not wait for ever for a disk that does not answer.
+        # A stop cancels the call of a disk that does not answer.
         if not isinstance(error, sqlite3.Error | OSError | CancelledError):
             return BUG
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:

@@ -13,9 +13,9 @@ import pytest
 from tessflux.commands.queue import Form, causes, export, refused, requeue
 from tessflux.config.sections import SpoolConfig
 from tessflux.errors import CannotCreate
-from tessflux.readings.admission import Admitted
-from tessflux.spool.journal import FILE_NAME, Group, Journal
-from tessflux.spool.quarantine import Quarantined
+from tessflux.readings import Admitted, Quarantined
+from tessflux.spool.group import Group
+from tessflux.spool.journal import FILE_NAME, Journal
 
 NOON = 1_732_968_904_123  # 2024-11-30T12:15:04.123Z
 FROM_BROKER = Quarantined(NOON, "STARS4ALL/stars1/reading", "stars1", "not JSON", "no object", b"[1]")

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import msgspec
 
 from tessflux.limits import MAX_NAME
-from tessflux.readings import lineprotocol
-from tessflux.readings.admission import Admission, Admitted, Filtered
+from tessflux.readings import Admitted, Filtered, lineprotocol
+from tessflux.readings.admission import Admission
 from tessflux.readings.reading import EXTRA_FIELDS, Reading, Refused, parse
 from tests.readings.payloads import cases
 

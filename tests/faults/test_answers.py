@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from twisted.internet.defer import succeed
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -20,12 +19,13 @@ from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.server import LONGEST_WAIT, PARKED, Server
 from tessflux.influx.writer import Writer
-from tessflux.readings.admission import Admitted
-from tessflux.spool.committer import Spool
+from tessflux.readings import Admitted, Stored
+from tessflux.spool import Queue, Spool
 from tessflux.spool.journal import second_look
-from tessflux.stats import InfluxStats, MqttStats
+from tessflux.stats import InfluxStats
 from tests.faults.server import GOOD, Answer, ScriptedServer
 from tests.log_lines import record
+from tests.spool.site import make_spool
 
 LINES = [f"readings,name=stars{number} mag=18.0 {number}" for number in range(6)]
 FASTER = 1_000
@@ -91,8 +91,8 @@ class AnswerTest(TestCase):
         spool = self.spool(directory.name, clock)
         await spool.open()
         with ScriptedServer([GOOD, *answers], otherwise) as server:
-            writer = self.writer(InfluxConfig(url=server.url, timeout=timeout), spool, stats, clock)
-            while spool.waiting:
+            writer = self.writer(InfluxConfig(url=server.url, timeout=timeout), spool.queue, stats, clock)
+            while spool.queue.waiting:
                 await deferLater(self.reactor, 0.002)
             await writer.stopService()
             await self.agent._pool.closeCachedConnections()
@@ -113,23 +113,17 @@ class AnswerTest(TestCase):
         return Told(refused, stats, clock.waits, "\n".join(self.log()[said:]), len(server.requests))
 
     def spool(self, directory: str, clock: Faster) -> Spool:
-        return Spool(
-            SpoolConfig(directory),
-            flush_interval=1.0,
-            stats=MqttStats(),
-            clock=clock,  # type: ignore[arg-type]
-            in_thread=lambda call, *args: succeed(call(*args)),
-        )
+        return make_spool(SpoolConfig(directory), clock=clock, flush_interval=1.0)
 
     async def store(self, directory: str, clock: Faster) -> None:
         spool = self.spool(directory, clock)
         await spool.open()
         for number, line in enumerate(LINES):
-            spool.store(line, Admitted(f"stars{number}", number, number), None)
-        await spool.settle()
+            spool.committer.take(Stored(line, Admitted(f"stars{number}", number, number)), None)
+        await spool.stop()
         await spool.close()
 
-    def writer(self, config: InfluxConfig, spool: Spool, stats: InfluxStats, clock: Faster) -> Writer:
+    def writer(self, config: InfluxConfig, queue: Queue, stats: InfluxStats, clock: Faster) -> Writer:
         async def refresh(config: InfluxConfig) -> InfluxConfig:
             return config
 
@@ -146,7 +140,7 @@ class AnswerTest(TestCase):
             clock=clock,  # type: ignore[arg-type]
             backoff=lambda attempt: 1.0 + attempt,
         )
-        writer = Writer(server, spool, stats, clock=clock, now=lambda: 1.0)  # type: ignore[arg-type]
+        writer = Writer(server, queue, stats, clock=clock, now=lambda: 1.0)  # type: ignore[arg-type]
         writer.startService()
         return writer
 

@@ -25,7 +25,7 @@ from tessflux.limits import MAX_PACKET
 from tessflux.logs import Reports
 from tessflux.mqtt.session import CLOSING
 from tessflux.mqtt.subscriber import Subscriber
-from tessflux.readings.admission import Admission
+from tessflux.readings import Admission, Judge
 from tests.log_lines import record
 from tests.mqtt.test_subscriber import Network
 from tests.mqtt.test_subscription import Memory
@@ -130,25 +130,26 @@ class Case(SynchronousTestCase):
         self.network = Network(self.clock)
         unheard = Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock)
         config = MqttConfig(BROKER)
-        self.intake = Intake(config, InfluxConfig(), Admission(), self.site.spool, self.site.stats, unheard)
+        self.intake = Intake(
+            config, InfluxConfig(), Judge(Admission()), self.site.spool, self.site.stats, unheard
+        )
         self.published = 0
 
     def tearDown(self) -> None:
         self.site.stop()
 
     def connect(self, version: Literal["3.1.1", "5"]) -> tuple[Subscriber, Wire]:
-        spool = self.site.spool
         subscriber = Subscriber(
             MqttConfig(BROKER, client_id="me", version=version, topics=("a",), silence=0),
             take=self.intake.take,
-            idle=spool.flush,
+            idle=self.site.committer.flush,
             memory=Memory(),
             clock=self.clock,
             now=lambda: 1_764_536_400.0 + self.clock.seconds(),
             endpoint=self.network.endpoint,
             backoff=lambda attempt: 60.0,
         )
-        spool.hold, spool.redeliver = subscriber.hold, subscriber.redeliver
+        self.site.backpressure, self.site.redeliver = subscriber.hold, subscriber.redeliver
         subscriber.startService()
         return subscriber, self.network.accept()
 

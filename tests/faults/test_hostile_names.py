@@ -17,7 +17,7 @@ from tessflux.intake import Intake
 from tessflux.limits import LOG_LINE, MAX_NAME, REPORTED_PAIRS
 from tessflux.logs import Reports, format_line
 from tessflux.mqtt.subscriber import Subscriber
-from tessflux.readings.admission import Admission
+from tessflux.readings import Admission, Judge, Quarantined
 from tessflux.readings.message import Message
 from tessflux.readings.reading import Reading, parse
 from tessflux.stats import MqttStats
@@ -99,18 +99,19 @@ class VolumeTest(SynchronousTestCase):
         """50,000 messages in one period; returns how many were refused."""
         spool = FakeSpool()
         config = MqttConfig(BrokerAddress("tcp", "localhost", 1883, ""))
+        reports = Reports(Logger(namespace="mqtt"), Clock())
         intake = Intake(
             config,
             InfluxConfig(),
-            Admission(),
+            Judge(Admission()),
             cast(Any, spool),
             MqttStats(),
-            Reports(Logger(namespace="mqtt"), Clock()),
+            reports,
         )
         for number in range(50_000):
             intake.take(messages(number), None)
-        intake.reports.period()
-        return sum(effect[0] == "quarantine" for effect in spool.effects)
+        reports.period()
+        return sum(isinstance(outcome, Quarantined) for outcome, _ in spool.taken)
 
     def check(self, longest: int) -> None:
         assert len(self.lines) <= 2 * REPORTED_PAIRS + 1

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.spool import file as spoolfile
-from tessflux.spool.committer import RETRY
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Journal
+from tessflux.spool.store import RETRY
 from tessflux.stats import STORED
 from tests.log_lines import record
 from tests.spool.site import Site, disk_error, lines
@@ -87,9 +87,9 @@ class Case(SynchronousTestCase):
         site = Site(self, directory.name)
         site.open()
         for stored in range(0, 3_000, GROUP_READINGS):
-            site.store(GROUP_READINGS)
+            site.take(GROUP_READINGS)
             if not stored:
-                site.result(site.spool.retire(site.result(site.spool.head(GROUP_READINGS))))
+                site.result(site.queue.retire(site.result(site.queue.head(GROUP_READINGS))))
             if site.sent == in_database:
                 site.restart()
         return site
@@ -105,9 +105,9 @@ class Case(SynchronousTestCase):
             return list(batch.lines)
 
     def end(self, site: Site) -> None:
-        batch: Batch = site.result(site.spool.head(10**6))
-        site.result(site.spool.retire(batch))
-        assert site.spool.waiting == 0
+        batch: Batch = site.result(site.queue.head(10**6))
+        site.result(site.queue.retire(batch))
+        assert site.queue.waiting == 0
         site.stop()
         assert site.stats.received == sum(site.stats.ended.values())
 
@@ -118,11 +118,11 @@ class BetweenTwoCommits(Case):
             for in_database in (0, 2_000, 3_000):
                 site = self.begin(in_database)
                 harm(site.directory / FILE_NAME)
-                site.store(3, qos=1)
-                site.spool.flush()
-                assert site.events[-4:] == [3000, 3001, 3002, "committed"], name
+                site.take(3, qos=1)
+                site.committer.flush()
+                assert site.events[-4:] == [3000, 3001, 3002, "wake"], name
                 assert self.survivors(site)[-2003:] == lines(1000, 3003), name
-                assert site.spool.waiting == 2003, name
+                assert site.queue.waiting == 2003, name
                 (said,) = self.log()
                 assert "Somebody deleted, replaced or cut short" in said
                 self.end(site)
@@ -132,13 +132,13 @@ class BetweenTwoCommits(Case):
         """A power cut must not bring the old name back."""
         site = self.begin(3_000)
         delete("")(site.directory / FILE_NAME)
-        site.store(3, qos=1)
+        site.take(3, qos=1)
         seen: list[tuple[Path, list[object]]] = []
         with mock.patch.object(spoolfile, "_sync", lambda path: seen.append((path, list(site.events)))):
-            site.spool.flush()
+            site.committer.flush()
         [(path, before)] = seen
         assert path == site.directory
-        assert site.events[len(before) :] == [3000, 3001, 3002, "committed"]
+        assert site.events[len(before) :] == [3000, 3001, 3002, "wake"]
         self.end(site)
 
     def test_a_file_that_was_cut_short_is_never_written_on(self) -> None:
@@ -149,12 +149,12 @@ class BetweenTwoCommits(Case):
                 harm(site.directory / FILE_NAME)
                 if not in_memory:
                     site.forget_pages()
-                site.store(3, qos=1)
-                site.spool.flush()
-                assert site.events[-4:] == [3000, 3001, 3002, "committed"], name
+                site.take(3, qos=1)
+                site.committer.flush()
+                assert site.events[-4:] == [3000, 3001, 3002, "wake"], name
                 assert self.survivors(site)[-3:] == lines(3000, 3003), name
-                site.store(2, qos=1)
-                site.spool.flush()
+                site.take(2, qos=1)
+                site.committer.flush()
                 assert self.survivors(site)[-5:] == lines(3000, 3005), name
                 # Either all is in the new file, or none of it and the old one is said to have it.
                 all_there = self.survivors(site) == lines(1000, 3005)
@@ -165,7 +165,7 @@ class BetweenTwoCommits(Case):
     def test_a_reader_notices_too(self) -> None:
         site = self.begin()
         delete("", "-wal", "-shm")(site.directory / FILE_NAME)
-        batch = site.result(site.spool.head(10**6))
+        batch = site.result(site.queue.head(10**6))
         assert batch.lines == lines(1000, 3000)
         assert self.survivors(site)[-2000:] == lines(1000, 3000)
         self.end(site)
@@ -189,8 +189,8 @@ class WhileItIsOpened(Case):
             site.stop()
             with self.harm_next_open(delete(suffix)):
                 site.open()
-                site.store(3, qos=1)
-                site.spool.flush()
+                site.take(3, qos=1)
+                site.committer.flush()
             assert self.survivors(site)[-2003:] == lines(1000, 3003), suffix
             self.end(site)
 
@@ -212,11 +212,11 @@ class DuringACommit(Case):
         for name, harm in HARMLESS.items():
             site = self.begin()
             self.harm_next_commit(site, harm)
-            site.store(3, qos=1)
-            site.spool.flush()
-            assert site.events[-4:] == [3000, 3001, 3002, "committed"], name
+            site.take(3, qos=1)
+            site.committer.flush()
+            assert site.events[-4:] == [3000, 3001, 3002, "wake"], name
             assert self.survivors(site) == lines(1000, 3003), name
-            assert (site.spool.waiting, site.stats.total(STORED)) == (2003, 3003)
+            assert (site.queue.waiting, site.stats.total(STORED)) == (2003, 3003)
             self.end(site)
 
     def test_a_look_that_fails_after_a_commit_does_not_undo_it(self) -> None:
@@ -230,12 +230,12 @@ class DuringACommit(Case):
             return real(directory)
 
         with mock.patch.object(spoolfile, "parts", parts):
-            site.store(3, qos=1)
-            site.spool.flush()
+            site.take(3, qos=1)
+            site.committer.flush()
             site.clock.advance(RETRY)
-        assert site.events[-4:] == [3000, 3001, 3002, "committed"]
+        assert site.events[-4:] == [3000, 3001, 3002, "wake"]
         assert self.survivors(site)[-2003:] == lines(1000, 3003)
-        assert (site.spool.waiting, site.stats.total(STORED)) == (2003, 3003)
+        assert (site.queue.waiting, site.stats.total(STORED)) == (2003, 3003)
         self.end(site)
 
     def test_on_a_disk_without_room_what_waits_is_delivered_and_forgotten(self) -> None:
@@ -244,13 +244,13 @@ class DuringACommit(Case):
         real = os.statvfs(site.directory)
         little = os.statvfs_result((1, RESERVE - 1, *real[2:4], 1, *real[5:]))
         with mock.patch.object(os, "statvfs", return_value=little):
-            site.store(GROUP_READINGS, qos=1)
-            site.spool.flush()
+            site.take(GROUP_READINGS, qos=1)
+            site.committer.flush()
             assert "less than 32 MB are left" in self.log()[0]
             with mock.patch.object(Journal, "copy", side_effect=disk_error(sqlite3.SQLITE_FULL)):
-                batch: Batch = site.result(site.spool.head(GROUP_READINGS))
+                batch: Batch = site.result(site.queue.head(GROUP_READINGS))
                 assert batch.lines == lines(1000, 2000)
-                assert site.result(site.spool.retire(batch))
+                assert site.result(site.queue.retire(batch))
         site.clock.advance(RETRY)
         assert site.on_disk() == lines(2000, 4000)
         assert len(self.log(LogLevel.error)) == 1
@@ -262,14 +262,14 @@ class DuringACommit(Case):
             site = self.begin()
             self.harm_next_commit(site, delete("", "-wal", "-shm"))
             with mock.patch.object(Journal, "copy", side_effect=error):
-                site.store(3, qos=1)
-                site.spool.flush()
+                site.take(3, qos=1)
+                site.committer.flush()
                 site.clock.advance(RETRY)
-                assert site.events[-1] == "committed"
+                assert site.events[-1] == "wake"
                 assert "disk failed" in self.log()[0]
             site.clock.advance(RETRY)
-            assert site.events[-4:] == [3000, 3001, 3002, "committed"]
+            assert site.events[-4:] == [3000, 3001, 3002, "wake"]
             assert self.survivors(site)[-2003:] == lines(1000, 3003)
-            assert site.spool.waiting == 2003
+            assert site.queue.waiting == 2003
             self.end(site)
             self.log = record(self, "spool")

@@ -11,8 +11,9 @@ from typing import Any, cast
 import pytest
 from servers import Influxd, Mosquitto
 
-from tessflux.readings.admission import Admitted
-from tessflux.spool.journal import Group, Journal, second_look
+from tessflux.readings import Admitted
+from tessflux.spool.group import Group
+from tessflux.spool.journal import Journal, second_look
 from tests.certificates import authority, issued
 from tests.faults.accounting import check_account
 from tests.faults.proxy import Proxy

@@ -11,8 +11,8 @@ from tessflux.config.sections import InfluxConfig
 from tessflux.influx.server import Server
 from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
 from tessflux.influx.writer import Writer
+from tessflux.readings import Quarantined
 from tessflux.spool.journal import Batch
-from tessflux.spool.quarantine import Quarantined
 from tessflux.stats import InfluxStats
 from tests.log_lines import record
 

@@ -29,8 +29,8 @@ from tessflux.influx.verdict import (
 )
 from tessflux.influx.writer import PACE
 from tessflux.limits import BATCH_LINES
+from tessflux.readings import Quarantined
 from tessflux.spool.journal import Batch
-from tessflux.spool.quarantine import Quarantined
 from tessflux.stats import InfluxStats
 from tests.influx.site import CONFIG, DOWN, FAILING, Case, Memory, line
 from tests.log_lines import record

@@ -1,12 +1,13 @@
 """The writer is paused, given another config, drained and stopped, at any moment; no line gets lost."""
 
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from unittest import mock
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel
 
 from tessflux.config.sections import InfluxConfig, SpoolConfig
@@ -14,11 +15,11 @@ from tessflux.influx.delivery import REFUSED_LINE
 from tessflux.influx.server import IDLE, PARKED
 from tessflux.influx.verdict import BadLines, Delivered, Missing, TooLarge
 from tessflux.influx.writer import PACE, Writer
-from tessflux.readings.admission import Admitted
-from tessflux.spool.committer import Spool
+from tessflux.readings import Admitted, Stored
 from tessflux.spool.journal import second_look
-from tessflux.stats import MqttStats
+from tessflux.spool.spool import Spool
 from tests.influx.site import CONFIG, DOWN, FAILING, Case, line
+from tests.spool.site import make_spool
 
 
 class PauseTest(Case):
@@ -349,52 +350,49 @@ class SpoolTest(Case):
         super().setUp()
         self.directory = tempfile.TemporaryDirectory()
         self.addCleanup(self.directory.cleanup)
+        self.wake: Callable[[], None] = lambda: None
         self.real = self.open()
 
     def open(self) -> Spool:
-        spool = Spool(
-            SpoolConfig(self.directory.name),
-            flush_interval=1.0,
-            stats=MqttStats(),
-            clock=self.clock,
-            in_thread=lambda call, *arguments: succeed(call(*arguments)),
+        spool = make_spool(
+            SpoolConfig(self.directory.name), clock=self.clock, flush_interval=1.0, wake=lambda: self.wake()
         )
         self.successResultOf(Deferred.fromCoroutine(spool.open()))
         return spool
 
     def close(self, spool: Spool) -> None:
-        for step in (spool.settle(), spool.close()):
+        for step in (spool.stop(), spool.close()):
             self.successResultOf(Deferred.fromCoroutine(step))
 
     def store(self, spool: Spool, *numbers: int) -> list[str]:
         lines = [line(number) for number in numbers]
         for number, each in zip(numbers, lines, strict=True):
-            spool.store(each, Admitted(f"stars{number}", number, number), None)
+            spool.committer.take(Stored(each, Admitted(f"stars{number}", number, number)), None)
         self.clock.advance(1)
         return lines
 
     def test_what_was_not_answered_for_is_sent_after_the_next_start(self) -> None:
-        writer = self.start(spool=self.real)
-        self.real.committed = writer.wake
+        writer = self.start(spool=self.real.queue)
+        self.wake = writer.wake
         first = self.store(self.real, 1, 2, 3)
         self.database.reply(Delivered())
         second = self.store(self.real, 4, 5, 6)
         self.successResultOf(writer.stopService())
         self.close(self.real)
         again = self.open()
-        assert again.waiting == 3
-        self.start(spool=again)
+        assert again.queue.waiting == 3
+        self.start(spool=again.queue)
         assert self.requests == [first, second, second]
         self.database.reply(Delivered())
-        assert again.waiting == 0
+        assert again.queue.waiting == 0
         self.close(again)
 
     def test_what_a_database_refuses_is_in_the_quarantine_on_disk(self) -> None:
-        writer = self.start(spool=self.real)
-        self.real.committed = writer.wake
+        writer = self.start(spool=self.real.queue)
+        self.wake = writer.wake
         self.database.answer = lambda lines: BadLines("400") if line(2) in lines else Delivered()
         self.store(self.real, 1, 2, 3)
-        assert self.real.waiting == 0
+        assert self.real.queue.waiting == 0
         self.successResultOf(writer.stopService())
         with closing(second_look(self.directory.name)) as db:
             rows = db.execute("SELECT photometer, cause, payload FROM quarantine").fetchall()

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tessflux.readings import Message
 from tessflux.readings.reading import Reading, Refused, parse
 
 PLAIN = {
@@ -41,3 +42,16 @@ def refused(payload: bytes, **options: Any) -> Refused:
     reading = parse(payload, **options)
     assert isinstance(reading, Refused), reading
     return reading
+
+
+NOW = 1_772_323_214_000
+TOPIC = "STARS4ALL/stars1/reading"
+REGISTER = b'{"name": "stars1", "rev": 2, "mac": "5C:CF:7F:8:A:1", "calib": 20.5}'
+
+
+def payload(seq: int, name: str = "stars1", more: str = "") -> bytes:
+    return f'{{"seq": {seq}, "name": "{name}", "freq": 0.5, "mag": 21.19{more}}}'.encode()
+
+
+def message(payload: bytes, topic: str = TOPIC, *, retained: bool = False, received_at: int = NOW) -> Message:
+    return Message(topic, payload, retained, received_at)

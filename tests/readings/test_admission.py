@@ -20,14 +20,13 @@ from tessflux.readings.admission import (
     RETAINED,
     STEP_MS,
     Admission,
-    Admitted,
-    Filtered,
     _Recent,
 )
+from tessflux.readings.outcome import Admitted, Filtered
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
 NOW = 1_772_323_214_000
-Verdict = Admitted | Filtered | Refused
+Decision = Admitted | Filtered | Refused
 
 
 def ask(
@@ -39,12 +38,12 @@ def ask(
     tstamp: int | None = None,
     at: int = NOW,
     retained: bool = False,
-    late: bool = False,
-) -> Verdict:
-    """The verdict on one reading that arrives `at`."""
+    requeued: bool = False,
+) -> Decision:
+    """The decision on one reading that arrives `at`."""
     reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
     values = f"seq={seq},mag={mag}"
-    return admission.admit(reading, values, received_at=at, retained=retained, late=late)
+    return admission.admit(reading, values, received_at=at, retained=retained, requeued=requeued)
 
 
 def admit(
@@ -329,11 +328,11 @@ def test_daemons_that_divide_the_readings_never_give_two_one_time(
     daemons = [Admission() for _ in range(SHARE_MEMBERS)]
     times: list[int] = []
     seq = 0
-    for member, clock, count, late in arrivals:
+    for member, clock, count, requeued in arrivals:
         daemons[member].share(member)
         for _ in range(count):
             seq += 1
-            admitted = ask(daemons[member], seq=seq, at=NOW + clock, late=late)
+            admitted = ask(daemons[member], seq=seq, at=NOW + clock, requeued=requeued)
             assert isinstance(admitted, Admitted)
             times.append(admitted.time)
             assert admitted.time >= NOW + clock
@@ -494,26 +493,26 @@ def test_without_a_limit_all_new_photometers_are_taken() -> None:
 # What comes out of quarantine
 
 
-def test_a_late_reading_keeps_the_time_of_its_arrival() -> None:
+def test_a_requeued_reading_keeps_the_time_of_its_arrival() -> None:
     """A live one of its photometer came later, and the next live one is no later for it."""
     admission = Admission()
     admit(admission, seq=1, at=NOW)
-    late = ask(admission, seq=2, at=NOW - 60_000, late=True)
+    late = ask(admission, seq=2, at=NOW - 60_000, requeued=True)
     assert isinstance(late, Admitted)
     assert late.time == NOW - 60_000
-    same_time = ask(admission, seq=3, at=NOW, late=True)
+    same_time = ask(admission, seq=3, at=NOW, requeued=True)
     assert isinstance(same_time, Admitted)
     assert same_time.time == NOW + 1
     assert admit(admission, seq=4, at=NOW + 10).time == NOW + 10
-    assert ask(admission, seq=2, at=NOW - 60_000, late=True) == Filtered(DUPLICATE)
+    assert ask(admission, seq=2, at=NOW - 60_000, requeued=True) == Filtered(DUPLICATE)
 
 
-def test_a_late_reading_is_no_new_name_too_many() -> None:
+def test_a_requeued_reading_is_no_new_name_too_many() -> None:
     admission = Admission()
     admission.choose(frozenset(), frozenset(), 1)
     admit(admission, "a")
     assert isinstance(ask(admission, "b"), Refused)
-    assert isinstance(ask(admission, "b", late=True), Admitted)
+    assert isinstance(ask(admission, "b", requeued=True), Admitted)
 
 
 def test_a_reserved_time_is_that_of_no_other_reading_however_late_it_is_used(
@@ -530,14 +529,14 @@ def test_a_reserved_time_is_that_of_no_other_reading_however_late_it_is_used(
             good.append(admit(admission, seq=seq, at=NOW).time)
     for seq in range(100):
         admit(admission, "stars2", seq, at=NOW + seq)
-    times = [taken.time for taken in late(admission, "stars1", kept)]
+    times = [taken.time for taken in requeue(admission, "stars1", kept)]
     assert times == kept
     assert len({*good, *times}) == 40
 
 
-def late(admission: Admission, name: str, times: Sequence[int]) -> list[Admitted]:
+def requeue(admission: Admission, name: str, times: Sequence[int]) -> list[Admitted]:
     """Readings of these times that were refused once, tried again."""
-    verdicts = [ask(admission, name, 100 + n, at=time, late=True) for n, time in enumerate(times)]
+    verdicts = [ask(admission, name, 100 + n, at=time, requeued=True) for n, time in enumerate(times)]
     return [verdict for verdict in verdicts if isinstance(verdict, Admitted)]
 
 
@@ -545,7 +544,7 @@ def test_a_reserved_time_is_given_once() -> None:
     admission = Admission()
     admit(admission, at=NOW)
     time = admission.reserve("stars1", NOW)
-    times = [taken.time for taken in late(admission, "stars1", [time, time])]
+    times = [taken.time for taken in requeue(admission, "stars1", [time, time])]
     assert times[0] == time != times[1]
 
 
@@ -562,15 +561,15 @@ def test_what_reserved_nothing_has_a_time_of_its_own_when_it_is_tried_again() ->
     admission.choose(frozenset(), frozenset(), 1)
     admit(admission, "a")
     kept = [admission.reserve("b", NOW) for _ in range(3)]
-    assert len({taken.time for taken in late(admission, "b", kept)}) == 3
+    assert len({taken.time for taken in requeue(admission, "b", kept)}) == 3
 
 
-def test_what_was_refused_because_our_clock_was_behind_is_taken_late() -> None:
+def test_what_was_refused_because_our_clock_was_behind_is_taken_when_it_is_requeued() -> None:
     admission = Admission()
     days = 3 * AHEAD_MS
     assert isinstance(ask(admission, seq=1, tstamp=NOW, at=NOW - days), Refused)
     admit(admission, seq=2, at=NOW)
-    assert isinstance(ask(admission, seq=1, tstamp=NOW, at=NOW - days, late=True), Admitted)
+    assert isinstance(ask(admission, seq=1, tstamp=NOW, at=NOW - days, requeued=True), Admitted)
 
 
 def test_a_publishers_time_that_is_still_to_come_moves_no_arrival_after_a_restart() -> None:

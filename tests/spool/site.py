@@ -6,17 +6,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings.admission import Admitted
-from tessflux.readings.message import Acknowledge
-from tessflux.spool.committer import RETRY, Spool
-from tessflux.spool.journal import FILE_NAME, Group, Journal, second_look
-from tessflux.spool.quarantine import Quarantined
+from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Stored
+from tessflux.spool.group import Group
+from tessflux.spool.journal import FILE_NAME, Journal, second_look
+from tessflux.spool.spool import Spool
+from tessflux.spool.store import RETRY, InThread
 from tessflux.stats import MqttStats
 
 FLUSH = 5.0
@@ -26,6 +26,37 @@ def disk_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.Error:
     error = sqlite3.OperationalError("the disk is ill")
     error.sqlite_errorcode = code
     return error
+
+
+def at_once(call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    """The spool's thread, without a thread."""
+    return succeed(call(*args))
+
+
+def make_spool(
+    config: SpoolConfig,
+    *,
+    clock: Any,
+    in_thread: InThread = at_once,
+    flush_interval: float = FLUSH,
+    stats: MqttStats | None = None,
+    wake: Callable[[], None] = lambda: None,
+    backpressure: Callable[[bool], None] = lambda on: None,
+    redeliver: Callable[[], None] = lambda: None,
+    given_up: Callable[[list[Admitted]], None] = lambda admitted: None,
+) -> Spool:
+    """A spool of which a test needs to see only a part."""
+    return Spool(
+        config,
+        flush_interval=flush_interval,
+        stats=stats or MqttStats(),
+        clock=clock,
+        in_thread=in_thread,
+        wake=wake,
+        backpressure=backpressure,
+        redeliver=redeliver,
+        given_up=given_up,
+    )
 
 
 class Thread:
@@ -86,21 +117,31 @@ class Site:
         self.clock, self.thread, self.stats = Clock(), Thread(), MqttStats()
         self.events: list[object] = []
         self.sent = 0
+        self.wake: Callable[[], None] = lambda: self.events.append("wake")
+        self.backpressure: Callable[[bool], None] = lambda on: self.events.append(
+            "backpressure" if on else "go on"
+        )
+        self.redeliver: Callable[[], None] = lambda: self.events.append("redeliver")
+        self.given_up: Callable[[list[Admitted]], None] = lambda admitted: None
 
     def open(self, *, max_size: int = 2**30, quarantine: int = 1_000) -> list[Admitted]:
-        config = SpoolConfig(str(self.directory), max_size, quarantine)
-        self.spool = Spool(
-            config, flush_interval=FLUSH, stats=self.stats, clock=self.clock, in_thread=self.thread
+        self.spool = make_spool(
+            SpoolConfig(str(self.directory), max_size, quarantine),
+            stats=self.stats,
+            clock=self.clock,
+            in_thread=self.thread,
+            wake=lambda: self.wake(),
+            backpressure=lambda on: self.backpressure(on),
+            redeliver=lambda: self.redeliver(),
+            given_up=lambda admitted: self.given_up(admitted),
         )
-        self.spool.committed = lambda: self.events.append("committed")
-        self.spool.hold = lambda hold: self.events.append("hold" if hold else "go on")
-        self.spool.redeliver = lambda: self.events.append("redeliver")
+        self.committer, self.queue, self.store = self.spool.committer, self.spool.queue, self.spool.store
         admitted: list[Admitted] = self.result(self.spool.open())
         return admitted
 
     def stop(self) -> None:
         """As the daemon does; afterwards nothing is left on the clock."""
-        settled = Deferred.fromCoroutine(self.spool.settle())
+        settled = Deferred.fromCoroutine(self.spool.stop())
         self.thread.release()
         # Where commits fail, one more attempt is under way.
         self.clock.advance(RETRY)
@@ -115,30 +156,30 @@ class Site:
     def result(self, work: Any) -> Any:
         return self._case.successResultOf(Deferred.fromCoroutine(work))
 
-    def acknowledge(self, number: int, qos: int) -> Acknowledge | None:
-        return (lambda: self.events.append(number)) if qos else None
-
-    def store(self, count: int = 1, *, qos: int = 0) -> int:
+    def take(self, count: int = 1, *, qos: int = 0) -> int:
         """So many messages with a reading; returns how many the spool admitted."""
-        return sum(self._take(qos, self._store) for _ in range(count))
+        admitted = 0
+        for _ in range(count):
+            number = self.sent
+            admitted += self._take(Stored(line(number), Admitted("stars1", number, number)), qos)
+        return admitted
+
+    def acknowledge(self, number: int) -> Acknowledge:
+        return lambda: self.events.append(number)
 
     def refuse(self, *, qos: int = 0, payload: bytes = b"{") -> bool:
-        return self._take(qos, lambda ack: self.spool.quarantine(refused(self.sent, payload), ack))
+        return self._take(refused(self.sent, payload), qos)
 
     def filter(self, *, qos: int = 0) -> bool:
-        return self._take(qos, lambda ack: self.spool.filter_out("duplicate", ack))
+        return self._take(Filtered("duplicate"), qos)
 
-    def _take(self, qos: int, end: Callable[[Acknowledge | None], None]) -> bool:
-        number = self.sent
-        if not self.spool.admits(kept_by_broker=qos > 0):
+    def _take(self, outcome: Outcome, qos: int) -> bool:
+        if not self.committer.admits(kept_by_broker=qos > 0):
             return False
         self.stats.received += 1
-        end(self.acknowledge(number, qos))
+        self.committer.take(outcome, self.acknowledge(self.sent) if qos else None)
         self.sent += 1
         return True
-
-    def _store(self, acknowledge: Acknowledge | None) -> None:
-        self.spool.store(line(self.sent), Admitted("stars1", self.sent, self.sent), acknowledge)
 
     def on_disk(self) -> list[str]:
         """The lines that are in the file, oldest first."""
@@ -156,7 +197,7 @@ class Site:
 
     def forget_pages(self) -> None:
         """What was read from the file is no longer in memory."""
-        journal = self.spool._disk._file._journal
+        journal = self.store._file._journal
         assert journal is not None
         journal._db.execute("PRAGMA shrink_memory")
 

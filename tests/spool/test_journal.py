@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from tessflux.commands.queue import requeue
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings.admission import Admitted
+from tessflux.readings import Admitted, Quarantined
 from tessflux.spool import journal as module
 from tessflux.spool.file import is_damaged, move_aside
+from tessflux.spool.group import Group
 from tessflux.spool.journal import (
     FILE_NAME,
     RESERVE,
     Batch,
-    Group,
     Journal,
     second_look,
 )
-from tessflux.spool.quarantine import COLUMNS, Quarantined
+from tessflux.spool.quarantine import COLUMNS
 
 MAX_SIZE = 2**30
 

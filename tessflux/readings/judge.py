@@ -1,0 +1,88 @@
+"""A message -> its outcome: parse, admit, encode. Pure; nothing that a message holds makes it raise."""
+
+from tessflux.limits import MAX_PAYLOAD
+from tessflux.readings import lineprotocol
+from tessflux.readings.admission import Admission
+from tessflux.readings.message import Message
+from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Remark, Stored
+from tessflux.readings.reading import REGISTER, Reading, Refused, parse
+
+EMPTY = "empty"
+MISROUTED = "misrouted"
+CLOCK = "clock"
+
+OTHER_KINDS = ("register", "status")
+"""Last levels of topics on which photometers publish something other than readings."""
+
+SKEW_MS = 60_000
+"""A publisher's clock that is off by more deserves a remark."""
+
+
+class Judge:
+    """Judges one message after another; `admission` remembers what was admitted. `configure` it first."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+
+    def configure(self, *, measurement: str, extra_fields: tuple[str, ...], validation: bool) -> None:
+        """Judge the messages that follow by these: see `parse`, and `lineprotocol` for the measurement."""
+        self._measurement = lineprotocol.measurement(measurement)
+        self._extra_fields, self._validation = extra_fields, validation
+
+    def judge(self, message: Message, *, requeued: bool = False) -> Outcome:
+        """What becomes of a message; `requeued` if it comes out of the quarantine."""
+        if not message.payload:
+            # This is how a retained message is deleted.
+            return Filtered(EMPTY)
+        reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
+        if message.topic.endswith(OTHER_KINDS) and (filtered := _other_kind(message.topic, reading)):
+            return filtered
+        if isinstance(reading, Refused):
+            return self._refuse(message, reading, requeued)
+        values = lineprotocol.values(reading.fields)
+        received_at = message.received_at
+        decision = self.admission.admit(
+            reading, values, received_at=received_at, retained=message.retained, requeued=requeued
+        )
+        if isinstance(decision, Admitted):
+            series = lineprotocol.series(self._measurement, reading.name)
+            remark = _skew(reading, received_at) if reading.tstamp is not None else None
+            return Stored(f"{series} {values} {decision.time}", decision, remark)
+        if isinstance(decision, Filtered):
+            return decision
+        return self._refuse(message, decision, requeued)
+
+    def _refuse(self, message: Message, refused: Refused, requeued: bool) -> Quarantined:
+        time = message.received_at
+        if refused.name and not requeued:
+            time = self.admission.reserve(refused.name, time)
+        return Quarantined(
+            time,
+            message.topic,
+            refused.name,
+            refused.cause,
+            refused.detail,
+            message.payload[:MAX_PAYLOAD],
+            message.retained,
+        )
+
+
+def _other_kind(topic: str, reading: Reading | Refused) -> Filtered | None:
+    """What becomes of a message on a topic that is not for readings; None if the topic says nothing."""
+    kind = topic.rpartition("/")[2]
+    if kind not in OTHER_KINDS:
+        return None
+    if isinstance(reading, Reading):
+        return Filtered(MISROUTED, Remark(reading.name, MISROUTED, f"it publishes its readings on {topic}"))
+    return Filtered(REGISTER) if kind == "register" and reading.cause == REGISTER else None
+
+
+def _skew(reading: Reading, received_at: int) -> Remark | None:
+    """A remark on a publisher's clock that differs much from ours."""
+    assert reading.tstamp is not None
+    off = reading.tstamp - received_at
+    return (
+        Remark(reading.name, CLOCK, f"its time is off by {off / 1_000:+.0f} s")
+        if abs(off) > SKEW_MS
+        else None
+    )

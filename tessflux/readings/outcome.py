@@ -1,0 +1,66 @@
+"""What becomes of a message: it is stored, filtered or quarantined. Pure values."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from tessflux.limits import MAX_NAME
+
+
+class Remark(NamedTuple):
+    """Something about a photometer that its operator should look into."""
+
+    photometer: str
+    cause: str
+    detail: str
+
+
+class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A reading to store: its identity, and its time in milliseconds since 1970 UTC."""
+
+    name: str
+    time: int
+    identity: int
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """A reading, and its line for the database."""
+
+    line: str
+    admitted: Admitted
+    remark: Remark | None = None
+
+
+class Filtered(msgspec.Struct, frozen=True, gc=False):
+    """Nothing is wrong with the message, but it is not to be stored."""
+
+    cause: str
+    remark: Remark | None = None
+
+
+class Quarantined(NamedTuple):
+    """A payload that was refused, or (`topic` is empty then) a line that the database refused.
+
+    `time` is that of its arrival, in milliseconds since 1970 UTC.
+    """
+
+    time: int
+    topic: str
+    photometer: str
+    cause: str
+    detail: str
+    payload: bytes
+    retained: bool = False
+
+    @property
+    def size(self) -> int:
+        """Characters and bytes that count against the bound of the quarantine."""
+        return len(self.payload) + len(self.topic) + len(self.detail)
+
+    @property
+    def remark(self) -> Remark:
+        """Every refusal deserves one; without a name, the topic says whose it is."""
+        return Remark(self.photometer or self.topic[:MAX_NAME], self.cause, self.detail)
+
+
+Outcome = Stored | Filtered | Quarantined
