@@ -110,8 +110,8 @@ class App:
         ]
 
     def _in_thread(self, name: str) -> Callable[..., Deferred[Any]]:
-        def run(call: Callable[..., Any], *args: Any) -> Deferred[Any]:
-            return deferToThreadPool(self._reactor, self._threads[name], call, *args)
+        def run(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+            return deferToThreadPool(self._reactor, self._threads[name], call, *args, **kwargs)
 
         return run
 

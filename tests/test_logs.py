@@ -265,7 +265,7 @@ def test_reopening_keeps_no_file_open(opened: Open, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "reason"), [("", "Is a directory"), ("no/such/log", "No such file or directory")]
 )
-def test_a_file_that_cannot_be_opened_is_said_to_the_operator(
+def test_a_file_that_cannot_be_opened_is_an_error_for_the_operator(
     opened: Open, tmp_path: Path, place: str, reason: str
 ) -> None:
     path = tmp_path / place

@@ -38,7 +38,7 @@ def test_the_counters_of_the_database_begin_at_nothing() -> None:
 # The periodic lines
 
 
-def test_the_line_of_the_broker_begins_as_in_2017_and_tells_what_is_new() -> None:
+def test_the_line_of_the_broker_begins_as_in_2017_and_counts_what_is_new() -> None:
     stats = MqttStats(received=10)
     stats.ended.update(
         {(STORED, ""): 6, (FILTERED, "duplicate"): 2, (REFUSED, "not JSON"): 1, (LOST, "full"): 1}
@@ -62,7 +62,7 @@ def test_the_line_of_the_broker_begins_as_in_2017_and_tells_what_is_new() -> Non
     assert {event["log_namespace"] for event in events} == {"mqtt"}
 
 
-def test_the_line_of_the_database_begins_as_in_2017_and_tells_what_is_new() -> None:
+def test_the_line_of_the_database_begins_as_in_2017_and_counts_what_is_new() -> None:
     stats = InfluxStats(requested=5, ok=3, rejected=1, failed=1, delivered=300, expired=2, quarantined=4)
     waiting = [7]
     hourly = Hourly(MqttStats(), stats, waiting.pop)

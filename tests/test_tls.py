@@ -27,7 +27,7 @@ HINT = "; it has expired, or [mqtt] tls_ca does not hold who signed it"
         (ConnectionLost(), None),
     ],
 )
-def test_what_tls_complains_about_is_said_in_words(error: Exception, said: str | None) -> None:
+def test_a_failure_of_tls_is_explained_in_words(error: Exception, said: str | None) -> None:
     assert tls_problem(error, "mqtt", "broker") == said
 
 

@@ -1,11 +1,12 @@
-"""The care of the spool's file: opened when it is first used, and begun anew when it turns out to be damaged.
+"""The care of the spool's file: it is opened at its first use, and replaced when it turns out to be damaged.
 
-A damaged file is moved aside, never deleted. The new one numbers its lines on from those of the old, so that
-a batch of the old one retires nothing of the new. A file that somebody deletes, replaces or cuts short while
-it is open is noticed before anything that went into it counts as stored; what can still be read through the
-open file goes into the new one. Any other error is raised, and the next call tries again.
+A damaged file is moved aside, never deleted. The new one goes on with the numbers of the old one's lines, so
+that a batch of the old file retires nothing of the new one. If somebody deletes, replaces or truncates the
+file while it is open, that is noticed before anything that went into it counts as stored, and what can still
+be read through the open file is copied into a new one. Any other error is raised, and the next call tries
+again.
 
-Blocking; every call comes from the spool's one thread.
+Everything here blocks, and is called in the spool's one thread.
 """
 
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from twisted.logger import Logger
 
@@ -27,6 +28,7 @@ log = Logger(namespace="spool")
 SUFFIXES = ("", "-wal", "-shm")
 """Of the files that make a spool: the database, its write-ahead log, and the index of that."""
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -41,18 +43,20 @@ class SpoolFile:
         self._last = 0
         self._begun_anew = False
 
-    def use(self, call: Callable[[Journal], T]) -> tuple[T, bool]:
+    def use(
+        self, call: Callable[Concatenate[Journal, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> tuple[T, bool]:
         """Call with the open journal: the result, and whether a file was begun anew since the last result.
 
         A damaged file is replaced here, before another call can come upon it. Raises sqlite3.Error, OSError.
         """
         try:
-            result = self._call(call)
+            result = self._call(call, *args, **kwargs)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise
             self._move_aside(error)
-            result = call(self._open())
+            result = call(self._open(), *args, **kwargs)
             with suppress(OSError):
                 self._parts = parts(self.config.directory)
         begun_anew, self._begun_anew = self._begun_anew, False
@@ -63,23 +67,23 @@ class SpoolFile:
         if self._journal is not None:
             self._journal.close()
 
-    def _call(self, call: Callable[[Journal], T]) -> T:
+    def _call(self, call: Callable[Concatenate[Journal, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         journal = self._journal or self._open()
         self._last = journal.last
         self._mend_index()
         if not follows(self._parts, parts(self.config.directory), sizes=True):
             journal = self._copy(journal)
         try:
-            result = call(journal)
+            result = call(journal, *args, **kwargs)
         except (sqlite3.Error, OSError):
-            # A commit that failed may have emptied the log: that was us, and not somebody else.
+            # A failed commit may have emptied the log. That was us, and nobody else.
             self._is_elsewhere()
             raise
         if self._is_elsewhere():
             try:
                 self._copy(journal)
             except (sqlite3.Error, OSError):
-                # The same call comes again: under the same numbers, so that nothing counts twice.
+                # The same call is made again, under the same numbers, so that nothing counts twice.
                 journal.last = self._last
                 raise
         return result
@@ -89,7 +93,7 @@ class SpoolFile:
         try:
             now = parts(self.config.directory)
         except OSError:
-            # The next call looks before it writes anything; what this one wrote is on disk.
+            # What this call wrote is on disk, and the next one looks before it writes.
             return False
         if not follows(self._parts, now):
             return True
@@ -97,7 +101,7 @@ class SpoolFile:
         return False
 
     def _mend_index(self) -> None:
-        # It is mapped into memory: to read behind its end would kill us. From zeros SQLite builds it anew.
+        # The index is mapped into memory: reading past its end would kill us. SQLite rebuilds it from zeros.
         size = self._parts[-1].size
         path = f"{self.config.directory}/{FILE_NAME}{SUFFIXES[-1]}"
         with suppress(FileNotFoundError):
@@ -114,9 +118,9 @@ class SpoolFile:
         return self._journal
 
     def _copy(self, journal: Journal) -> Journal:
-        """Put a file with all that is in the open one in the place of what is there now, and open that.
+        """Copy all that is in the open file into a new one, put that in its place, and open it.
 
-        An error that `is_damaged` says that it cannot be read; after any other, this may be called again.
+        An error that `is_damaged` means that the open file cannot be read; after any other, try again.
         """
         path = Path(self.config.directory) / FILE_NAME
         copy = path.with_name(f"{FILE_NAME}.copy")
@@ -131,7 +135,7 @@ class SpoolFile:
         new.last = journal.last
         journal.close()
         log.error(
-            "Somebody deleted, replaced or cut short {path} or a file beside it while tessflux used them."
+            "Somebody deleted, replaced or truncated {path}, or a file beside it, while tessflux used it."
             " All that waited is in a new file; what was found in its place, if anything, is now {aside}.",
             path=str(path),
             aside=str(aside),
@@ -141,8 +145,8 @@ class SpoolFile:
     def _move_aside(self, error: sqlite3.Error) -> None:
         aside = move_aside(self.config.directory)
         log.error(
-            "The spool was damaged ({error}). It was moved to {path} and a new one begun;"
-            " what can still be read of those that waited is there.",
+            "The spool was damaged ({error}). It was moved to {path}, and a new one was begun."
+            " Readings that waited and can still be read are in the old file.",
             error=str(error)[:200],
             path=str(aside),
         )
@@ -174,25 +178,25 @@ def parts(directory: str) -> list[Part]:
 
 
 def follows(before: list[Part], after: list[Part], *, sizes: bool = False) -> bool:
-    """Whether these are the same files as before, all there, and, where only we write, none smaller now."""
+    """Whether these are the same files as before, all there, and with `sizes` none of them smaller."""
     pairs = list(zip(before, after, strict=True))
     same = all(old[:2] == new[:2] and new.number for old, new in pairs)
     return same and not (sizes and any(old.size > new.size for old, new in pairs))
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
-    """Whether this error says that the file is no spool, or no longer."""
+    """Whether this error means that the file is not a spool, or no longer."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        # Not SQLite's: the journal's, or Python's about a text that is no UTF-8.
+        # Not from SQLite: from the journal, or from Python about text that is not UTF-8.
         return isinstance(error, sqlite3.NotSupportedError | sqlite3.OperationalError)
-    # A file that is shorter than it was comes as an error of reading.
+    # A file that was truncated shows up as an error while reading.
     damages = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
     return (code & 0xFF) in damages or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def move_aside(directory: str) -> Path:
-    """Rename a damaged spool, so that a new one can be begun; returns the new name, which has the time.
+    """Rename a damaged spool, so that a new one can be begun. Returns the new name, which has the time in it.
 
     Raises OSError.
     """

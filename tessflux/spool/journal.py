@@ -1,10 +1,10 @@
-"""The spool's file: one SQLite database. Blocking; every call comes from the spool's one thread.
+"""The spool's file: one SQLite database. Everything here blocks, and is called in the spool's one thread.
 
-    chunk       lines that wait for InfluxDB. The id of a chunk is the number of its last line, counted since
-                the file was begun, so what waits is a difference of two ids, never a count.
-    seen        name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
-    photometer  the last reading of each photometer that `seen` no longer holds
-    quarantine  what could not be stored, oldest first; `again` marks what is to be tried once more
+    chunk         lines that wait for InfluxDB. The id of a chunk is the number of its last line, counted
+                  since the file was begun, so how many lines wait is a difference of two ids, never a count.
+    seen          name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
+    photometer    the last reading of each photometer that `seen` no longer holds
+    quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
     subscription  the topics to which a session at a broker may be subscribed
 
 A commit is one transaction, written ahead (WAL) and synced before it returns.
@@ -28,8 +28,8 @@ from tessflux.spool.quarantine import Quarantine
 
 FILE_NAME = "spool.db"
 RESERVE = 32 * 1024 * 1024
-"""Bytes of the disk that readings leave free. To forget what was delivered takes room too, for the log and to
-move it into the database; without any, a disk that the spool has filled would stay full for ever."""
+"""Bytes of the disk that readings leave free. Forgetting what was delivered takes room too, for the log and
+for moving it into the database; without any, a disk that the spool has filled would stay full for ever."""
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(list[Admitted])
@@ -54,7 +54,7 @@ CREATE TABLE subscription (session TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY K
     WITHOUT ROWID;
 """,
 )
-"""What each version of the file adds to the one before."""
+"""What each version of the file adds to the one before it."""
 
 
 class NoRoom(OSError):
@@ -91,7 +91,7 @@ class Journal:
             db.execute(f"PRAGMA page_size = {_PAGE}")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            # Debian's SQLite overwrites what it deletes, which would write every delivered line once more.
+            # Debian's SQLite overwrites what it deletes: it would write every delivered line once more.
             db.execute("PRAGMA secure_delete = OFF")
             db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -123,12 +123,12 @@ class Journal:
         self._db.close()
 
     def copy(self, path: Path) -> None:
-        """Write all that is in the open file to a new one. NotSupportedError when the copy is not sound."""
+        """Write all that is in the open file to a new one. NotSupportedError if the copy is not sound."""
         with closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
             (version,) = copy.execute("PRAGMA user_version").fetchone()
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-        # An emptied file makes a sound copy, with nothing in it.
+        # A file that somebody emptied makes a sound copy too, with nothing in it.
         if version != len(_VERSIONS) or found != "ok":
             raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
 
@@ -146,12 +146,12 @@ class Journal:
         try:
             return self._commit(group, retired)
         except NoRoom:
-            # What a long transaction or query of another program left in the log may take that room.
+            # The log may have grown by a long transaction or query of another program.
             self._empty_log()
             return self._commit(group, retired)
 
     def _empty_log(self) -> None:
-        # Without waiting for those who read: the next commit that finds no room comes here again.
+        # Without waiting for readers: the next commit that finds no room comes here again.
         self._db.execute("PRAGMA busy_timeout = 0")
         try:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -171,7 +171,7 @@ class Journal:
                 self._insert("chunk", number, len(part), "\n".join(part))
             trimmed = 0
             if group.lines:
-                # Also where they are none, as of lines out of quarantine: the last number is found here.
+                # Even when there are none, as for requeued lines: a start finds the last number here.
                 among = len(group.admitted)
                 self._insert("seen", last, among, _encode(group.admitted).decode())
                 trimmed = self._trim_seen(self._seen_readings + among)
@@ -259,7 +259,7 @@ def _pages(group: Group) -> int:
     size = sum(map(len, group.lines))
     size += sum(len(admitted.name) + 40 for admitted in group.admitted)
     size += sum(row.size + 100 for row in group.quarantined)
-    # Twice the size: a row leaves the rest of its last page free, and a character may take two bytes.
+    # Twice the size, since a row leaves the rest of its last page free, and a character may take two bytes.
     return 2 * size // _PAGE + 8
 
 
@@ -270,7 +270,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except BaseException:
-        # SQLite itself has rolled back after some errors, such as a full disk.
+        # After some errors, such as a full disk, SQLite itself has rolled back.
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
@@ -280,7 +280,7 @@ def _decode(entries: str) -> list[Admitted]:
     try:
         return _decoder.decode(entries)
     except ValueError as error:
-        raise sqlite3.NotSupportedError(f"{entries[:100]!r} are no readings: {error}") from None
+        raise sqlite3.NotSupportedError(f"{entries[:100]!r} is not a list of readings: {error}") from None
 
 
 def _rewrite_seen(db: sqlite3.Connection) -> None:
@@ -290,11 +290,11 @@ def _rewrite_seen(db: sqlite3.Connection) -> None:
             lines = (line.split(" ", 2) for line in text.split("\n"))
             entries = _encode([Admitted(name, int(time), int(identity)) for identity, time, name in lines])
         except (ValueError, AttributeError) as error:
-            raise sqlite3.NotSupportedError(f"{text!r:.100} are no readings: {error}") from None
+            raise sqlite3.NotSupportedError(f"{text!r:.100} is not a list of readings: {error}") from None
         db.execute("UPDATE seen SET entries = ? WHERE id = ?", (entries.decode(), number))
 
 
 def second_look(directory: str, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:
-    """Another connection, also while tessflux writes the file. Raises sqlite3.OperationalError."""
+    """Another connection to the file, also while tessflux writes it. Raises sqlite3.OperationalError."""
     path = Path(directory) / FILE_NAME
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10)

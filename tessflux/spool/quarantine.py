@@ -1,7 +1,7 @@
-"""What could not be stored, in the spool's file: to be looked at, and to be tried again. Blocking.
+"""What could not be stored: a table in the spool's file, to be looked at and to be requeued. Blocking.
 
-Bounded in rows and in bytes; the oldest go for newer ones. Every method runs within a transaction of the
-journal's, so that something leaves in the same commit in which what becomes of it is stored.
+It is bounded in rows and in bytes; the oldest go when newer ones come. Every method runs within a transaction
+of the journal, so that a message leaves the quarantine in the same commit that stores its new outcome.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ COLUMNS = "time, topic, photometer, cause, detail, payload, retained"
 """The columns of Quarantined."""
 
 CHOSEN = "(?1 IN ('', photometer)) AND (?2 IN ('', cause))"
-"""Which of the quarantine somebody means who names a photometer and a cause, or leaves them empty."""
+"""The rows of a photometer and of a cause; an empty argument means all."""
 
 _BYTES = "length(payload) + length(topic) + length(detail)"
 
@@ -39,7 +39,7 @@ class Quarantine:
         self.bound(rows=rows, size=size)
 
     def bound(self, *, rows: int, size: int) -> None:
-        """Change the bounds; they are kept when something is added."""
+        """Change the bounds; they apply when something is added."""
         self._rows, self._largest = rows, size
 
     def again(self, limit: int) -> dict[int, Quarantined]:
@@ -50,8 +50,8 @@ class Quarantine:
         return {row[0]: quarantined(row[1:]) for row in rows}
 
     def change(self, released: Sequence[int], added: Sequence[Quarantined]) -> tuple[int, Held]:
-        """Take rows out and put others in. Returns how many of the oldest went for them, and what is held
-        then, for `committed`."""
+        """Remove rows and add others. Returns how many of the oldest had to go, and what is held then, for
+        `committed`."""
         rows, size = self._held
         for number in released:
             row, bytes_ = self._sum("id = ?", number)
@@ -70,7 +70,7 @@ class Quarantine:
         return forgotten, (rows - forgotten, size)
 
     def committed(self, held: Held) -> None:
-        """The transaction of a change has come to its good end."""
+        """The transaction of a change has succeeded."""
         self._held = held
 
     def _sum(self, condition: str, *arguments: int) -> Held:

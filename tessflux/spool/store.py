@@ -8,7 +8,7 @@ it is over.
 
 import sqlite3
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
@@ -43,13 +43,14 @@ _ADVICE = {
     DISK_FAILED: "Check the disk and its permissions",
 }
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class InThread(Protocol):
     """Runs a blocking call in the spool's one thread, after those before it."""
 
-    def __call__(self, call: Callable[..., Any], *args: Any) -> Awaitable[Any]: ...
+    def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Awaitable[Any]: ...
 
 
 class Store:
@@ -92,9 +93,7 @@ class Store:
         """Use new bounds, now and for a file that is begun later; the directory stays."""
         self._file.config = config
         try:
-            await self._ask(
-                lambda journal: journal.resize(max_size=config.max_size, quarantine=config.quarantine)
-            )
+            await self._ask(Journal.resize, max_size=config.max_size, quarantine=config.quarantine)
         except (sqlite3.Error, OSError) as error:
             await self._commit_failed(error, Group())
 
@@ -103,7 +102,7 @@ class Store:
         retired = max(self.retired, retired)
         self._commits += 1
         try:
-            forgotten = await self._ask(lambda journal: journal.commit(group, retired))
+            forgotten = await self._ask(Journal.commit, group, retired)
         except Exception as error:
             await self._commit_failed(error, group)
             return False
@@ -157,7 +156,7 @@ class Store:
     async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
         """Remember these topics for a session, and no others; a disk that fails is logged."""
         try:
-            await self._ask(lambda journal: journal.remember_subscriptions(session, topics))
+            await self._ask(Journal.remember_subscriptions, session, topics)
         except (sqlite3.Error, OSError) as error:
             self._failed("Cannot remember the subscribed topics: {error}", error)
 
@@ -169,9 +168,10 @@ class Store:
             self._failed("Cannot read the spool: {error}; tessflux keeps trying.", error)
             return otherwise
 
-    async def _ask(self, call: Callable[[Journal], T]) -> T:
+    async def _ask(self, call: Callable[Concatenate[Journal, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of a call with the journal, in the thread."""
         result: T
-        result, begun_anew = await self._in_thread(self._file.use, call)
+        result, begun_anew = await self._in_thread(self._file.use, call, *args, **kwargs)
         if begun_anew:
             # The numbers go on, so a batch of the damaged file retires nothing of the new one.
             self.retired = self._retired_on_disk = self.last
@@ -203,6 +203,6 @@ class Store:
         if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
             return DISK_FAILED
         try:
-            return SPOOL_FULL if await self._ask(lambda journal: journal.is_full(group)) else DISK_FAILED
+            return SPOOL_FULL if await self._ask(Journal.is_full, group) else DISK_FAILED
         except Exception:
             return DISK_FAILED

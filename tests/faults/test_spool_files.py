@@ -124,7 +124,7 @@ class BetweenTwoCommits(Case):
                 assert self.survivors(site)[-2003:] == lines(1000, 3003), name
                 assert site.queue.waiting == 2003, name
                 (said,) = self.log()
-                assert "Somebody deleted, replaced or cut short" in said
+                assert "Somebody deleted, replaced or truncated" in said
                 self.end(site)
                 self.log = record(self, "spool")
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,10 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tessflux.config.sections import SpoolConfig
 from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Stored
 from tessflux.spool.group import Group
-from tessflux.spool.journal import FILE_NAME, Journal, second_look
+from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
 from tessflux.spool.spool import Spool
 from tessflux.spool.store import RETRY, InThread
 from tessflux.stats import MqttStats
+from tests.log_lines import record
 
 FLUSH = 5.0
 
@@ -28,9 +30,9 @@ def disk_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.Error:
     return error
 
 
-def at_once(call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+def at_once(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
     """The spool's thread, without a thread."""
-    return succeed(call(*args))
+    return succeed(call(*args, **kwargs))
 
 
 def make_spool(
@@ -68,9 +70,9 @@ class Thread:
         self._calls: list[tuple[Deferred[Any], Callable[[], Any]]] = []
         self._results: list[tuple[Deferred[Any], Any]] = []
 
-    def __call__(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
         result: Deferred[Any] = Deferred()
-        self._calls.append((result, lambda: call(*args)))
+        self._calls.append((result, lambda: call(*args, **kwargs)))
         if not self.held:
             self.run()
         return result
@@ -229,3 +231,31 @@ def overwrite(path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(4_096)
         file.write(bytes(size - 4_096))
+
+
+class Case(SynchronousTestCase):
+    """An open spool; at the end of each test it is stopped, and what it received is counted."""
+
+    def setUp(self) -> None:
+        self.log = record(self, "spool")
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.site = Site(self, directory.name)
+        self.clock, self.thread, self.stats = self.site.clock, self.site.thread, self.site.stats
+        self.opened = self.site.open()
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        self.thread.error = None
+        self.site.stop()
+        self.assert_counted()
+
+    def assert_counted(self) -> None:
+        assert self.stats.received == sum(self.stats.ended.values()) + self.site.committer.pending
+
+    def head(self, limit: int = 10**6) -> Batch:
+        batch: Batch = self.site.result(self.site.queue.head(limit))
+        return batch
+
+    def retire(self, batch: Batch) -> None:
+        self.site.result(self.site.queue.retire(batch))

@@ -1,0 +1,209 @@
+"""What the spool does on a disk that fails, is full, or comes back; and what a start finds."""
+
+import sqlite3
+from unittest import mock
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel
+
+from tessflux.config.sections import SpoolConfig
+from tessflux.limits import GROUP_READINGS, PENDING_MESSAGES
+from tessflux.readings import Admitted
+from tessflux.spool.journal import Batch, Journal
+from tessflux.spool.store import MINUTE, RETRY
+from tessflux.stats import LOST, STORED
+from tests.spool.site import FLUSH, Case, disk_error, lines, make_spool
+
+
+class Start(Case):
+    def test_a_new_spool_is_empty(self) -> None:
+        assert (self.opened, self.site.queue.waiting, self.site.queue.oldest) == ([], 0, None)
+        assert self.log(LogLevel.info, LogLevel.warn, LogLevel.error) == []
+
+    def test_what_was_committed_is_remembered_and_what_waits_is_due_at_once(self) -> None:
+        self.site.take(GROUP_READINGS)
+        self.retire(self.head())
+        self.site.take(3)
+        self.clock.advance(100.0)
+        admitted = self.site.restart()
+        assert admitted == [Admitted("stars1", n, n) for n in range(GROUP_READINGS + 3)]
+        assert self.log(LogLevel.info) == ["3 readings wait for InfluxDB"]
+        assert self.site.queue.waiting == 3
+        assert (self.site.queue.oldest or self.clock.seconds()) < self.clock.seconds()
+        batch = self.head()
+        assert batch.lines == lines(GROUP_READINGS, GROUP_READINGS + 3)
+        self.retire(batch)
+        assert (self.head().lines, self.site.queue.waiting) == ([], 0)
+
+    def test_a_disk_that_fails_is_raised_and_no_damage(self) -> None:
+        self.site.stop()
+        self.thread.error = disk_error()
+        failure = self.failureResultOf(Deferred.fromCoroutine(self.site.spool.open()))
+        assert isinstance(failure.value, sqlite3.OperationalError)
+        assert self.site.asides() == []
+        self.thread.error = None
+        self.site.open()
+
+    def test_a_directory_that_is_not_there_is_raised(self) -> None:
+        self.site.stop()
+        directory = self.site.directory
+        self.site.directory = directory / "missing"
+        spool = make_spool(SpoolConfig(str(directory / "missing")), clock=self.clock)
+        failure = self.failureResultOf(Deferred.fromCoroutine(spool.open()))
+        assert isinstance(failure.value, sqlite3.OperationalError)
+
+
+class FailingDisk(Case):
+    def test_a_commit_that_fails_is_tried_every_second_and_nothing_is_acknowledged_meanwhile(self) -> None:
+        self.thread.error = disk_error()
+        self.site.take(2, qos=1)
+        self.site.committer.flush()
+        for _ in range(5):
+            self.clock.advance(RETRY)
+            self.site.take(qos=1)
+            self.site.committer.flush()
+            assert (self.site.events, self.stats.ended) == ([], {})
+        self.thread.error = None
+        self.clock.advance(RETRY - 0.01)
+        assert self.site.events == []
+        self.clock.advance(0.01)
+        assert self.site.events == [0, 1, "wake", 2, 3, 4, 5, 6, "wake"]
+        assert (self.site.on_disk(), self.stats.ended) == (lines(7), {(STORED, ""): 7})
+
+    def test_it_is_logged_once_a_minute_and_when_it_is_over(self) -> None:
+        self.thread.error = disk_error()
+        self.site.take()
+        self.clock.advance(FLUSH)
+        (said,) = self.log(LogLevel.error)
+        assert "Cannot store readings: disk failed (the disk is ill;" in said
+        for _ in range(int(MINUTE)):
+            assert len(self.log(LogLevel.error)) == 1
+            self.clock.advance(RETRY)
+        assert len(self.log(LogLevel.error)) == 2
+        self.thread.error = None
+        self.clock.advance(RETRY)
+        assert self.log(LogLevel.info) == ["The spool takes readings again"]
+
+    def test_one_that_comes_and_goes_is_logged_once_a_minute_all_the_same(self) -> None:
+        for _ in range(int(MINUTE)):
+            self.thread.error = disk_error()
+            self.site.take(qos=1)
+            self.site.committer.flush()
+            self.thread.error = None
+            self.clock.advance(RETRY)
+        assert (len(self.log(LogLevel.error)), len(self.log(LogLevel.info))) == (1, 1)
+        self.thread.error = disk_error()
+        self.site.take(qos=1)
+        self.site.committer.flush()
+        assert len(self.log(LogLevel.error)) == 2
+
+    def test_to_forget_what_is_delivered_is_tried_while_readings_find_no_room(self) -> None:
+        self.site.take(2 * GROUP_READINGS)
+        with mock.patch.object(Journal, "_leave_reserve", side_effect=OSError("no room")):
+            self.site.take(GROUP_READINGS)
+            assert "disk failed (no room" in self.log(LogLevel.error)[0]
+            self.retire(self.head(GROUP_READINGS))
+            assert self.site.on_disk() == lines(GROUP_READINGS, 2 * GROUP_READINGS)
+            assert self.log(LogLevel.info) == []
+        self.clock.advance(RETRY)
+        assert self.site.on_disk() == lines(GROUP_READINGS, 3 * GROUP_READINGS)
+        assert self.log(LogLevel.info) == ["The spool takes readings again"]
+
+    def test_when_memory_is_used_up_qos_0_is_lost_and_qos_1_left_to_the_broker(self) -> None:
+        self.thread.error = disk_error()
+        self.site.take(GROUP_READINGS)
+        assert self.site.take(PENDING_MESSAGES + 5) == PENDING_MESSAGES
+        assert self.site.take(7, qos=1) == 0
+        assert self.stats.ended == {(LOST, "disk failed"): 5}
+        assert self.stats.received == GROUP_READINGS + PENDING_MESSAGES + 5
+        self.assert_counted()
+        assert self.site.events == []
+        self.thread.error = None
+        self.clock.advance(RETRY)
+        assert self.site.events == ["wake", "backpressure", "wake", "go on", "redeliver"]
+        assert self.stats.total(STORED) == GROUP_READINGS + PENDING_MESSAGES
+        assert self.site.take(1) == 1
+
+    def test_without_memory_used_up_nothing_is_lost_while_the_disk_fails(self) -> None:
+        self.thread.error = disk_error()
+        self.site.take(GROUP_READINGS)
+        assert self.site.take(PENDING_MESSAGES) == PENDING_MESSAGES
+        self.thread.error = None
+        self.clock.advance(RETRY)
+        assert self.stats.ended == {(STORED, ""): GROUP_READINGS + PENDING_MESSAGES}
+        assert "redeliver" not in self.site.events
+
+    def test_the_backpressure_ends_when_commits_begin_to_fail(self) -> None:
+        self.thread.held = True
+        self.site.take(GROUP_READINGS + PENDING_MESSAGES)
+        assert self.site.events == ["backpressure"]
+        self.thread.error = disk_error()
+        self.thread.release()
+        assert self.site.events == ["backpressure", "go on"]
+        assert self.site.take() == 0
+        assert self.stats.ended == {(LOST, "disk failed"): 1}
+
+    def test_the_backpressure_ends_when_a_reload_finds_the_disk_failing(self) -> None:
+        self.thread.held = True
+        self.site.take(GROUP_READINGS + PENDING_MESSAGES)
+        self.patch(Journal, "resize", mock.Mock(side_effect=disk_error()))
+        self.site.spool.reconfigure(SpoolConfig(str(self.site.directory)), FLUSH)
+        self.thread.work()
+        self.thread.tell()
+        assert self.site.events == ["backpressure", "wake", "go on"]
+        self.thread.release()
+        assert self.stats.ended == {(STORED, ""): GROUP_READINGS + PENDING_MESSAGES}
+
+    def test_a_disk_that_does_not_say_whether_the_file_is_full_has_failed(self) -> None:
+        self.thread.error = disk_error(sqlite3.SQLITE_FULL)
+        self.site.take(qos=1)
+        self.site.committer.flush()
+        assert "disk failed" in self.log()[0]
+
+    def test_a_full_disk_is_no_full_spool(self) -> None:
+        with mock.patch.object(Journal, "commit", side_effect=disk_error(sqlite3.SQLITE_FULL)):
+            self.site.take(qos=1)
+            self.site.committer.flush()
+        assert "disk failed" in self.log()[0]
+
+    def test_lines_that_cannot_be_read_stay_and_are_logged_once_a_minute(self) -> None:
+        self.site.take(3)
+        self.clock.advance(FLUSH)
+        self.thread.error = disk_error()
+        for _ in range(int(MINUTE)):
+            assert self.head() == Batch(0, [])
+            self.clock.advance(1.0)
+        assert self.log() == ["Cannot read the spool: the disk is ill; tessflux keeps trying."]
+        self.head()
+        assert len(self.log()) == 2
+        self.thread.error = None
+        assert (self.head().lines, self.site.queue.waiting) == (lines(3), 3)
+
+
+class FullSpool(Case):
+    def fill(self) -> int:
+        """Store until the file has its largest size; returns how many lines it holds."""
+        self.site.stop()
+        self.site.open(max_size=1_000_000)
+        while not self.log(LogLevel.error):
+            self.site.take(GROUP_READINGS)
+        return self.site.queue.waiting
+
+    def test_a_full_spool_is_logged_and_old_lines_stay(self) -> None:
+        stored = self.fill()
+        assert "spool full (database or disk is full;" in self.log()[0]
+        assert "raise [spool] max_size" in self.log()[0]
+        assert self.site.on_disk() == lines(stored)
+        self.site.take(PENDING_MESSAGES)
+        assert self.site.take(3) == 0
+        assert self.stats.causes(LOST) == {"spool full": 3}
+        self.site.spool.reconfigure(SpoolConfig(str(self.site.directory)), FLUSH)
+        self.clock.advance(RETRY)
+        assert self.site.on_disk() == lines(stored + GROUP_READINGS + PENDING_MESSAGES)
+
+    def test_it_takes_readings_again_when_some_are_delivered(self) -> None:
+        stored = self.fill()
+        self.retire(self.head(2 * GROUP_READINGS))
+        self.clock.advance(RETRY)
+        assert self.site.on_disk() == lines(2 * GROUP_READINGS, stored + GROUP_READINGS)
+        assert self.site.queue.waiting == stored - GROUP_READINGS
