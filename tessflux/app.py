@@ -1,4 +1,4 @@
-"""The whole daemon, out of a Config: who gets what, the order of start and stop, and what a reload is.
+"""The whole daemon, built from a Config: which service gets what, how it starts, stops and reloads.
 
 This is the only place that knows both ends of the way of a reading.
 """
@@ -38,10 +38,10 @@ PERIOD = 3600.0
 """Seconds between two lines of statistics."""
 
 TIDY = 10.0
-"""Seconds after which lines that InfluxDB has are gone from the spool, also when no reading comes."""
+"""Seconds until lines that InfluxDB has are deleted from the spool when no reading comes."""
 
 REQUEUE = 2.0
-"""Seconds between two looks whether an operator wants something out of quarantine."""
+"""Seconds between two looks for what an operator has requeued."""
 
 DRAIN = 5.0
 """Seconds that a stop may take to deliver what waits."""
@@ -54,16 +54,16 @@ _backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=ran
 
 
 class App:
-    """`start` it once, then `stop` it; in between `reload`, `pause` and `resume` at any time."""
+    """Call `start` once, then `reload`, `pause` and `resume` at any time, and `stop` at the end."""
 
     def __init__(self, config: Config, log_output: logs.Logs, reactor: Any) -> None:
         self._config, self._logs, self._reactor = config, log_output, reactor
         self._threads = {name: ThreadPool(1, 1, name) for name in ("spool", "influxdb")}
-        # A call to a database that does not answer must not keep the process alive.
+        # A database that does not answer must not keep the process alive.
         self._threads["influxdb"].threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._mqtt_stats, self._influx_stats = MqttStats(), InfluxStats()
         self._judge = Judge(Admission())
-        # What the spool asks of the two ends, which are made after it.
+        # The spool calls the two ends, which are made after it: hence the lambdas.
         self._spool = Spool(
             config.spool,
             flush_interval=config.influxdb.flush_interval,
@@ -117,13 +117,13 @@ class App:
 
     def _every(self, seconds: float, task: Callable[[], Any]) -> tuple[LoopingCall, float]:
         async def guarded() -> None:
-            # A LoopingCall ends for good at the first exception.
+            # A LoopingCall stops for good at its first exception.
             try:
                 result = task()
                 if result is not None:
                     await result
             except Exception:
-                log.failure("A periodic task went wrong")
+                log.failure("A periodic task failed")
 
         loop = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
         loop.clock = self._reactor
@@ -152,13 +152,13 @@ class App:
             log.info("No [influxdb] url: readings wait in the spool; 'tessflux export' shows them")
 
     async def stop(self) -> None:
-        """Stop in order: hear no more, make durable what is here, deliver for a moment, close."""
+        """Stop in this order: read no more, commit what is here, disconnect, deliver for a moment, close."""
         log.info("tessflux stops")
         self._stopping = True
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
-        # Nothing more is read, and what is here is acknowledged before the goodbye.
+        # Nothing more is read, so all that was read is acknowledged before we disconnect.
         self._subscriber.hold(True)
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "commit": self._spool.stop,
@@ -176,14 +176,15 @@ class App:
         log.info("tessflux has stopped, {waiting} readings wait", waiting=self._spool.queue.waiting)
 
     def end_threads(self) -> None:
-        """Comes last, also after a start that failed: Python does not end before its threads do."""
+        """Call it last, even after a start that failed: Python does not exit before its threads do."""
         if self._threads["spool"].started:
             self._threads["spool"].stop()
 
     def reload(self) -> None:
-        """Read the config again: all of it, or, if anything in it is wrong, nothing. Reopens the log file."""
+        """Read the config again and use it, unless anything in it is wrong. Reopens the log file in any
+        case."""
         work = self._one_reload.run(lambda: Deferred.fromCoroutine(self._reload()))
-        work.addErrback(lambda failure: log.failure("The reload went wrong", failure))
+        work.addErrback(lambda failure: log.failure("The reload failed", failure))
 
     async def _reload(self) -> None:
         before = self._config
@@ -214,21 +215,24 @@ class App:
         log.info("Reloaded {config}", config=config.path)
 
     def pause(self) -> None:
-        """Deliver nothing more; readings go on into the spool."""
+        """Deliver nothing; readings are still received and wait in the spool."""
         self._writer.pause()
-        log.info("Delivery is paused; readings go on into the spool")
+        log.info("Delivery is paused; readings wait in the spool")
 
     def resume(self) -> None:
         """Deliver again."""
         self._writer.resume()
-        log.info("Delivery goes on")
+        log.info("Delivery is resumed")
 
     def _report(self) -> None:
         self._photometers.period()
         self._writer.reports.period()
         if forgotten := self._spool.store.forgotten - self._forgotten:
             self._forgotten += forgotten
-            log.warn("{count} payloads left the full quarantine for newer ones", count=forgotten)
+            log.warn(
+                "{count} payloads were dropped from the full quarantine, since newer ones came",
+                count=forgotten,
+            )
         if self._config.mqtt.stats:
             self._hourly.mqtt_line()
         if self._config.influxdb.stats:
@@ -240,7 +244,7 @@ class App:
 
     async def _define(self, config: InfluxConfig) -> list[str]:
         def define() -> list[str]:
-            # Not before: it brings 10 MB of libraries, which most daemons never need.
+            # Imported only now: it brings 10 MB of libraries, which most daemons never need.
             from tessflux.influx import schema
 
             with closing(schema.Administration(config)) as administration:

@@ -8,8 +8,8 @@
     │   └── ConfigError    78  the config file, all its problems at once
     └── ServerError        the broker or the database; tessflux keeps trying
 
-A payload that a photometer got wrong is no exception: see `tessflux.reading.Refused`.
-Anything else that is raised is a bug of ours and is logged as a failure.
+A payload that a photometer got wrong is no exception: see `tessflux.readings.Quarantined`.
+Anything else that is raised is a bug and is logged as a failure.
 The exit codes are those of sysexits.h.
 """
 
@@ -18,17 +18,17 @@ from dataclasses import dataclass
 
 
 class TessfluxError(Exception):
-    """The root: whoever catches it has an explanation to show, not a traceback."""
+    """The root: it carries an explanation for people, and needs no traceback."""
 
 
 class OperatorError(TessfluxError):
-    """The operator can mend it; the message says how."""
+    """The operator can fix it; the message says how."""
 
     exit_code = 70
 
 
 class UsageError(OperatorError):
-    """The command line makes no sense."""
+    """The command line is wrong."""
 
     exit_code = 64
 
@@ -59,7 +59,7 @@ class Problem:
 
 
 class ConfigError(OperatorError):
-    """The config cannot be used; `problems` holds every reason, in the order of the file."""
+    """The config cannot be used; `problems` holds every reason, in the order of their lines."""
 
     exit_code = 78
 
@@ -69,4 +69,4 @@ class ConfigError(OperatorError):
 
 
 class ServerError(TessfluxError):
-    """A server was unreachable, refused, or answered nonsense; the message names it."""
+    """A server was unreachable, refused us, or gave an answer that makes no sense; the message names it."""

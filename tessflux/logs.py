@@ -1,9 +1,8 @@
-"""Where log events go: the console or a file, from a level on that each namespace has for itself.
+"""Where log events go: to the console or a file, from a level on that is set for each namespace.
 
 One event is one line of bounded length, whatever a payload holds: what is not printable is shown as escapes.
-Only the traceback of a bug of ours has lines of its own; each begins with a blank, so none passes for another
-event. How often a problem is logged is limited by a `RateLimit`, and what photometers get wrong by `Reports`.
-"""
+Only the traceback of a bug takes further lines; each begins with a blank, so that none looks like an event.
+How often a problem is logged is limited by a `RateLimit`, and what photometers get wrong by `Reports`."""
 
 import sys
 from collections import Counter
@@ -30,12 +29,12 @@ from tessflux.errors import CannotCreate
 from tessflux.limits import LOG_LINE, REPORTED_PAIRS, TRACEBACK_LINES
 
 OTHERS = {"twisted": "warn", "stdout": "info"}
-"""Namespaces of the libraries, and the least level that is of interest."""
+"""Namespaces of the libraries, and the level from which on they are of interest."""
 
 
 def escape(text: str) -> str:
-    """The text on one line; what is not printable is shown as escapes, so that nothing can forge a
-    line, move a cursor, turn the direction of writing or hide."""
+    """The text on one line. What is not printable is shown as escapes, so that nothing can forge a line, move
+    the cursor, reverse the writing or hide."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _escaped(ord(each)) for each in text)
@@ -46,7 +45,7 @@ def _escaped(code: int) -> str:
 
 
 def levels(config: Config) -> dict[str, str]:
-    """The level of each namespace; "" is that of all the rest."""
+    """The level of each namespace; "" stands for all the others."""
     return {
         "": config.global_.log_level,
         "mqtt": config.mqtt.log_level,
@@ -75,7 +74,7 @@ def _short(text: str) -> str:
 
 
 class Logs:
-    """The log of this process. `begin` it once; `reopen` and `set_levels` as often as wished."""
+    """The log of this process. Call `begin` once, then `reopen` and `set_levels` as often as needed."""
 
     def __init__(self, *, console: bool, path: str) -> None:
         """Raises CannotCreate when the file cannot be opened; "" means no file."""
@@ -83,11 +82,11 @@ class Logs:
         self._file = self._open(path)
         self._predicate = LogLevelFilterPredicate()
         self._observer: ILogObserver = FilteringLogObserver(
-            cast(ILogObserver, self._write), [cast(ILogFilterPredicate, self._judge)]
+            cast(ILogObserver, self._write), [cast(ILogFilterPredicate, self._is_shown)]
         )
 
     def begin(self) -> None:
-        """From now on every event of this process comes here."""
+        """From now on, take every event of this process."""
         globalLogBeginner.beginLoggingTo([self._observer], redirectStandardIO=False)
 
     def set_levels(self, levels: Mapping[str, str]) -> None:
@@ -99,14 +98,14 @@ class Logs:
         self._predicate = predicate
 
     def reopen(self, path: str) -> None:
-        """Go on in the file of this name: another one, or a new one after the old was renamed.
+        """Continue in the file of this name: another one, or a new one after the old one was renamed.
 
-        Raises CannotCreate, and goes on in the old file, when it cannot be opened.
+        Raises CannotCreate when it cannot be opened; the log continues in the old file then.
         """
         file = self._open(path)
         old, self._file = self._file, file
         if old is not None:
-            # On a full disk the last line may still wait to be written.
+            # On a full disk the last line may not have been written yet.
             with suppress(OSError):
                 old.close()
 
@@ -122,20 +121,20 @@ class Logs:
                 " see [global] log_file, and who owns its directory"
             ) from None
 
-    def _judge(self, event: LogEvent) -> Any:
+    def _is_shown(self, event: LogEvent) -> Any:
         return self._predicate(event)
 
     def _write(self, event: LogEvent) -> None:
         line = format_line(event)
         for stream in (self._file, sys.stdout if self._console else None):
             if stream is not None:
-                # A full disk or a closed terminal: a log line is no reason to stop.
+                # A full disk or a closed terminal is no reason to stop.
                 with suppress(OSError):
                     _print(line, stream)
 
 
 def _print(line: str, stream: TextIO) -> None:
-    """Write a line; what the stream's encoding does not know is shown as escapes."""
+    """Write a line; characters that the stream's encoding does not have are shown as escapes."""
     encoding = stream.encoding or "utf-8"
     stream.write(line.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()

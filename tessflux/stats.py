@@ -1,8 +1,7 @@
-"""What became of every message and of every line, in numbers; and the log lines that say so.
+"""Counters of what became of every message and every line, and the log lines that give them.
 
-Every message that is received ends in exactly one of stored, filtered, refused and lost, each by its cause.
-One that waits for its commit is in none of them yet.
-"""
+Every message that is received ends as exactly one of stored, filtered, refused and lost, counted by its
+cause. While it waits for its commit it is counted as received only."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +14,7 @@ STORED, FILTERED, REFUSED, LOST = "stored", "filtered", "refused", "lost"
 
 @dataclass
 class MqttStats:
-    """Messages, since the start: `ended` counts them by (kind, cause)."""
+    """Messages since the start; `ended` counts them by (kind, cause)."""
 
     received: int = 0
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -31,7 +30,7 @@ class MqttStats:
 
 @dataclass
 class InfluxStats:
-    """Requests to InfluxDB by their end, and lines, since the start."""
+    """Requests to InfluxDB by how they ended, and lines by what became of them, since the start."""
 
     requested: int = 0
     ok: int = 0
@@ -43,8 +42,8 @@ class InfluxStats:
 
 
 class Hourly:
-    """The periodic lines. They begin as they did in 2017, since monitoring scripts read them; each tells what
-    came since the last."""
+    """The hourly lines. They begin as they did in 2017, since monitoring scripts read them. Each counts what
+    came since the one before it."""
 
     def __init__(self, mqtt: MqttStats, influx: InfluxStats, waiting: Callable[[], int]) -> None:
         self._mqtt, self._influx, self._waiting = mqtt, influx, waiting
@@ -53,7 +52,7 @@ class Hourly:
         self._influx_before = [0, 0, 0, 0, 0]
 
     def mqtt_line(self) -> None:
-        """Log what the broker brought."""
+        """Log what came from the broker."""
         stats = self._mqtt
         now = [stats.received, *map(stats.total, (STORED, FILTERED, REFUSED, LOST))]
         total, stored, filtered, refused, lost = _since(self._mqtt_before, now)

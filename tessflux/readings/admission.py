@@ -1,16 +1,15 @@
 """Which readings are stored, and under which time. Pure: the time of arrival is an argument.
 
-A reading is admitted once. It is the same as an earlier one if its photometer, its counter, its values and
-its own time (if it has one) are the same; brokers deliver a message again after a broken connection, and
-bridges between brokers publish retained ones anew.
+A reading is admitted once. It is a duplicate if photometer, counter, values and its own time (if it has one)
+are those of an earlier one: brokers deliver a message again after a broken connection, and bridges between
+brokers publish retained messages again.
 
-Two readings of a photometer never share a time, since InfluxDB would merge them. Without a time of its own a
-reading gets that of its arrival, later than the one before; with one it keeps it, but moves by single
-milliseconds where another reading of the photometer is already there.
+Two readings of a photometer never share a time, since InfluxDB would merge them. A reading without a time of
+its own gets that of its arrival, later than the one before it. A reading with a time keeps it, but is moved
+by single milliseconds if another reading of the photometer has it already.
 
-Daemons that divide the readings of a broker do not know of each other's: each has milliseconds of its own,
-and an arrival gets the next of them.
-"""
+Daemons that share the readings of a broker do not know each other's readings. Each has milliseconds of its
+own and gives an arrival the next of them."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -23,15 +22,15 @@ from tessflux.readings.outcome import Admitted, Filtered
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
 EARLIEST = 946_684_800_000
-"""2000-01-01 in milliseconds: before it, a clock was never set."""
+"""2000-01-01 in milliseconds. A clock that shows an earlier time was never set."""
 
 AHEAD_MS = 86_400_000
-"""How far ahead of our clock a publisher's time may be."""
+"""How far ahead of this computer's clock the time of a publisher may be."""
 
 STEP_MS = 600_000
-"""Arrival times that run ahead of the clock by more than this do so because the clock was set back: then they
-follow it. By less they may, in a burst of more than a reading a millisecond. A member of a group has fewer
-milliseconds to give, so they may run ahead that much further."""
+"""How far arrival times may run ahead of the clock, as they do in a burst of more than one reading a
+millisecond. If they are further ahead, the clock was set back, and they follow it. A member of a share group
+has fewer milliseconds to give, so its arrival times may run ahead that many times further."""
 
 HOUR_MS = 3_600_000
 
@@ -44,8 +43,9 @@ DUPLICATE = "duplicate"
 
 @dataclass(slots=True)
 class _Photometer:
-    """The last reading of one photometer; `salt` tells its times from those of the others, and after `latest`
-    all are free. `arrival` is what the last without a time of its own got, in a group at `received`."""
+    """The last reading of one photometer. `salt` keeps its times apart from those of other photometers, and
+    all times after `latest` are free. `arrival` is the time that the last reading without one got, `received`
+    when it arrived."""
 
     salt: int
     identity: int = -1
@@ -55,8 +55,8 @@ class _Photometer:
 
 
 class _Recent:
-    """Two numbers of each reading, for what it is and for the time that it has, and of each reserved time; of
-    the last `size` at least, and of half as many more at most."""
+    """Two numbers for each reading, its identity and its place in time, and two for each reserved time. It
+    holds those of the last `size` readings at least, and of half as many more at most."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -68,9 +68,9 @@ class _Recent:
         return number in self._newest or number in self._middle or number in self._oldest
 
     def add(self, identity: int, place: int) -> None:
-        """Add one more reading."""
+        """Remember one more reading."""
         newest = self._newest
-        # To let the oldest go one by one would cost more than all else about a reading.
+        # Forgetting the oldest one by one would cost more than all else that is done for a reading.
         if len(newest) >= self._size:
             self._oldest, self._middle = self._middle, newest
             self._newest = newest = set()
@@ -78,13 +78,13 @@ class _Recent:
         newest.add(place)
 
     def discard(self, number: int) -> None:
-        """Take a number out, if it is there."""
+        """Forget a number, if it is there."""
         for numbers in (self._newest, self._middle, self._oldest):
             numbers.discard(number)
 
 
 class Admission:
-    """Remembers what was admitted; `restore` brings back what a former process committed."""
+    """Remembers what was admitted; `restore` brings back what an earlier process committed."""
 
     def __init__(self) -> None:
         self.choose(frozenset(), frozenset())
@@ -94,19 +94,20 @@ class Admission:
         self._hour = self._new_in_hour = self._now = 0
 
     def choose(self, whitelist: frozenset[str], blacklist: frozenset[str], new_photometers: int = 0) -> None:
-        """Whose readings are stored: lower-case names; an empty whitelist means everyone's. Of photometers
-        that were never seen before, so many are taken in an hour; 0 means all."""
+        """Whose readings are stored: lower-case names; an empty whitelist means everyone's. In an hour, so
+        many photometers are taken that were never seen before; 0 means all."""
         self._whitelist, self._blacklist = whitelist, blacklist
         self._new_photometers = new_photometers
 
     def share(self, member: int | None) -> None:
-        """Give arrivals only the milliseconds of this member of a group of daemons; without a number, all."""
+        """Give arrivals only the milliseconds of this member of a share group; without a number, all of
+        them."""
         self._first, self._step = (0, 1) if member is None else (member, SHARE_MEMBERS)
 
     def restore(self, admitted: Iterable[Admitted], *, now: int) -> None:
-        """Take what was committed earlier as seen, the oldest first; `now` in ms since 1970 UTC.
+        """Remember what was committed earlier, the oldest first; `now` is in ms since 1970 UTC.
 
-        A time that is still to come was a publisher's own: no arrival waits for it.
+        A time in the future was a publisher's own: arrivals need not be later than it.
         """
         for earlier in admitted:
             photometer = self._photometers.get(earlier.name) or self._add(earlier.name)
@@ -116,7 +117,7 @@ class Admission:
                 photometer.arrival = earlier.time
 
     def forget(self, admitted: Iterable[Admitted]) -> None:
-        """Take these as never seen: they could not be stored, and may come again."""
+        """Forget these: they could not be stored, and may come again."""
         for given_up in admitted:
             self._recent.discard(given_up.identity)
             if photometer := self._photometers.get(given_up.name):
@@ -124,18 +125,18 @@ class Admission:
                 self._recent.discard(photometer.salt ^ given_up.time)
 
     def reserve(self, name: str, received_at: int) -> int:
-        """The time of a message that is refused, should it be tried again: in this process no other reading
-        of the photometer gets it. As that of a reading it is later than the last."""
+        """The time of a message that is refused, in case it is requeued: in this process no other reading of
+        the photometer gets it. It is later than that of the last reading."""
         photometer = self._photometers.get(name)
         if photometer is None:
             if not self._takes_new(received_at):
-                # Nothing of this photometer is stored. So many names may come that none is remembered.
+                # No reading of it is stored. Its name is not remembered, since any number of names may come.
                 return received_at
             photometer = self._add(name)
         time = photometer.arrival = self._arrival(photometer, received_at)
         photometer.latest = max(photometer.latest, time)
         place = photometer.salt ^ time
-        # The mark says that the time waits for its message; `admit` takes it out.
+        # The complement marks the time as reserved; `admit` removes it.
         self._recent.add(place, ~place)
         return time
 
@@ -178,11 +179,11 @@ class Admission:
         if identity == photometer.identity or identity in self._recent:
             return Filtered(DUPLICATE)
         if tstamp is None and not requeued:
-            # What `_arrival` would say of nearly every reading; asking it costs a twentieth of all.
+            # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
         elif tstamp is None and ~(photometer.salt ^ received_at) in self._recent:
-            # A message without a reservation may have come at the same time: that gets another one.
+            # A message without a reservation may have arrived at the same time: it gets another one.
             self._recent.discard(~(photometer.salt ^ received_at))
             time = received_at
         else:
@@ -195,7 +196,7 @@ class Admission:
         return admitted
 
     def _takes_new(self, received_at: int) -> bool:
-        """Whether one more new photometer may come in this hour; if so it is counted."""
+        """Whether one more new photometer is taken in this hour; if so, it is counted."""
         hour = received_at // HOUR_MS
         if hour != self._hour:
             self._hour, self._new_in_hour = hour, 0
@@ -211,18 +212,18 @@ class Admission:
         return photometer
 
     def _arrival(self, photometer: _Photometer, received_at: int) -> int:
-        """The time of a reading that has none: later than the last, unless our clock was set back."""
+        """The time of a reading that has none: later than the last one, unless our clock was set back."""
         set_back = received_at < photometer.received - STEP_MS
         photometer.received = received_at
         if not set_back and received_at <= photometer.arrival <= received_at + STEP_MS * self._step:
             received_at = photometer.arrival + 1
         time = self._ours(received_at)
-        # After the latest all are free.
+        # All times after the latest are free.
         within = max(0, photometer.latest - time) + self._step
         return self._free(photometer, time, within, self._step)
 
     def _ours(self, time: int) -> int:
-        """The next millisecond that is ours to give, from `time` on."""
+        """The next millisecond from `time` on that this daemon may give."""
         return time + (self._first - time) % self._step
 
     def _free(self, photometer: _Photometer, time: int, within: int, step: int) -> int:
@@ -241,6 +242,6 @@ class Admission:
 
 
 def _number(text: str) -> int:
-    """60 bits out of a text: Python holds them in the memory of 31, and two texts practically never share
+    """60 bits of a text's hash, which Python keeps in the memory of 31: two texts practically never share
     them."""
     return xxh3_64_intdigest(text.encode()) >> 4

@@ -1,4 +1,4 @@
-"""What the broker delivers. Pure."""
+"""A message as the broker delivers it. Pure."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     retained: bool
     received_at: int
     mid: int | None = None
-    """The number by which it is acknowledged; None at QoS 0."""
+    """Its packet identifier, by which it is acknowledged; None at QoS 0."""
 
 
 Acknowledge = Callable[[], None]
-"""Tells the broker that it need not keep a message any more."""
+"""Acknowledges a message: the broker need not keep it any more."""
 
 Deliver = Callable[[Message, Acknowledge | None], None]
-"""Hands a message on, and how to acknowledge it (None at QoS 0)."""
+"""Takes a message, and what acknowledges it (None at QoS 0)."""

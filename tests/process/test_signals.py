@@ -48,7 +48,7 @@ def test_a_signal_that_comes_at_once_waits_until_the_daemon_can_take_it(tmp_path
         def done() -> bool:
             assert daemon.poll() is None, log.read_text()
             return all(
-                text in log.read_text() for text in ("Reloaded", "Delivery is paused", "Delivery goes on")
+                text in log.read_text() for text in ("Reloaded", "Delivery is paused", "Delivery is resumed")
             )
 
         wait_until(done, "it obeys all three")
