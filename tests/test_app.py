@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.app import STOP_LIMITS, App, _backoff
 from tessflux.config.sections import load
+from tessflux.influx import Writer
 from tessflux.logs import Logs
+from tessflux.mqtt import Subscriber
 from tests.log_lines import record
 
 
@@ -72,6 +75,24 @@ class Stop(SynchronousTestCase):
         assert len(self.flushLoggedErrors(DeferredTimeout)) == 2
 
 
+class Wiring(SynchronousTestCase):
+    """An App that was never started, with ends that note what reaches them."""
+
+    def test_what_the_spool_asks_for_reaches_the_two_ends(self) -> None:
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "config"
+            path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
+            app = App(load(str(path), {}), Logs(console=False, path=""), Reactor())
+        subscriber, writer = Mock(Subscriber), Mock(Writer)
+        app._subscriber, app._writer = subscriber, writer
+        app._spool.committer._backpressure(True)
+        app._spool.committer._redeliver()
+        app._spool.queue.added(since=0.0)
+        subscriber.hold.assert_called_once_with(True)
+        subscriber.redeliver.assert_called_once_with()
+        writer.wake.assert_called_once_with()
+
+
 class Reload(SynchronousTestCase):
     """An App that was never started: a reload changes it all the same, and nothing is sent anywhere."""
 
@@ -105,6 +126,22 @@ class Reload(SynchronousTestCase):
         self.write(log="second.log", level="debug")
         assert self.reload() == ["second.log"]
         assert self.said(LogLevel.info) == [f"Reloaded {self.directory / 'config'}"]
+
+    def test_the_hourly_lines_follow_the_config_that_was_read_last(self) -> None:
+        lines = record(self, "mqtt"), record(self, "influxdb")
+        self.app._report()
+        assert [len(logged(LogLevel.info)) for logged in lines] == [1, 1]
+        path = self.directory / "config"
+        path.write_text(path.read_text() + "[influxdb]\nstats = no\n")
+        self.app.reload()
+        self.app._report()
+        assert [len(logged(LogLevel.info)) for logged in lines] == [2, 1]
+
+    def test_what_left_the_quarantine_for_newer_payloads_is_logged_once(self) -> None:
+        self.app._spool.store.forgotten = 3
+        self.app._report()
+        self.app._report()
+        assert self.said() == ["3 payloads were dropped from the full quarantine, since newer ones came"]
 
     def test_a_stop_ends_a_reload(self) -> None:
         """What is stopped must not be told of a new config."""
