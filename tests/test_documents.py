@@ -18,7 +18,7 @@ def phrases() -> set[str]:
     """What the tables quote in their column of the log."""
     lines = (ROOT / "docs/reliability.md").read_text().splitlines()
     rows = [re.split(r" ?\| ?", line)[1:-1] for line in lines if line.startswith("| ")]
-    return {phrase for row in rows if len(row) == 5 for phrase in re.findall(r"`([^`]+)`", row[2])}
+    return {phrase for row in rows if len(row) == 5 for phrase in re.findall(r"`([^`]+)`", row[3])}
 
 
 def test_what_reliability_quotes_from_the_log_is_in_the_code() -> None:
