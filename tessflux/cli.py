@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tessflux import __version__, logs, run
-from tessflux.commands import queue
+from tessflux.commands import refused as queue
 from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
 from tessflux.process import detach, privileges, signals

@@ -3,7 +3,7 @@
 In:   a Config, or the directory to install into.
 Out:  lines for the operator, and an exit code or a count.
 
-`check` tries broker and database, `queue` looks into the spool, `install` puts the service in place.
+`check` tries broker and database, `refused` looks into the spool, `install` puts the service in place.
 """
 
-__all__ = ["check", "install", "queue"]
+__all__ = ["check", "install", "refused"]

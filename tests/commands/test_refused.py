@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tessflux.commands.queue import Form, causes, export, refused, requeue
+from tessflux.commands.refused import Form, causes, export, refused, requeue
 from tessflux.config.sections import SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.readings import Admitted, Quarantined
