@@ -1,4 +1,4 @@
-"""The command tessflux, which is also `python -m tessflux`."""
+"""The command `tessflux`, which is also `python -m tessflux`."""
 
 import sys
 
@@ -6,8 +6,8 @@ from tessflux.process import signals
 
 
 def main() -> int:
-    """Run the command line; the signals of the daemon wait before all else is imported."""
-    signals.defer()
+    """Run the command line. The control signals are blocked before anything else is imported."""
+    signals.block()
     from tessflux import cli
 
     return cli.main()

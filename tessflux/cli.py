@@ -1,15 +1,18 @@
-"""The command line: argv -> an exit code. What only one command needs is imported when that is called."""
+"""The command line: argv -> an exit code.
+
+`_run` is the table of commands: what each one calls. Whatever only one of them needs is imported there, so
+the daemon does not carry it.
+"""
 
 import argparse
-import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tessflux import __version__, logs, run
-from tessflux.commands import refused as queue
+from tessflux import __version__, run
+from tessflux.commands import output
 from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
 from tessflux.process import detach, privileges, signals
@@ -18,116 +21,88 @@ CONFIG_FILE = "/etc/tessflux/config"
 PID_FILE = "/run/tessflux.pid"
 
 _EPILOG = f"""\
-without a command and an option, tessflux detaches from the terminal and runs.
+Without a command or an option, tessflux detaches from the terminal and runs as a daemon.
 
-signals: HUP reads the config again and reopens the log, USR1 pauses the delivery to InfluxDB (readings
-wait on disk), USR2 resumes it, TERM and INT stop.
+signals: HUP reads the config again and reopens the log, USR1 pauses delivery to InfluxDB (readings wait
+on disk), USR2 resumes it, TERM and INT stop the daemon.
 
-exit codes: 0 all is well, 64 wrong command line, 69 --check found a server that is not ready,
-70 a bug of tessflux, 73 a file cannot be created, 75 tessflux runs already, 78 the config is wrong.
+exit codes: 0 success, 64 wrong command line, 69 --check found a server that is not ready, 70 a bug in
+tessflux, 73 a file cannot be created, 75 tessflux is already running, 78 the config is wrong.
 
 try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see tessflux --help")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run tessflux with these arguments (by default those of the process); returns the exit code."""
-    _open_standard_streams()
+    output.open_missing_streams()
     try:
         options = _parse(sys.argv[1:] if argv is None else argv)
-        command: Callable[[argparse.Namespace], int] = options.run
-        if command is not _run:
-            signals.admit()
-        code = command(options)
+        if options.command != "daemon":
+            signals.unblock()
+        exit_code = _run(options)
         sys.stdout.flush()
-        return code
+        return exit_code
     except OperatorError as error:
-        print(f"tessflux: {error}", file=sys.stderr)
+        _warn(str(error))
         return error.exit_code
     except BrokenPipeError:
-        _discard_output()
+        # Whoever read our output has read enough.
+        output.discard()
         return 0
 
 
-def _open_standard_streams() -> None:
-    # In the place of one that the caller closed would come a file of ours, which the detaching then closes.
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+"))  # noqa: SIM115 (it stays open)
+def _run(options: argparse.Namespace) -> int:
+    """Run the command that was asked for."""
+    match options.command:
+        case "daemon" if options.console:
+            return run.until_stopped(_load_as_owner(options), console=True, ready=lambda: None)
+        case "daemon":
+            config = _load(options)
+            if not config.global_.log_file:
+                _warn("[global] log_file is not set, so there will be no log")
+            return detach.detach(
+                options.pid_file, lambda ready: run.until_stopped(config, console=False, ready=ready)
+            )
+        case "check":
+            from tessflux.commands import check
 
+            config = _load_as_owner(options)
+            return run.until_complete(lambda reactor: check.check(config, reactor, output.print_line))
+        case "check-config":
+            for warning in _load(options).warnings:
+                output.print_line(f"warning: {warning}")
+        case "install":
+            from tessflux.commands import install
 
-def _discard_output() -> None:
-    # Whoever read our output has read enough; keep Python from complaining at the end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            install.install(options.root, output.print_line)
+        case "uninstall":
+            from tessflux.commands import uninstall
 
+            uninstall.uninstall(options.root, output.print_line)
+        case "export":
+            from tessflux.commands import export
 
-def _say(line: str) -> None:
-    """Print a line, which may hold what a server said. The work goes on when nobody reads any more: half an
-    installation is none."""
-    try:
-        print(logs.escape(line), flush=True)
-    except BrokenPipeError:
-        _discard_output()
+            export.export(_load(options).spool, output.in_utf8())
+        case "refused" if options.requeue:
+            from tessflux.commands import requeue
 
+            count = requeue.requeue(_load(options).spool, photometer=options.photometer, cause=options.cause)
+            output.print_line(
+                f"{count} to be tried again: within a few seconds if tessflux runs, else when it starts"
+            )
+        case "refused":
+            from tessflux.commands import refused
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="tessflux",
-        description="Store the readings that TESS sky photometers publish by MQTT in InfluxDB.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=_run)
-    parser.add_argument("--version", action="version", version=f"tessflux {__version__}")
-    _add_config(parser, CONFIG_FILE)
-    mode = parser.add_mutually_exclusive_group()
-    mode.add_argument(
-        "-k", "--console", action="store_true", help="stay in the foreground, log on the console too"
-    )
-    for option, command, text in (
-        ("--check", _check, "check config, broker and database, and say what to do"),
-        ("--check-config", _check_config, "check the config alone"),
-        ("--install", _install, "put config, init script and the like in place (as root)"),
-        ("--uninstall", _uninstall, "take away what --install put"),
-    ):
-        mode.add_argument(option, action="store_const", dest="run", const=command, help=text)
-    parser.add_argument(
-        "--pid-file", metavar="FILE", default=PID_FILE, help="of the detached daemon (%(default)s)"
-    )
-    parser.add_argument(
-        "--root",
-        metavar="DIR",
-        type=Path,
-        default=Path("/"),
-        help="install under this directory, which will be / one day",
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
-    _add_config(export, argparse.SUPPRESS)
-    export.set_defaults(run=_export)
-    refused = commands.add_parser("refused", help="list what could not be stored, and why")
-    _add_config(refused, argparse.SUPPRESS)
-    refused.add_argument("--photometer", metavar="NAME", default="", help="only of this photometer")
-    refused.add_argument("--cause", default="", help="only for this cause")
-    form = refused.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-    form.add_argument("--export", action="store_true", help="the payloads alone, one a line")
-    form.add_argument(
-        "--requeue", action="store_true", help="have them tried again, also while tessflux runs"
-    )
-    refused.set_defaults(run=_refused)
-    return parser.parse_args(argv)
-
-
-def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "-c", "--config", metavar="FILE", default=default, help=f"the config file ({CONFIG_FILE})"
-    )
+            refused.refused(
+                _load(options).spool,
+                output.in_utf8(),
+                _warn,
+                photometer=options.photometer,
+                cause=options.cause,
+                form=options.form,
+            )
+    return 0
 
 
 def _load(options: argparse.Namespace) -> Config:
@@ -135,77 +110,74 @@ def _load(options: argparse.Namespace) -> Config:
 
 
 def _load_as_owner(options: argparse.Namespace) -> Config:
-    """As root, become the owner of the spool first: what only root may read is of no use to the detach."""
+    """The config, read as the owner of the spool, whom root becomes for it."""
     config = _load(options)
-    return _load(options) if privileges.become_owner_of(Path(config.spool.directory)) else config
+    changed = privileges.become_owner_of(Path(config.spool.directory))
+    # What only root can read must not be used: the service could not read it.
+    return _load(options) if changed else config
 
 
-def _run(options: argparse.Namespace) -> int:
-    """The daemon itself. What only one of the other commands needs, it shall not carry with it."""
-    if options.console:
-        return run.daemon(_load_as_owner(options), console=True, ready=lambda: None)
-    config = _load(options)
-    if not config.global_.log_file:
-        print("tessflux: no [global] log_file is set, so there will be no log", file=sys.stderr)
-    return detach.detach(options.pid_file, lambda ready: run.daemon(config, console=False, ready=ready))
+def _warn(line: str) -> None:
+    print(f"tessflux: {line}", file=sys.stderr)
 
 
-def _check(options: argparse.Namespace) -> int:
-    from tessflux.commands import check
-
-    config = _load_as_owner(options)
-    return run.coroutine(lambda reactor: check.check(config, reactor, _say))
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see tessflux --help")
 
 
-def _check_config(options: argparse.Namespace) -> int:
-    for warning in _load(options).warnings:
-        _say(f"warning: {warning}")
-    return 0
-
-
-def _install(options: argparse.Namespace) -> int:
-    from tessflux.commands import install
-
-    install.install(options.root, _say)
-    return 0
-
-
-def _uninstall(options: argparse.Namespace) -> int:
-    from tessflux.commands import install
-
-    install.uninstall(options.root, _say)
-    return 0
-
-
-def _in_utf8() -> None:
-    """Print names as InfluxDB takes them, whatever the terminal likes."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-
-
-def _export(options: argparse.Namespace) -> int:
-    _in_utf8()
-    queue.export(_load(options).spool, sys.stdout)
-    return 0
-
-
-def _refused(options: argparse.Namespace) -> int:
-    _in_utf8()
-    spool = _load(options).spool
-    if options.requeue:
-        count = queue.requeue(spool, photometer=options.photometer, cause=options.cause)
-        _say(f"{count} to be tried again: within a few seconds if tessflux runs, else when it starts")
-        return 0
-    form: queue.Form = "json" if options.json else "payload" if options.export else "table"
-    count = queue.refused(
-        spool,
-        sys.stdout,
-        photometer=options.photometer,
-        cause=options.cause,
-        form=form,
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="tessflux",
+        description="Store the readings that TESS sky photometers publish over MQTT in InfluxDB.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if not count:
-        causes = queue.causes(spool)
-        text = f"nothing of that; the causes there are: {', '.join(causes)}" if causes else "nothing at all"
-        print(f"tessflux: in quarantine is {text}", file=sys.stderr)
-    return 0
+    parser.set_defaults(command="daemon")
+    parser.add_argument("--version", action="version", version=f"tessflux {__version__}")
+    _add_config(parser, CONFIG_FILE)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "-k", "--console", action="store_true", help="stay in the foreground and log to the console too"
+    )
+    for command, text in (
+        ("check", "check config, broker and database, and say what to do"),
+        ("check-config", "check only the config"),
+        ("install", "install config, init script, log rotation and user (as root)"),
+        ("uninstall", "remove what --install installed"),
+    ):
+        mode.add_argument(f"--{command}", action="store_const", dest="command", const=command, help=text)
+    parser.add_argument(
+        "--pid-file", metavar="FILE", default=PID_FILE, help="the daemon's pid file (%(default)s)"
+    )
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        type=Path,
+        default=Path("/"),
+        help="install into this directory, the / of another system",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
+    _add_config(export, argparse.SUPPRESS)
+    export.set_defaults(command="export")
+    refused = commands.add_parser("refused", help="list what could not be stored, and why")
+    _add_config(refused, argparse.SUPPRESS)
+    refused.add_argument("--photometer", metavar="NAME", default="", help="only from this photometer")
+    refused.add_argument("--cause", default="", help="only with this cause")
+    form = refused.add_mutually_exclusive_group()
+    form.add_argument(
+        "--json", action="store_const", dest="form", const="json", help="one JSON object a line"
+    )
+    form.add_argument(
+        "--export", action="store_const", dest="form", const="payload", help="only the payloads, one a line"
+    )
+    form.add_argument("--requeue", action="store_true", help="try them again, also while tessflux runs")
+    refused.set_defaults(command="refused", form="table")
+    return parser.parse_args(argv)
+
+
+def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", default=default, help=f"the config file ({CONFIG_FILE})"
+    )

@@ -1,9 +1,10 @@
-"""A reactor and what runs in it: the daemon until a signal stops it, or one coroutine.
+"""The reactor: `until_stopped` runs the daemon in it, `until_complete` a single coroutine.
 
-Only here the reactor is imported, and not before it is needed: detaching would close its descriptors.
+This is the only module that imports the reactor, and it does so late: detaching would close its descriptors.
 """
 
 import gc
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -17,28 +18,31 @@ from tessflux.config import Config
 from tessflux.process import lock, signals
 
 
-def coroutine(work: Callable[[Any], Awaitable[int]]) -> int:
-    """Run `work`, which gets the reactor and returns an exit code."""
+def until_complete(work: Callable[[Any], Awaitable[int]]) -> int:
+    """Run the coroutine `work(reactor)` until it ends; returns the exit code that it returns."""
     reactor = _reactor()
-    outcome: list[int] = []
+    exit_codes: list[int] = []
 
     async def run() -> None:
         try:
-            outcome.append(await work(reactor))
+            exit_codes.append(await work(reactor))
         finally:
             reactor.stop()
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run()))
     reactor.run()
-    return outcome[0] if outcome else 70
+    return exit_codes[0] if exit_codes else os.EX_SOFTWARE
 
 
-def daemon(config: Config, *, console: bool, ready: Callable[[], None]) -> int:
-    """Run the daemon in this process until a signal stops it; `ready` is called once its services run."""
+def until_stopped(config: Config, *, console: bool, ready: Callable[[], None]) -> int:
+    """Run the daemon in this process until a signal stops it; calls `ready` once its services run.
+
+    Returns the exit code. Raises OperatorError when the daemon cannot start.
+    """
     from tessflux import app
 
     reactor = _reactor()
-    _spare_the_collector()
+    _collect_garbage_seldom()
     spool_lock = lock.lock_spool(config.spool.directory)
     log = logs.Logs(console=console, path=config.global_.log_file)
     log.set_levels(logs.levels(config))
@@ -55,9 +59,9 @@ def daemon(config: Config, *, console: bool, ready: Callable[[], None]) -> int:
             return
         reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
         actions = (service.reload, service.pause, service.resume)
-        for number, action in zip(signals.OURS, actions, strict=True):
-            signal.signal(number, partial(_on_signal, reactor, action))
-        signals.admit()
+        for number, action in zip(signals.CONTROL, actions, strict=True):
+            signal.signal(number, partial(_call_in_reactor, reactor, action))
+        signals.unblock()
         ready()
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
@@ -73,17 +77,17 @@ def daemon(config: Config, *, console: bool, ready: Callable[[], None]) -> int:
 def _reactor() -> Any:
     from twisted.internet import reactor
 
-    # Its timers must not follow the time of day, which may be set.
+    # Its timers must not depend on the time of day, which may be set.
     reactor.seconds = time.monotonic  # type: ignore[method-assign]
     return reactor
 
 
-def _on_signal(reactor: Any, action: Callable[[], None], _number: int, _frame: object) -> None:
+def _call_in_reactor(reactor: Any, action: Callable[[], None], _number: int, _frame: object) -> None:
     reactor.callFromThread(action)
 
 
-def _spare_the_collector() -> None:
-    """Let Python look for reference cycles seldom: a reading makes none, but objects enough to start a search
-    every few dozen, which took an eighth of the time."""
+def _collect_garbage_seldom() -> None:
+    """Readings make no reference cycles, but enough objects to start a search for cycles every few dozen
+    readings. That took an eighth of the time."""
     gc.freeze()
     gc.set_threshold(100_000)

@@ -1,9 +1,17 @@
-"""What `tessflux` does besides running: one module for each command, imported when it is called.
+"""What the `tessflux` command does besides running the daemon: one module a command.
 
 In:   a Config, or the directory to install into.
-Out:  lines for the operator, and an exit code or a count.
+Out:  lines for the operator, and an exit code.
 
-`check` tries broker and database, `refused` looks into the spool, `install` puts the service in place.
+    tessflux --check              check       config, broker and database: what works, and what to do
+    tessflux --install            install     files, directories and user of the service
+    tessflux --uninstall          uninstall   the same, removed
+    tessflux export               export      the readings that wait in the spool
+    tessflux refused              refused     what is in quarantine
+    tessflux refused --requeue    requeue     have it tried again
+
+Each has one function of the same name. They share `output` (lines on standard output), `spoolview` (the spool
+seen from outside), `shipped`, `manifest` and `system` (what is installed, whose it is now, and where).
 """
 
-__all__ = ["check", "install", "refused"]
+__all__ = ["check", "export", "install", "output", "refused", "requeue", "uninstall"]

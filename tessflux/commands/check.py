@@ -1,4 +1,4 @@
-"""`tessflux --check`: one line for each thing that must be so for readings to arrive; "ok", or what to do.
+"""`tessflux --check`: for each thing that readings need in order to arrive, one line: "ok", or what to do.
 
 It leaves nothing behind: no session at the broker, no point in the database.
 """
@@ -16,65 +16,97 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.threads import deferToThread
 
-from tessflux.config import Config, InfluxConfig
-from tessflux.errors import CannotCreate, ServerError
+from tessflux.commands.output import Report
+from tessflux.config import Config, InfluxConfig, MqttConfig
+from tessflux.errors import ServerError
 from tessflux.influx import Delivered, InfluxClient, Missing, Unauthorised, agent, schema
 from tessflux.mqtt import Login, Session, broker_endpoint
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
 
-UNAVAILABLE = 69
-"""The exit code when a server is not ready (EX_UNAVAILABLE of sysexits.h)."""
+BROKER_TIMEOUT = 10.0
+"""Seconds that the broker may take to answer."""
 
-ANSWER = 10.0
-"""Seconds that the broker may take for an answer."""
-
-Say = Callable[[str], None]
+PLACES = ("spool", "log")
 
 
-async def check(config: Config, reactor: Any, say: Say) -> int:
-    """Try broker and database; returns an exit code. The config has been read already, so it is good."""
-    say(f"config     ok: {config.path}")
+class Findings:
+    """Reports the result of each step, and remembers which ones failed."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._failed: set[str] = set()
+
+    def ok(self, step: str, text: str) -> None:
+        self.note(step, f"ok: {text}")
+
+    def fail(self, step: str, text: str) -> None:
+        self._failed.add(step)
+        self.note(step, text)
+
+    def note(self, step: str, text: str) -> None:
+        self._report(f"{step:<10} {text}")
+
+    @property
+    def exit_code(self) -> int:
+        """0, or EX_CANTCREAT if the daemon cannot write, or else EX_UNAVAILABLE if a server is not ready."""
+        if self._failed.intersection(PLACES):
+            return os.EX_CANTCREAT
+        return os.EX_UNAVAILABLE if self._failed else os.EX_OK
+
+
+async def check(config: Config, reactor: Any, report: Report) -> int:
+    """Check all that a config leads to, and return the exit code. The config itself has been loaded, so it is
+    valid."""
+    findings = Findings(report)
+    findings.ok("config", config.path)
     for warning in config.warnings:
-        say(f"config     warning: {warning}")
-    places = _places(config, say)
-    broker = await _broker(config, reactor, say)
-    database = await _database(config.influxdb, reactor, say)
-    if not places:
-        return CannotCreate.exit_code
-    return 0 if broker and database else UNAVAILABLE
+        findings.note("config", f"warning: {warning}")
+    check_spool(config.spool.directory, findings)
+    if config.global_.log_file:
+        check_log(config.global_.log_file, findings)
+    await check_broker(config.mqtt, reactor, findings)
+    if config.influxdb.url:
+        await check_database(config.influxdb, reactor, findings)
+    else:
+        findings.note("database", "none: [influxdb] url is empty, readings will wait in the spool")
+    return findings.exit_code
 
 
-def _places(config: Config, say: Say) -> bool:
-    """Whether the user who asks may write where the daemon would, without writing."""
-    good = True
-    log_file = config.global_.log_file
-    for what, path in (("spool", config.spool.directory), ("log", log_file)):
-        if not path:
-            continue
-        # What is not there yet is made in the next directory above that is.
-        there = next(each for each in (Path(path), *Path(path).parents) if each.exists())
-        makes_parents = what == "spool" or there in (Path(path), Path(path).parent)
-        free = shutil.disk_usage(there).free
-        if what == "spool" and free < RESERVE:
-            good = False
-            say(f"{what:<10} less than {RESERVE >> 20} MB are left on the disk of {path}: make room")
-        elif makes_parents and all(os.access(each, os.W_OK) for each in _written(there)):
-            say(f"{what:<10} ok: {path}")
-        else:
-            good = False
-            say(f"{what:<10} this user cannot write {path}; run the check as the user of the daemon")
-    return good
+def check_spool(directory: str, findings: Findings) -> None:
+    """Check, without writing, that this user can write the spool and that there is room for it."""
+    existing = _existing(directory)
+    if shutil.disk_usage(existing).free < RESERVE:
+        room = f"{RESERVE >> 20} MB"
+        findings.fail("spool", f"less than {room} are left on the disk of {directory}: make room")
+        return
+    file = existing / FILE_NAME
+    needed = [existing, file] if os.path.exists(file) else [existing]
+    _report_place("spool", directory, all(os.access(each, os.W_OK) for each in needed), findings)
 
 
-def _written(place: Path) -> list[Path]:
-    """What the daemon writes: the log file, or the directory and the spool in it."""
-    spool = place / FILE_NAME
-    return [place, spool] if os.path.exists(spool) else [place]
+def check_log(path: str, findings: Findings) -> None:
+    """Check, without writing, that this user can write the log file, whose directory must exist."""
+    existing = _existing(path)
+    near = existing in (Path(path), Path(path).parent)
+    _report_place("log", path, near and os.access(existing, os.W_OK), findings)
 
 
-async def _broker(config: Config, reactor: Any, say: Say) -> bool:
-    mqtt = config.mqtt
+def _existing(path: str) -> Path:
+    """The path itself, or the nearest directory above it that exists."""
+    # Not Path.exists, which raises for a directory that this user may not enter.
+    return next(each for each in (Path(path), *Path(path).parents) if os.path.exists(each))
+
+
+def _report_place(step: str, path: str, writable: bool, findings: Findings) -> None:
+    if writable:
+        findings.ok(step, path)
+    else:
+        findings.fail(step, f"this user cannot write {path}; run the check as the user of the daemon")
+
+
+async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> None:
+    """Connect to the broker and subscribe, in a session that ends with the connection."""
     login = Login(
         f"{mqtt.client_id}-check-{os.getpid()}",
         mqtt.username,
@@ -86,83 +118,91 @@ async def _broker(config: Config, reactor: Any, say: Say) -> bool:
     session = Session(login, lambda *message: None, lambda: None, reactor, time.time)
     try:
         await connectProtocol(broker_endpoint(reactor, mqtt), session)
-        await session.accepted.addTimeout(ANSWER, reactor)
-        say(f"broker     ok: {mqtt.broker} lets us in by MQTT {mqtt.version}")
-        asked = Deferred.fromCoroutine(session.subscribe(mqtt.topics, mqtt.qos))
-        refused = await asked.addTimeout(ANSWER, reactor)
+        await session.accepted.addTimeout(BROKER_TIMEOUT, reactor)
+        findings.ok("broker", f"{mqtt.broker} lets us in by MQTT {mqtt.version}")
+        subscribing = Deferred.fromCoroutine(session.subscribe(mqtt.topics, mqtt.qos))
+        refused = await subscribing.addTimeout(BROKER_TIMEOUT, reactor)
     except Exception as error:
-        text = f"no answer within {ANSWER:.0f} s" if isinstance(error, DeferredTimeout) else error
-        say(f"broker     {mqtt.broker}: {text}; check [mqtt] broker, username and password")
-        return False
+        reason = f"no answer within {BROKER_TIMEOUT:.0f} s" if isinstance(error, DeferredTimeout) else error
+        findings.fail("broker", f"{mqtt.broker}: {reason}; check [mqtt] broker, username and password")
+        return
     finally:
         if session.transport is not None:
             session.disconnect()
             await session.lost
     for topic, reason in refused.items():
-        say(f"topics     {topic} is refused: {reason}; the broker must allow us to read it")
-    if refused:
-        return False
-    say(
-        f"topics     ok: subscribed to {', '.join(mqtt.topics)} at QoS {mqtt.qos}. At which QoS readings"
-        " come is known only when they do: photometers publish at QoS 0, and what they publish while"
-        " tessflux is away is kept only by a broker that upgrades it (mosquitto: upgrade_outgoing_qos true)"
-    )
-    return True
+        findings.fail("topics", f"{topic} is refused: {reason}; the broker must allow us to read it")
+    if not refused:
+        findings.ok(
+            "topics",
+            f"subscribed to {', '.join(mqtt.topics)} at QoS {mqtt.qos}. The QoS at which readings arrive is"
+            " known only when they do: photometers publish at QoS 0, and what they publish while tessflux is"
+            " away is kept only by a broker that upgrades it (mosquitto: upgrade_outgoing_qos true)",
+        )
 
 
-async def _database(config: InfluxConfig, reactor: Any, say: Say) -> bool:
-    if not config.url:
-        say("database   none: [influxdb] url is empty, readings will wait in the spool")
-        return True
+async def check_database(config: InfluxConfig, reactor: Any, findings: Findings) -> None:
+    """Ask InfluxDB for its version, compare the data definition file with the config, and try to write."""
     try:
-        version = await deferToThread(_administer, config, lambda influx: influx.version())
-        say(f"database   ok: InfluxDB {version} at {config.url}")
+        version = await _administer(config, lambda influx: influx.version())
     except ServerError as error:
-        say(f"database   {error}; check [influxdb] url, and whether the server runs")
-        return False
-    good = _definition(config, say)
-    connections = agent(reactor, trust(config.tls_ca), config.timeout)
-    # InfluxDB judges a write of no lines like any other, by rights, database and retention policy.
-    verdict = await InfluxClient(config, connections, reactor).write([])
-    policy = f", retention policy {config.retpol}" if config.retpol else ""
-    match verdict:
-        case Delivered():
-            say(f"write      ok: into database {config.dbname}{policy}")
-            return good
-        case Missing(reason):
-            if config.schema:
-                return await _may_create(config, say) and good
-            say(f"write      {reason}; create it, or name a data definition file in [influxdb] schema")
-        case Unauthorised(reason):
-            say(f"write      {reason}; check [influxdb] username, password and the user's rights")
-        case _:
-            say(f"write      {getattr(verdict, 'reason', verdict)}")
-    return False
+        findings.fail("database", f"{error}; check [influxdb] url, and whether the server runs")
+        return
+    findings.ok("database", f"InfluxDB {version} at {config.url}")
+    if config.schema:
+        check_schema(config, findings)
+    await check_write(config, reactor, findings)
 
 
-async def _may_create(config: InfluxConfig, say: Say) -> bool:
-    if await deferToThread(_administer, config, lambda influx: influx.may_create()):
-        say(f"write      ok: what is missing will be created, by running {config.schema}")
-        return True
-    say(
-        "write      database or retention policy are missing, and our user is no administrator:"
-        f' have one run {config.schema} and GRANT WRITE ON "{config.dbname}" TO "{config.username}"'
-    )
-    return False
-
-
-def _definition(config: InfluxConfig, say: Say) -> bool:
-    if not config.schema:
-        return True
+def check_schema(config: InfluxConfig, findings: Findings) -> None:
+    """Check that the data definition file creates the database that is written to."""
     names = schema.databases(Path(config.schema).read_text(errors="replace"))
     if config.dbname in names:
-        say(f"schema     ok: {config.schema} creates {config.dbname}")
-        return True
-    found = f"creates {', '.join(names)}" if names else "creates no database"
-    say(f"schema     {config.schema} {found}, but dbname is {config.dbname}; make them the same")
-    return False
+        findings.ok("schema", f"{config.schema} creates {config.dbname}")
+    else:
+        found = ", ".join(names) or "no database"
+        findings.fail(
+            "schema", f"{config.schema} creates {found}, but dbname is {config.dbname}; make them the same"
+        )
 
 
-def _administer(config: InfluxConfig, work: Callable[[schema.Administration], Any]) -> Any:
-    with closing(schema.Administration(config)) as influx:
-        return work(influx)
+async def check_write(config: InfluxConfig, reactor: Any, findings: Findings) -> None:
+    """Write no lines, which InfluxDB accepts or refuses as it would any others: it checks the rights, the
+    database and the retention policy."""
+    connections = agent(reactor, trust(config.tls_ca), config.timeout)
+    verdict = await InfluxClient(config, connections, reactor).write([])
+    match verdict:
+        case Delivered():
+            policy = f", retention policy {config.retpol}" if config.retpol else ""
+            findings.ok("write", f"into database {config.dbname}{policy}")
+        case Missing() if config.schema:
+            await check_rights(config, findings)
+        case Missing(reason):
+            advice = "create it, or name a data definition file in [influxdb] schema"
+            findings.fail("write", f"{reason}; {advice}")
+        case Unauthorised(reason):
+            findings.fail("write", f"{reason}; check [influxdb] username, password and the user's rights")
+        case _:
+            findings.fail("write", f"{getattr(verdict, 'reason', verdict)}")
+
+
+async def check_rights(config: InfluxConfig, findings: Findings) -> None:
+    """Check that our user may create the database or the retention policy that is missing."""
+    if await _administer(config, lambda influx: influx.may_create()):
+        findings.ok("write", f"what is missing will be created, by running {config.schema}")
+    else:
+        findings.fail(
+            "write",
+            "the database or retention policy is missing, and our user is no administrator: have one run"
+            f' {config.schema} and GRANT WRITE ON "{config.dbname}" TO "{config.username}"',
+        )
+
+
+async def _administer(config: InfluxConfig, work: Callable[[schema.Administration], Any]) -> Any:
+    """Do `work` in another thread, since the `influxdb` package blocks."""
+
+    def in_thread() -> Any:
+        with closing(schema.Administration(config)) as influx:
+            return work(influx)
+
+    return await deferToThread(in_thread)

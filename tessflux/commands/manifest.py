@@ -1,8 +1,8 @@
-"""Which of the installed files are ours still, and which the operator made their own.
+"""Which of the installed files are still ours, and which belong to the operator.
 
-The rule: ROOT/etc/tessflux/.installed keeps the checksum of every file as it was shipped last, in
-the format of sha256sum. A file that has it was not edited. All else is the operator's, also
-what was there before us, a symbolic link for instance.
+The rule: ROOT/etc/tessflux/.installed holds the checksum of each file as it was last shipped, in the format
+of sha256sum. A file with that checksum was not edited. Everything else is the operator's, also what was there
+before, such as a symbolic link.
 """
 
 import hashlib
@@ -18,18 +18,19 @@ from tessflux.errors import CannotCreate
 
 MANIFEST = "etc/tessflux/.installed"
 MADE_USER = "# made the user tessflux"
+"""The line that says that --install added the user, so --uninstall removes it."""
 
 
 @dataclass
 class Manifest:
-    """The checksum of each file as it was shipped last, and whether the user is our making."""
+    """The checksum of each file as it was last shipped, and whether we added the user."""
 
     sums: dict[str, str]
     made_user: bool
 
     @classmethod
     def read(cls, root: Path) -> "Manifest":
-        """That of `root`; empty where nothing was installed."""
+        """The manifest of `root`, empty where nothing was installed. Raises CannotCreate if it is damaged."""
         file = root / MANIFEST
         lines = file.read_text(errors="replace").splitlines() if file.exists() else []
         sums = {}
@@ -38,43 +39,48 @@ class Manifest:
             if match is not None:
                 sums[match["path"]] = match["sum"]
             elif not line.startswith("#"):
-                raise CannotCreate(f"{file}:{number}: damaged; without this file all is kept")
+                raise CannotCreate(
+                    f"{file}:{number}: this line is damaged; if you delete the file, every file is kept"
+                )
         return cls(sums, MADE_USER in lines)
 
     def write(self, root: Path) -> None:
-        """Store it in `root`, or remove the file when there is nothing to remember."""
+        """Write it into `root`, or remove the file when there is nothing to remember."""
         if not self.sums and not self.made_user:
             (root / MANIFEST).unlink(missing_ok=True)
-            with suppress(OSError):  # the directory is not empty: the rest is the operator's
+            with suppress(OSError):  # A directory that is not empty is the operator's.
                 (root / MANIFEST).parent.rmdir()
             return
-        lines = [f"# put by tessflux --install; to compare: cd / && sha256sum -c {MANIFEST}"]
+        lines = [f"# installed by tessflux --install; to compare: cd / && sha256sum -c {MANIFEST}"]
         lines += [MADE_USER] if self.made_user else []
         lines += [f"{known}  {path}" for path, known in self.sums.items()]
         write_whole(root / MANIFEST, "\n".join([*lines, ""]).encode(), 0o644, None)
 
 
-class Verdict(Enum):
-    """What to do about a file that may be there already."""
+class Action(Enum):
+    """What to do with a shipped file, where there may be one already."""
 
-    PUT = auto()
+    INSTALL = auto()
     LEAVE = auto()
     REPLACE = auto()
     KEEP = auto()
-    PUT_BESIDE = auto()
+    INSTALL_BESIDE = auto()
 
 
-def judge(found: str | None, put: str | None, shipped: str, *, once: bool) -> Verdict:
-    """Compare the checksums of what is there, what was put the last time, and what comes now."""
+def decide(found: str | None, installed: str | None, shipped: str, *, once: bool) -> Action:
+    """Compare the checksums of the file that is there, the one installed last, and the one shipped now.
+
+    `once` is true for a file that is the operator's from the first installation on.
+    """
     if found is None:
-        return Verdict.PUT
+        return Action.INSTALL
     if found == shipped:
-        return Verdict.LEAVE
+        return Action.LEAVE
     if once:
-        return Verdict.KEEP
-    if found == put:
-        return Verdict.REPLACE
-    return Verdict.KEEP if put == shipped else Verdict.PUT_BESIDE
+        return Action.KEEP
+    if found == installed:
+        return Action.REPLACE
+    return Action.KEEP if installed == shipped else Action.INSTALL_BESIDE
 
 
 def checksum(content: bytes) -> str:
@@ -83,7 +89,7 @@ def checksum(content: bytes) -> str:
 
 
 def checksum_of(path: Path) -> str | None:
-    """None where there is nothing; "", which no file has, for what is no plain file."""
+    """None if there is nothing; "", which is no file's checksum, for anything but a regular file."""
     if not os.path.lexists(path):
         return None
     if path.is_symlink() or not path.is_file():
@@ -92,7 +98,7 @@ def checksum_of(path: Path) -> str | None:
 
 
 def make_parents(path: Path) -> None:
-    """The directories above `path`, which everyone may enter, whatever the umask."""
+    """Create the missing directories above `path`, open to everyone whatever the umask."""
     for parent in reversed(path.parents):
         if not parent.exists():
             parent.mkdir()
@@ -100,7 +106,7 @@ def make_parents(path: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes, mode: int, gid: int | None) -> None:
-    """All of the file or nothing; readable for nobody else before it has its mode and group."""
+    """Write the whole file or nothing. Nobody else can read it before it has its mode and group."""
     make_parents(path)
     number, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tessflux.")
     try:
@@ -114,5 +120,5 @@ def write_whole(path: Path, content: bytes, mode: int, gid: int | None) -> None:
         os.replace(temporary, path)
     except OSError as error:
         os.unlink(temporary)
-        error.filename = str(path)  # Of a full disk it names none.
+        error.filename = str(path)  # The error of a full disk names no file.
         raise

@@ -1,4 +1,4 @@
-"""The files of a complete service: where they come from, and where each belongs.
+"""What a service consists of: its user, its directories, and its files with their sources and targets.
 
 The rule: nothing is written here.
 """
@@ -16,11 +16,13 @@ USER = "tessflux"
 CONFIG = "etc/tessflux/config"
 DEFAULTS = "etc/default/tessflux"
 INIT_SCRIPT = "etc/init.d/tessflux"
+DIRECTORIES = ("var/lib/tessflux", "var/log/tessflux")
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A file for ROOT/`target`. `private`: its group is the user's. `once`: never upgraded."""
+    """A file for ROOT/`target`. `private`: it gets the group of the service's user. `once`: never
+    upgraded."""
 
     target: str
     content: bytes
@@ -30,32 +32,32 @@ class Shipped:
 
 
 def source_places() -> tuple[Path, Path]:
-    """Where the shipped files may be: a source checkout, or where pip puts data files."""
+    """Where the shipped files may be: in a source checkout, or where pip installs data files."""
     checkout = Path(__file__).resolve().parents[2]
     return checkout, Path(sysconfig.get_path("data")) / "share" / "tessflux"
 
 
 def find_source(places: Sequence[Path]) -> Path:
-    """The first of `places` that has the shipped files."""
+    """The first of `places` with the shipped files. Raises CannotCreate if there is none."""
     for place in places:
         if (place / "etc/tessflux/config.example").is_file():
             return place
-    looked = " and ".join(str(place) for place in places)
-    raise CannotCreate(f"no etc/tessflux/config.example in {looked}; install tessflux again")
+    where = " or ".join(str(place) for place in places)
+    raise CannotCreate(f"no etc/tessflux/config.example in {where}; reinstall the package")
 
 
 def shipped_files(source: Path, program: Path) -> list[Shipped]:
-    """Everything that a complete service has, for a daemon that is started as `program`."""
+    """All files of the service, for a daemon that is started as `program`."""
     config = (source / "etc/tessflux/config.example").read_bytes()
     schema = (source / "etc/tessflux/influxdb.example").read_bytes()
     defaults = (
-        "# Settings of /etc/init.d/tessflux, in the language of sh.\n"
+        "# Settings of /etc/init.d/tessflux, as shell variables.\n"
         f"DAEMON={shlex.quote(str(program))}\n"
-        "# The user; empty means root, who must own the directories of spool and log then.\n"
+        "# The user; empty means root, who must then own the directories of the spool and the log.\n"
         f"RUN_AS={USER}\n"
         "#CONFIG_FILE=/etc/tessflux/config\n"
         "#PIDFILE=/run/tessflux/tessflux.pid\n"
-        "# How long `stop` waits before it kills.\n"
+        "# Seconds that `stop` waits before it kills the daemon.\n"
         "#STOP_SECONDS=30\n"
     )
     return [
@@ -70,7 +72,7 @@ def shipped_files(source: Path, program: Path) -> list[Shipped]:
 
 
 def program_path(root: Path) -> Path:
-    """The running tessflux, as one who lives inside `root` names it."""
+    """The path of the running tessflux as seen inside `root`."""
     called = Path(sys.argv[0]).absolute()
     if called.name != "tessflux":  # python -m tessflux
         called = Path(sys.prefix) / "bin" / "tessflux"

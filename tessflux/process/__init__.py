@@ -1,10 +1,11 @@
-"""The process that tessflux is on this machine.
+"""tessflux as a process of this machine.
 
 In:   a function to run as the daemon.
-Out:  its exit code: `detach` leaves the terminal, `lock` allows one process at a time, `privileges` gives up
-      root, `signals` keeps what an operator sends until somebody is there to do it.
+Out:  its exit code.
 
-Nothing is imported here: `signals` must come before all else.
+`detach` leaves the terminal, `lock` allows one process at a time, `privileges` gives up root, and `signals`
+holds back the control signals until the daemon can handle them. Nothing is imported here, because `signals`
+must come before all else.
 """
 
 __all__ = ["detach", "lock", "privileges", "signals"]

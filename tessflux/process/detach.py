@@ -1,13 +1,15 @@
 """Detaching from the terminal.
 
-The process that was called stays until the daemon runs or has failed, and ends with the daemon's word for it,
-so that `service tessflux start` tells the truth. The reactor must not be imported before the detaching, which
+The process that was called stays until the daemon is ready or has failed, and returns the daemon's exit code,
+so that `service tessflux start` can be trusted. The reactor must not be imported before detaching, which
 would close its descriptors.
 """
 
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import BinaryIO
 
 from daemon import DaemonContext
 
@@ -16,15 +18,15 @@ from tessflux.process.lock import PidFile
 
 UMASK = 0o027
 
-
 Ready = Callable[[], None]
-"""Says that the services run."""
+"""Called once the daemon's services run."""
 
 
 def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:
-    """Run `serve` in a detached process. Returns twice: here when it runs or has failed, there at its end.
+    """Run `serve` in a detached process.
 
-    Raises OperatorError here; one that `serve` raises there is printed here, and its exit code returned.
+    Returns an exit code twice: in the calling process once the daemon is ready or has failed, in the daemon
+    at its end. Raises OperatorError in the calling process; one that `serve` raises is printed there.
     """
     lock = PidFile(pid_file)
     reader, writer = os.pipe()
@@ -33,6 +35,8 @@ def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:
         os.close(writer)
         return _await_start(reader)
     os.close(reader)
+    # A file object, not a number: once it is closed, the number may belong to the spool.
+    pipe = os.fdopen(writer, "wb", buffering=0)
     try:
         context = DaemonContext(
             umask=UMASK,
@@ -43,31 +47,32 @@ def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:
         )
         context.open()
         lock.write()
-        return serve(lambda: _tell(writer, 0, ""))
+        return serve(lambda: _report_start(pipe, os.EX_OK, ""))
     except OperatorError as error:
-        _tell(writer, error.exit_code, str(error))
+        _report_start(pipe, error.exit_code, str(error))
         return error.exit_code
     except Exception as error:
-        _tell(writer, 70, f"{type(error).__name__}: {error}")
+        _report_start(pipe, os.EX_SOFTWARE, f"{type(error).__name__}: {error}")
         raise
     finally:
         lock.remove()
 
 
-def _tell(writer: int, code: int, text: str) -> None:
-    try:
-        os.write(writer, bytes([code]) + text.encode())
-        os.close(writer)
-    except OSError:
-        pass  # It was told already, or nobody listens any more.
+def _report_start(pipe: BinaryIO, exit_code: int, problem: str) -> None:
+    """Send the calling process what it waits for: one byte with the exit code, then the problem."""
+    if pipe.closed:
+        return  # The daemon was ready before; the calling process has ended.
+    with suppress(BrokenPipeError), pipe:
+        pipe.write(bytes([exit_code]) + problem.encode())
 
 
 def _await_start(reader: int) -> int:
     with os.fdopen(reader, "rb") as pipe:
-        told = pipe.read()
-    if not told:
-        print("tessflux: it ended before it ran", file=sys.stderr)
-        return 70
-    if told[0]:
-        print(f"tessflux: {told[1:].decode(errors='replace')}", file=sys.stderr)
-    return told[0]
+        received = pipe.read()
+    if not received:
+        print("tessflux: the daemon ended before it was ready", file=sys.stderr)
+        return os.EX_SOFTWARE
+    exit_code, problem = received[0], received[1:].decode(errors="replace")
+    if exit_code:
+        print(f"tessflux: {problem}", file=sys.stderr)
+    return exit_code

@@ -1,7 +1,7 @@
-"""One process at a time: a lock ends with its process, however that ends, and a file tells whose it is.
+"""One process at a time: a lock ends with its process, however that ends, and a file names the owner.
 
-The spool's lock is on its directory, because a file in it can be deleted while the lock holds, and the next
-process would then lock another file of that name. The pid file is locked itself: its directory is not ours.
+The spool's lock is on its directory, not on a file in it: a file could be deleted while it is locked, and the
+next process would lock a new one of the same name. The pid file is locked itself: its directory is not ours.
 """
 
 import fcntl
@@ -13,16 +13,16 @@ from pathlib import Path
 from tessflux.errors import AlreadyRunning, CannotCreate
 
 ATTEMPTS, PAUSE = 10, 0.05
-"""How often a lock is tried, and the seconds in between."""
+"""How often a lock is tried, and the seconds between two attempts."""
 
 
 class Lock:
-    """What is at `path` belongs to this process, and to what is forked from it, until `release`."""
+    """An exclusive lock on a file or directory, held by this process and its forks until `release`."""
 
     def __init__(self, path: Path, flags: int = os.O_RDONLY) -> None:
-        """Open it with these flags and take it. Raises BlockingIOError when another has it, OSError."""
+        """Open and lock it. Raises OSError, namely BlockingIOError if another process holds the lock."""
         self._path = path.absolute()
-        # Somebody who asks for the status holds the lock for a moment; somebody who stops removes the file.
+        # A status query holds the lock for a moment; a daemon that stops removes the file.
         for _ in range(ATTEMPTS):
             self.descriptor = os.open(self._path, flags)
             try:
@@ -40,42 +40,42 @@ class Lock:
 
 
 class PidFile:
-    """The file with our process id, locked as long as we live: a stale one is no obstacle."""
+    """The file with our process id, locked as long as we live. A stale file is simply taken over."""
 
     def __init__(self, path: str) -> None:
-        """Take the file. Raises CannotCreate or AlreadyRunning."""
+        """Create the file and lock it. Raises CannotCreate or AlreadyRunning."""
         self._path = Path(path).absolute()
         try:
             self._lock = Lock(self._path, os.O_RDWR | os.O_CREAT)
             os.fchmod(self.descriptor, 0o644)
         except BlockingIOError:
             raise AlreadyRunning(
-                f"tessflux runs already (process {_owner(self._path)} holds {self._path})"
+                f"tessflux is already running (process {_owner(self._path)} holds {self._path})"
             ) from None
         except OSError as error:
             raise CannotCreate(
                 f"cannot create the pid file {self._path}: {error.strerror};"
-                " run as root, or name another one with --pid-file"
+                " run tessflux as root, or choose another file with --pid-file"
             ) from None
 
     @property
     def descriptor(self) -> int:
-        """What a detaching must leave open."""
+        """The open file, which detaching must not close."""
         return self._lock.descriptor
 
     def write(self) -> None:
-        """Put the id of this process into it."""
+        """Write the id of this process."""
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def remove(self) -> None:
-        """Give it up."""
+        """Delete the file and release the lock."""
         self._path.unlink(missing_ok=True)
         self._lock.release()
 
 
 def lock_spool(directory: str) -> Lock:
-    """Make the spool's directory if need be, and take it; the file `lock` in it tells who has it.
+    """Create the spool's directory if it is missing, and lock it; the file `lock` in it names the owner.
 
     Raises CannotCreate or AlreadyRunning.
     """
@@ -91,9 +91,9 @@ def lock_spool(directory: str) -> Lock:
         ) from None
     except OSError as error:
         raise CannotCreate(f"cannot use the spool directory {directory}: {error.strerror}") from None
-    # Only told to others; a full disk must not prevent a start, which may free it.
+    # The file only informs others. A full disk must not prevent a start, which may free some of it.
     with suppress(OSError):
-        # Through no link, which another user may have put there for root to follow.
+        # Never through a link, which another user may have put there for root to follow.
         descriptor = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
         with os.fdopen(descriptor, "w") as stream:
             stream.write(f"{os.getpid()}\n")

@@ -1,7 +1,7 @@
-"""Root in the foreground becomes who the service runs as: the owner of the spool's directory.
+"""Root that runs tessflux in the foreground becomes the service's user: the owner of the spool's directory.
 
-So root's try leaves nothing behind with which the service could not go on, and no link that this user has
-put into the directory leads root elsewhere.
+So a trial run as root leaves no files behind that the service cannot use, and a link that this user put into
+the directory cannot lead root elsewhere.
 """
 
 import os
@@ -12,14 +12,14 @@ from pathlib import Path
 from tessflux.errors import CannotCreate
 
 _CODE = (__file__, os.__file__)
-"""Without these nothing could be imported any more."""
+"""If the new user cannot read these, no import would work any more."""
 
 
 def become_owner_of(directory: Path) -> bool:
-    """As root, take on the owner of a directory, or of that in which it is still to be made; whether that is
-    another user.
+    """If we are root, become the owner of the directory, or of the nearest one above that exists. Returns
+    whether the user has changed.
 
-    Raises CannotCreate when we may not become that user, or that user may not read this program.
+    Raises CannotCreate when we cannot become that user, or that user may not read this program.
     """
     if os.geteuid() != 0:
         return False
@@ -28,7 +28,7 @@ def become_owner_of(directory: Path) -> bool:
         path = path.parent
     owner = path.lstat()
     if owner.st_uid == 0:
-        # A link of root's own leads where root wants.
+        # Root's own link leads where root wants.
         owner = path.stat()
     if owner.st_uid == 0:
         return False
@@ -44,11 +44,11 @@ def become_owner_of(directory: Path) -> bool:
         os.setuid(owner.st_uid)
     except OSError as error:
         raise CannotCreate(f"cannot become {name}, who owns {path}: {error.strerror}") from None
-    print(f"tessflux: runs as {name}, who owns {path}", file=sys.stderr)
+    print(f"tessflux: running as {name}, who owns {path}", file=sys.stderr)
     for code in _CODE:
         if not os.access(code, os.R_OK):
             raise CannotCreate(
                 f"{name} owns {path}, so tessflux runs as {name}, who may not read {code};"
-                " install tessflux elsewhere, or name another [spool] directory"
+                " install tessflux elsewhere, or choose another [spool] directory"
             )
     return True

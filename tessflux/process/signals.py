@@ -1,27 +1,26 @@
-"""The signals that mean something to tessflux, and would end any other process.
+"""The signals that control the daemon: reload, pause and resume. Any other process would be ended by them.
 
-They wait from the first moment until somebody is there to do what they mean; so none is lost, and none ends
-the daemon while it starts. This module imports next to nothing, since the time that imports take is long.
+They are blocked from the first moment until the daemon has handlers for them, so none is lost and none ends a
+daemon that is still starting. This module imports next to nothing, because other imports take time.
 """
 
 import signal
 
-OURS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+CONTROL = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Reload, pause, resume."""
 
 
-def defer() -> None:
-    """Let them wait. Threads and processes that are begun now inherit it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+def block() -> None:
+    """Keep them pending. Threads and child processes started from now on inherit this."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, CONTROL)
+
+
+def unblock() -> None:
+    """Deliver the pending ones, and from now on each one at once."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, CONTROL)
 
 
 def ignore() -> None:
-    """Nobody is there any more to do what they mean, and they must not end a process that is ending well; nor
-    must one more signal to stop."""
-    for number in (*OURS, signal.SIGTERM, signal.SIGINT):
+    """Ignore them and the signals to stop: a process that has stopped must still end with its exit code."""
+    for number in (*CONTROL, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-
-
-def admit() -> None:
-    """Take those that wait, and from now on each at once."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)

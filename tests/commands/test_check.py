@@ -1,41 +1,67 @@
-"""`tessflux --check`: what it says about the places where the daemon writes."""
+"""`tessflux --check`: what it reports about the places where the daemon writes."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tessflux.commands import check
-from tessflux.config.addresses import BrokerAddress
-from tessflux.config.sections import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.commands.check import Findings, check_log, check_spool
 from tessflux.spool.journal import FILE_NAME, RESERVE
+
+NOT_OURS = "this user cannot write {}; run the check as the user of the daemon"
 
 
 class Usage(NamedTuple):
     free: int
 
 
-@pytest.mark.parametrize(("free", "good"), [(RESERVE, True), (RESERVE - 1, False)])
-def test_a_disk_without_the_room_that_the_spool_leaves_is_said(
-    free: int, good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def checked(check: Callable[[str, Findings], None], path: Path) -> tuple[list[str], int]:
+    """The lines of one step, and the exit code."""
+    lines: list[str] = []
+    findings = Findings(lines.append)
+    check(str(path), findings)
+    return lines, findings.exit_code
+
+
+def test_the_spool_needs_a_disk_with_some_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = RESERVE
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(free))
-    mqtt = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
-    config = Config("config", GlobalConfig(), mqtt, InfluxConfig(), SpoolConfig(str(tmp_path)), ())
-    said: list[str] = []
-    assert check._places(config, said.append) is good
-    assert said == [
-        f"spool      ok: {tmp_path}"
-        if good
-        else f"spool      less than 32 MB are left on the disk of {tmp_path}: make room"
-    ]
+    assert checked(check_spool, tmp_path) == ([f"spool      ok: {tmp_path}"], os.EX_OK)
+    free -= 1
+    text = f"less than 32 MB are left on the disk of {tmp_path}: make room"
+    assert checked(check_spool, tmp_path) == ([f"spool      {text}"], os.EX_CANTCREAT)
 
 
-def test_a_spool_that_another_user_has_begun_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_this_user_must_be_able_to_write_a_spool_that_another_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / FILE_NAME).touch()
     monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != FILE_NAME)
-    mqtt = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
-    config = Config("config", GlobalConfig(), mqtt, InfluxConfig(), SpoolConfig(str(tmp_path)), ())
-    said: list[str] = []
-    assert not check._places(config, said.append)
-    assert said == [f"spool      this user cannot write {tmp_path}; run the check as the user of the daemon"]
+    text = NOT_OURS.format(tmp_path)
+    assert checked(check_spool, tmp_path) == ([f"spool      {text}"], os.EX_CANTCREAT)
+
+
+def test_the_directories_of_the_spool_may_be_missing_but_not_that_of_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "file"
+    assert checked(check_spool, path) == ([f"spool      ok: {path}"], os.EX_OK)
+    assert checked(check_log, path) == ([f"log        {NOT_OURS.format(path)}"], os.EX_CANTCREAT)
+    path.parent.mkdir()
+    assert checked(check_log, path) == ([f"log        ok: {path}"], os.EX_OK)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_this_user_must_be_able_to_write_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert checked(check_log, tmp_path / "log")[1] == os.EX_CANTCREAT
+
+
+@pytest.mark.parametrize(
+    ("failed", "exit_code"), [([], 0), (["broker"], 69), (["write", "log"], 73), (["spool", "topics"], 73)]
+)
+def test_the_exit_code_tells_servers_from_places(failed: list[str], exit_code: int) -> None:
+    findings = Findings(lambda line: None)
+    for step in failed:
+        findings.fail(step, "wrong")
+    assert findings.exit_code == exit_code

@@ -17,7 +17,7 @@ from servers import Influxd, Mosquitto
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.commands.refused import requeue
+from tessflux.commands.requeue import requeue
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake

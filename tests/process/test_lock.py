@@ -1,4 +1,4 @@
-"""One process a spool, and one a pid file."""
+"""One process per spool, and one per pid file."""
 
 import fcntl
 import os
@@ -8,90 +8,97 @@ from pathlib import Path
 import pytest
 
 from tessflux.errors import AlreadyRunning, CannotCreate
-from tessflux.process.lock import PidFile, lock_spool
+from tessflux.process.lock import Lock, PidFile, lock_spool
+
+OURS = f"{os.getpid()}\n"
 
 
-def test_the_directory_is_made_and_belongs_to_the_process_that_locks_it(tmp_path: Path) -> None:
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def lock(spool: Path) -> Lock:
+    """The lock of the spool, for the test to release."""
+    return lock_spool(str(spool))
+
+
+# The spool
+
+
+def test_the_directory_is_created_for_its_user_alone_and_names_the_process_that_locks_it(
+    tmp_path: Path,
+) -> None:
     directory = tmp_path / "a" / "spool"
     lock = lock_spool(str(directory))
-    try:
-        assert stat.S_IMODE(directory.stat().st_mode) & 0o027 == 0
-        assert stat.S_IMODE((directory / "lock").stat().st_mode) & 0o137 == 0
-        assert (directory / "lock").read_text() == f"{os.getpid()}\n"
-        assert not os.get_inheritable(lock.descriptor)
-    finally:
-        lock.release()
+    assert stat.S_IMODE(directory.stat().st_mode) & 0o027 == 0
+    assert stat.S_IMODE((directory / "lock").stat().st_mode) & 0o137 == 0
+    assert (directory / "lock").read_text() == OURS
+    assert not os.get_inheritable(lock.descriptor)
+    lock.release()
 
 
-def test_no_link_leads_the_lock_to_another_file(tmp_path: Path) -> None:
+def test_a_second_process_learns_which_one_uses_the_spool(lock: Lock, spool: Path) -> None:
+    with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}\) uses the spool in {spool}"):
+        lock_spool(str(spool))
+    assert (spool / "lock").read_text() == OURS
+    lock.release()
+
+
+@pytest.mark.parametrize(
+    ("content", "owner"), [(None, "process unknown"), (b"1\n", "process 1\\)"), (b"\xff", "process")]
+)
+def test_the_lock_holds_whatever_happens_to_the_file_that_names_its_owner(
+    lock: Lock, spool: Path, content: bytes | None, owner: str
+) -> None:
+    (spool / "lock").unlink()
+    if content is not None:
+        (spool / "lock").write_bytes(content)
+    with pytest.raises(AlreadyRunning, match=owner):
+        lock_spool(str(spool))
+    lock.release()
+    lock_spool(str(spool)).release()
+
+
+def test_a_file_that_a_killed_process_left_does_no_harm(spool: Path) -> None:
+    spool.mkdir()
+    (spool / "lock").write_text("123456789012345\n")
+    lock = lock_spool(str(spool))
+    assert (spool / "lock").read_text() == OURS
+    lock.release()
+
+
+def test_the_lock_holds_as_long_as_one_of_its_descriptors_is_open(lock: Lock, spool: Path) -> None:
+    """The daemon detaches after it has the lock: the end of its parent must not release it."""
+    child = os.dup(lock.descriptor)
+    lock.release()
+    with pytest.raises(AlreadyRunning):
+        lock_spool(str(spool))
+    os.close(child)
+    lock_spool(str(spool)).release()
+
+
+def test_the_owner_is_not_written_through_a_link(spool: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("important")
-    spool = tmp_path / "spool"
     spool.mkdir()
     (spool / "lock").symlink_to(victim)
     lock_spool(str(spool)).release()
     assert victim.read_text() == "important"
 
 
-def test_a_second_process_is_told_who_has_the_spool_and_leaves_it_alone(tmp_path: Path) -> None:
-    lock = lock_spool(str(tmp_path))
-    try:
-        with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}\) uses the spool in {tmp_path}"):
-            lock_spool(str(tmp_path))
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
-    finally:
-        lock.release()
-
-
-def test_a_lock_that_a_killed_process_left_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text("123456789012345\n")
-    lock = lock_spool(str(tmp_path))
-    try:
-        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
-    finally:
-        lock.release()
-    lock_spool(str(tmp_path)).release()
-
-
-def test_the_lock_holds_as_long_as_one_descriptor_of_it_is_open(tmp_path: Path) -> None:
-    """A daemon detaches after it has the lock: the parent's end must not give it up."""
-    lock = lock_spool(str(tmp_path))
-    child = os.dup(lock.descriptor)
-    lock.release()
-    with pytest.raises(AlreadyRunning):
-        lock_spool(str(tmp_path))
-    os.close(child)
-    lock_spool(str(tmp_path)).release()
-
-
-def test_a_lock_without_a_readable_owner_is_respected_all_the_same(tmp_path: Path) -> None:
-    lock = lock_spool(str(tmp_path))
-    (tmp_path / "lock").write_bytes(b"\xff")
-    with pytest.raises(AlreadyRunning):
-        lock_spool(str(tmp_path))
-    lock.release()
-
-
-def test_the_lock_holds_also_when_the_file_that_tells_of_it_is_deleted_or_replaced(tmp_path: Path) -> None:
-    lock = lock_spool(str(tmp_path))
-    (tmp_path / "lock").unlink()
-    with pytest.raises(AlreadyRunning, match="process unknown"):
-        lock_spool(str(tmp_path))
-    (tmp_path / "lock").write_text("1\n")
-    with pytest.raises(AlreadyRunning, match="process 1"):
-        lock_spool(str(tmp_path))
-    lock.release()
-    lock_spool(str(tmp_path)).release()
-
-
 @pytest.mark.parametrize("place", ["file", "file/below"])
-def test_a_place_that_is_no_directory_is_named(tmp_path: Path, place: str) -> None:
+def test_a_place_that_can_be_no_directory_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotCreate, match=str(tmp_path / place)):
         lock_spool(str(tmp_path / place))
 
 
-def test_a_pid_file_that_is_locked_is_respected_and_its_owner_named(tmp_path: Path) -> None:
+# The pid file
+
+
+def test_a_second_process_learns_which_one_holds_the_pid_file(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     first = PidFile(str(path))
     first.write()
@@ -102,10 +109,10 @@ def test_a_pid_file_that_is_locked_is_respected_and_its_owner_named(tmp_path: Pa
     PidFile(str(path)).remove()
 
 
-def test_a_file_that_was_replaced_while_it_was_locked_is_not_the_one_that_counts(
+def test_a_pid_file_that_was_replaced_while_we_locked_it_is_locked_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody who stops removes his file between our opening and our locking it."""
+    """A daemon that stops may remove its file after we have opened it and before we lock it."""
     path = tmp_path / "pid"
     flock = fcntl.flock
     removals = [path.unlink]

@@ -1,4 +1,4 @@
-"""As root, tessflux -k becomes the owner of the spool's directory, or of that in which it will be."""
+"""Root that runs `tessflux -k` becomes the owner of the spool's directory. Other users stay who they are."""
 
 import os
 from collections.abc import Callable
@@ -11,86 +11,93 @@ from tessflux.process import privileges
 from tessflux.process.privileges import become_owner_of
 
 NOBODY = 65_534
-ROOT = os.geteuid() == 0
+IS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
 def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of another user where we are root, else of our own; and code that this user may read."""
+    """A directory of another user if we are root, or else our own; and code that this user may read."""
     monkeypatch.setattr(privileges, "_CODE", (os.devnull,))
-    if ROOT:
+    if IS_ROOT:
         os.chown(tmp_path, NOBODY, NOBODY)
     return tmp_path
 
 
-def told_by_a_child(work: Callable[[], str]) -> str:
-    """What another process finds: who has become another user cannot go back."""
+@pytest.fixture
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of the tester's own, which other users may not enter."""
+    return tmp_path_factory.mktemp("ours")
+
+
+def in_child(work: Callable[[], object]) -> str:
+    """The result of `work`, or what it raised. It is done in a child, which cannot become root again."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            os.write(write, work().encode())
+            os.write(write, str(work()).encode())
         except BaseException as error:
             os.write(write, repr(error).encode())
         finally:
             os._exit(0)
     os.close(write)
     with os.fdopen(read) as stream:
-        found = stream.read()
+        result = stream.read()
     os.waitpid(pid, 0)
-    return found
+    return result
 
 
-def who_is_it_in(directory: Path) -> str:
-    """User, groups or problem of a process that became the owner."""
+def identity_after(directory: Path) -> str:
+    """User, group and further groups of a process that became the owner of a directory."""
 
     def become() -> str:
         become_owner_of(directory)
         return f"{os.getresuid()} {os.getresgid()} {os.getgroups()}"
 
-    return told_by_a_child(become)
+    return in_child(become)
 
 
-def test_root_becomes_the_owner_and_nobody_else_changes(theirs: Path) -> None:
-    owner = theirs.stat()
-    users, groups = ((number,) * 3 for number in (owner.st_uid, owner.st_gid))
+def identity_of(directory: Path) -> str:
+    owner = directory.stat()
+    return f"{(owner.st_uid,) * 3} {(owner.st_gid,) * 3} "
+
+
+def test_root_becomes_the_owner_of_a_directory_or_of_the_one_in_which_it_will_be(theirs: Path) -> None:
     for directory in (theirs, theirs / "missing" / "spool"):
-        assert who_is_it_in(directory).startswith(f"{users} {groups} ")
-    if ROOT:
-        assert who_is_it_in(theirs).endswith(f" [{NOBODY}]"), "no group of root's is left"
+        assert identity_after(directory).startswith(identity_of(theirs))
+    if IS_ROOT:
+        assert identity_after(theirs).endswith(f" [{NOBODY}]"), "no group of root's is left"
 
 
-def test_root_stays_root_in_a_directory_of_its_own(tmp_path: Path) -> None:
-    assert who_is_it_in(tmp_path / "spool").startswith(f"{(os.geteuid(),) * 3} ")
+def test_root_stays_root_in_its_own_directory(ours: Path) -> None:
+    assert identity_after(ours / "spool").startswith(f"{(os.geteuid(),) * 3} ")
 
 
-def test_a_user_who_may_not_read_the_program_is_told_of(
-    theirs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_owner_must_be_able_to_read_the_program(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privileges, "_CODE", (str(theirs / "missing.py"),))
-    assert (who_is_it_in(theirs)[:12] == "CannotCreate") is ROOT
+    assert identity_after(theirs).startswith("CannotCreate") is IS_ROOT
 
 
 def test_the_owner_of_a_link_counts_and_not_where_it_leads(theirs: Path) -> None:
     link = theirs / "spool"
     link.symlink_to("/etc")
-    if ROOT:
+    if IS_ROOT:
         os.lchown(link, NOBODY, NOBODY)
-    assert who_is_it_in(link).startswith(f"{(theirs.stat().st_uid,) * 3} ")
+    assert identity_after(link).startswith(identity_of(theirs))
 
 
-def test_a_link_of_root_leads_to_the_owner(theirs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    link = tmp_path_factory.mktemp("root") / "spool"
+def test_through_a_link_of_roots_own_the_owner_of_its_target_counts(theirs: Path, ours: Path) -> None:
+    link = ours / "spool"
     link.symlink_to(theirs)
-    assert who_is_it_in(link).startswith(f"{(theirs.stat().st_uid,) * 3} ")
+    assert identity_after(link).startswith(identity_of(theirs))
 
 
-def test_what_the_owner_may_not_read_stops_the_start(
-    theirs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+def test_a_config_that_only_root_can_read_stops_the_start(
+    theirs: Path, ours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where we are not root, everything is ours, and the config is read once."""
-    config = tmp_path_factory.mktemp("root") / "config"
+    """If we are not root, the config is ours and the daemon starts."""
+    config = ours / "config"
     config.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {theirs}\n")
     config.chmod(0o600)
-    monkeypatch.setattr(run, "daemon", lambda config, **_: 42)
-    assert told_by_a_child(lambda: str(cli.main(["-k", "-c", str(config)]))) == ("78" if ROOT else "42")
+    monkeypatch.setattr(run, "until_stopped", lambda config, **_: 42)
+    assert in_child(lambda: cli.main(["-k", "-c", str(config)])) == ("78" if IS_ROOT else "42")

@@ -1,11 +1,13 @@
-"""Signals that come while Python is still loading the daemon: they wait, and none ends it."""
+"""The control signals, whenever they come: the daemon obeys them, and they never end it."""
 
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from servers import free_port
 
 from tessflux.process import signals
@@ -24,37 +26,7 @@ sys.meta_path.insert(0, Early())
 from tessflux.__main__ import main
 sys.exit(main())
 """
-
-
-def config(directory: Path) -> Path:
-    """One with which the daemon starts, though nobody is there."""
-    path = directory / "config"
-    path.write_text(f"[mqtt]\nbroker = tcp:127.0.0.1:{free_port()}\n[spool]\ndirectory = {directory}/spool\n")
-    return path
-
-
-def early(*arguments: str | Path) -> Sequence[str | Path]:
-    """The command tessflux, which sends itself all three before it imports anything that takes time."""
-    return [sys.executable, "-c", EARLY, *arguments]
-
-
-def test_a_signal_that_comes_at_once_waits_until_the_daemon_can_take_it(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with (
-        log.open("w") as output,
-        subprocess.Popen(early("-k", "-c", config(tmp_path)), stdout=output, stderr=output) as daemon,
-    ):
-
-        def done() -> bool:
-            assert daemon.poll() is None, log.read_text()
-            return all(
-                text in log.read_text() for text in ("Reloaded", "Delivery is paused", "Delivery is resumed")
-            )
-
-        wait_until(done, "it obeys all three")
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(DEADLINE) == 0
-
+"""tessflux that gets all three before it imports anything that takes time."""
 
 LATE = """
 import os, signal, sys
@@ -67,25 +39,66 @@ class Late:
 signal.late = Late()
 sys.exit(main())
 """
+"""tessflux that gets one when Python has already removed its own signal handlers."""
+
+CHEAP = """
+import sys
+before = set(sys.modules)
+import tessflux.process.signals
+print(*sorted(set(sys.modules) - before - set(sys.stdlib_module_names)))
+"""
 
 
-def test_a_signal_that_comes_too_late_ends_nothing(tmp_path: Path) -> None:
-    """Also when Python has put away its own handlers."""
-    log = tmp_path / "log"
-    with (
-        log.open("w") as output,
-        subprocess.Popen(
-            [sys.executable, "-c", LATE, "-k", "-c", config(tmp_path)], stdout=output, stderr=output
-        ) as daemon,
-    ):
-        wait_until(lambda: "Cannot use the broker" in log.read_text(), "it runs")
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(DEADLINE) == 0, log.read_text()
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A config with which the daemon starts, though there is no broker."""
+    path = tmp_path / "config"
+    path.write_text(f"[mqtt]\nbroker = tcp:127.0.0.1:{free_port()}\n[spool]\ndirectory = {tmp_path}/spool\n")
+    return path
 
 
-def test_other_commands_end_by_them_as_any_program_does(tmp_path: Path) -> None:
+@contextmanager
+def daemon(program: str, config: Path, *logged: str) -> Iterator[None]:
+    """A daemon that has logged these texts. Ask it to stop, and it must end well."""
+    log = config.with_name("log")
+    command: Sequence[str | Path] = [sys.executable, "-c", program, "-k", "-c", config]
+    with log.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return all(text in log.read_text() for text in logged)
+
+        try:
+            wait_until(ready, f"it logs {logged}")
+            yield
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(DEADLINE) == 0, log.read_text()
+        finally:
+            process.kill()
+
+
+def test_signals_that_come_at_once_are_obeyed_when_the_daemon_is_ready(config: Path) -> None:
+    with daemon(EARLY, config, "Reloaded", "Delivery is paused", "Delivery is resumed"):
+        pass
+
+
+def test_a_signal_that_comes_too_late_does_not_change_the_exit_code(config: Path) -> None:
+    with daemon(LATE, config, "Cannot use the broker"):
+        pass
+
+
+def test_other_commands_are_ended_by_them_as_any_program_is(config: Path) -> None:
     ended = subprocess.run(
-        early("export", "-c", config(tmp_path)), capture_output=True, timeout=DEADLINE, check=False
+        [sys.executable, "-c", EARLY, "export", "-c", config],
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
     )
-    # Which of the three comes first is for the kernel to say.
-    assert -ended.returncode in signals.OURS
+    # The kernel chooses which of the three comes first.
+    assert -ended.returncode in signals.CONTROL
+
+
+def test_blocking_them_imports_no_other_module_of_tessflux_and_no_library() -> None:
+    """Until they are blocked any of them would end the daemon."""
+    done = subprocess.run([sys.executable, "-c", CHEAP], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["tessflux", "tessflux.process", "tessflux.process.signals"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessflux.commands.refused import requeue
+from tessflux.commands.requeue import requeue
 from tessflux.config.sections import SpoolConfig
 from tessflux.readings import Admitted, Quarantined
 from tessflux.spool import journal as module

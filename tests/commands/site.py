@@ -1,0 +1,94 @@
+"""A root directory to install into, whose passwd file decides who owns what.
+
+A tester who is root gives the files to another user; anyone else, who cannot, gives them to himself.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from tessflux.commands.install import install_from
+from tessflux.commands.manifest import MANIFEST
+from tessflux.commands.uninstall import uninstall_from
+
+UID, GID = (12345, 12346) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+ROOT_ENTRY = "root:x:0:0::/root:/bin/sh\n"
+USER_ENTRY = f"tessflux:x:{UID}:{GID}::/var/lib/tessflux:/usr/sbin/nologin\n"
+
+SOURCES = {
+    "etc/tessflux/config.example": "etc/tessflux/config.example",
+    "etc/tessflux/config": "etc/tessflux/config.example",
+    "etc/tessflux/influxdb.example": "etc/tessflux/influxdb.example",
+    "etc/tessflux/influxdb": "etc/tessflux/influxdb.example",
+    "etc/init.d/tessflux": "init.d/tessflux",
+    "etc/logrotate.d/tessflux": "logrotate.d/tessflux",
+}
+"""Of each file that is installed from one that is shipped: the name of that one."""
+
+FILES = [*SOURCES, "etc/default/tessflux"]
+DIRECTORIES = ["var/lib/tessflux", "var/log/tessflux"]
+
+
+class Site:
+    """A root, and the files to install into it: each holds its name and its version."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "root"
+        self.source = directory / "source"
+        self.accounts: list[str] | None = None
+        """The calls of adduser and deluser; None if users are not added here."""
+        self.write("etc/passwd", ROOT_ENTRY + USER_ENTRY)
+        self.ship("1")
+
+    def ship(self, version: str) -> None:
+        for name in set(SOURCES.values()):
+            path = self.source / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name} {version}\n")
+
+    def without_user(self, *, may_add: bool) -> None:
+        self.write("etc/passwd", ROOT_ENTRY)
+        self.accounts = [] if may_add else None
+
+    def install(self) -> list[str]:
+        """What is reported, with paths relative to the root."""
+        lines: list[str] = []
+        run = None if self.accounts is None else self._run
+        install_from(self.source, self.root, run, lines.append)
+        return self._relative(lines)
+
+    def uninstall(self) -> list[str]:
+        """What is reported, with paths relative to the root."""
+        lines: list[str] = []
+        uninstall_from(self.root, None if self.accounts is None else self._run, lines.append)
+        return self._relative(lines)
+
+    def _relative(self, lines: list[str]) -> list[str]:
+        return [line.replace(f"{self.root}/", "") for line in lines]
+
+    def _run(self, command: Sequence[str]) -> None:
+        """Do to the passwd file what adduser and deluser would."""
+        assert self.accounts is not None
+        self.accounts.append(command[0])
+        self.write("etc/passwd", ROOT_ENTRY + USER_ENTRY * (command[0] == "adduser"))
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+    def mode(self, name: str) -> int:
+        return stat.S_IMODE((self.root / name).stat().st_mode)
+
+    def owner(self, name: str) -> tuple[int, int]:
+        found = (self.root / name).stat()
+        return found.st_uid, found.st_gid
+
+    def files(self) -> set[str]:
+        """Every file but the passwd file and the manifest."""
+        paths = (path for path in self.root.rglob("*") if not path.is_dir())
+        return {str(path.relative_to(self.root)) for path in paths} - {"etc/passwd", MANIFEST}
