@@ -1,6 +1,6 @@
-"""TESS photometers to try tessflux with: `python -m tessflux.simulator`. No part of the daemon.
+"""Simulated TESS photometers to try tessflux with: `python -m tessflux.simulator`. Not part of the daemon.
 
-In:   how many photometers, how fast, and the time of the night that they show.
+In:   how many photometers, how fast, and which night they show.
 Out:  their messages, published to a broker.
 """
 

@@ -1,6 +1,6 @@
 """What a network of simulated photometers publishes, and when.
 
-Rule: pure. A `Scenario` gives one timeline, always the same; whoever plays it owns the clock.
+Rule: pure. A `Scenario` always gives the same timeline; whoever publishes it has the clock.
 """
 
 import heapq
@@ -14,13 +14,13 @@ from typing import Literal, NamedTuple
 from tessflux.simulator.photometer import PLACES, Photometer, Tess4C, firmware_json, utc_stamp
 
 REGISTER_SECONDS = (3.0, 8.0, 13.0)
-"""After its boot a photometer says three times who it is."""
+"""A photometer registers three times after it boots, so many seconds later."""
 
 FACTORY_PERIOD = 10.0
-"""The seconds between readings of a photometer as it is sold."""
+"""The seconds between two readings of a photometer in its factory settings."""
 
 READINGS_PER_BOOT = 2000
-"""The mean number of readings between two power cuts: often enough to meet one in a long run."""
+"""The mean number of readings between two power cuts: few enough for a long run to have some."""
 
 Kind = Literal["reading", "register"]
 
@@ -29,9 +29,9 @@ Kind = Literal["reading", "register"]
 class Scenario:
     """What to simulate.
 
-    The last `tess4c` of the `photometers` have four channels. `period` is in real seconds, `count`
-    is the number of readings of each photometer (None: no end). The simulated clock begins at
-    `start` (aware) and runs `speed` times as fast as the real one.
+    The last `tess4c` of the `photometers` have four channels. `period` is in real seconds; `count` is the
+    number of readings of each photometer (None: endless). The simulated clock begins at the aware time
+    `start` and runs `speed` times as fast as the real one.
     """
 
     photometers: int
@@ -49,7 +49,7 @@ class Scenario:
 
 
 class Message(NamedTuple):
-    """What goes out so many real seconds `after` the beginning."""
+    """A message that is published `after` so many real seconds."""
 
     after: float
     kind: Kind
@@ -60,7 +60,7 @@ class Message(NamedTuple):
 
 
 def timeline(scenario: Scenario) -> Iterator[Message]:
-    """Give all messages in the order of their time; the photometers are spread over the period."""
+    """All messages in the order of their times. The photometers are spread over the period."""
     photometers = network(scenario)
     lives = (
         _life(photometer, index * scenario.period / len(photometers), scenario)
@@ -70,7 +70,7 @@ def timeline(scenario: Scenario) -> Iterator[Message]:
 
 
 def network(scenario: Scenario) -> list[Photometer]:
-    """Make the photometers; each has its own chance, so one more does not change the others."""
+    """The photometers. Each has its own random numbers, so one more does not change the others."""
     photometers = []
     for number in range(1, scenario.photometers + 1):
         name = f"{scenario.prefix}{number}"
@@ -81,16 +81,16 @@ def network(scenario: Scenario) -> list[Photometer]:
 
 
 def _life(photometer: Photometer, boot: float, scenario: Scenario) -> Iterator[Message]:
-    """Give the messages of one photometer from boot to boot, the first one at `boot` seconds."""
+    """The messages of one photometer, which boots first at `boot` seconds and then after every power cut."""
     fates = random.Random(f"{scenario.seed} boots of {photometer.name}")
     left = sys.maxsize if scenario.count is None else scenario.count
-    # A period below the factory's hastens the boot too, so that two registers precede any reading.
-    haste = min(1.0, scenario.period / FACTORY_PERIOD)
+    # With a short period the registers come sooner too, so that two of them precede any reading.
+    scale = min(1.0, scenario.period / FACTORY_PERIOD)
     while left:
         readings = min(left, 1 + int(fates.expovariate(1 / READINGS_PER_BOOT)))
         left -= readings
         photometer.boot()
-        registers = [(boot + haste * seconds, True) for seconds in REGISTER_SECONDS]
+        registers = [(boot + scale * seconds, True) for seconds in REGISTER_SECONDS]
         sends = ((boot + nth * scenario.period, False) for nth in range(1, readings + 1))
         for after, is_register in heapq.merge(registers, sends):
             make = _register if is_register else _reading
@@ -99,7 +99,7 @@ def _life(photometer: Photometer, boot: float, scenario: Scenario) -> Iterator[M
 
 
 def _register(photometer: Photometer, after: float, scenario: Scenario) -> Message:
-    # The firmware never asks for more than QoS 0 here, and never retains it.
+    # The firmware always registers at QoS 0, and never retained.
     payload = firmware_json(photometer.register())
     return Message(after, "register", f"{scenario.topic}/register", payload, 0, False)
 

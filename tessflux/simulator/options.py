@@ -1,4 +1,4 @@
-"""The command line of the simulator -> Settings. A wrong option raises UsageError."""
+"""The command line of the simulator -> Settings. Wrong options raise UsageError."""
 
 import argparse
 import math
@@ -13,7 +13,7 @@ from tessflux.errors import UsageError
 from tessflux.simulator.network import FACTORY_PERIOD, Scenario
 
 _EPILOG = """\
-exit codes: 0 all was published, or a signal ended it; 64 wrong options; 69 no broker, or it did not
+exit codes: 0 everything was published, or a signal ended it; 64 wrong options; 69 no broker, or it did not
 acknowledge everything.
 
 a day in four minutes:    python -m tessflux.simulator --speed 360
@@ -26,7 +26,7 @@ T = TypeVar("T", int, float)
 
 @dataclass(frozen=True)
 class Settings:
-    """How to play the scenario; `seconds` limits the real time (None: no limit)."""
+    """How to publish the scenario; `seconds` limits the real time (None: no limit)."""
 
     host: str
     port: int
@@ -38,16 +38,15 @@ class Settings:
 
     @property
     def broker(self) -> str:
-        """For people: HOST:PORT."""
+        """HOST:PORT, to be printed."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        play = self.scenario
+        of = self.scenario
         return (
-            f"{play.prefix}1 to {play.prefix}{play.photometers} ({play.tess4c} TESS4C) to "
-            f"{self.broker}: a reading each {play.period:g} s, QoS {play.qos}, "
-            f"{'retained' if play.retain else 'not retained'}, "
-            f"sky of {play.start:%Y-%m-%d %H:%M} UTC at speed {play.speed:g}, seed {play.seed}"
+            f"{of.prefix}1 to {of.prefix}{of.photometers} ({of.tess4c} TESS4C) to {self.broker}: "
+            f"a reading every {of.period:g} s, QoS {of.qos}, {'retained' if of.retain else 'not retained'}, "
+            f"the sky of {of.start:%Y-%m-%d %H:%M} UTC at speed {of.speed:g}, seed {of.seed}"
         )
 
 
@@ -57,15 +56,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_options(arguments: Sequence[str]) -> Settings:
-    """Give the settings; raise UsageError when they make no sense."""
+    """Parse the options. Raises UsageError if they make no sense."""
     parser = _Parser(
         prog="python -m tessflux.simulator",
-        description="Play TESS photometers that publish realistic nights to an MQTT broker.",
+        description="Simulate TESS photometers that publish realistic nights to an MQTT broker.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_network_options(parser)
-    _add_play_options(parser)
+    _add_photometer_options(parser)
+    _add_publishing_options(parser)
     options = vars(parser.parse_args(arguments))
     if options["tess4c"] is None:
         options["tess4c"] = 1 if options["photometers"] >= 3 else 0
@@ -78,87 +77,39 @@ def parse_options(arguments: Sequence[str]) -> Settings:
     return Settings(host=host, port=port, scenario=scenario, **options)
 
 
-def _add_network_options(parser: argparse.ArgumentParser) -> None:
+def _add_photometer_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the photometers").add_argument
-    add("--photometers", metavar="N", type=_at_least(1, int), default=5, help="how many (5)")
-    add(
-        "--tess4c",
-        metavar="M",
-        type=_at_least(0, int),
-        help="how many of them, the last ones, have four channels (1, or 0 if N is below 3)",
-    )
-    add("--prefix", type=_name, default="stars", help="their names are PREFIX1 to PREFIXN (stars)")
-    add(
-        "--tstamp",
-        action="store_true",
-        help="they publish through gateways that add the simulated UTC to each reading",
-    )
-    add(
-        "--start",
-        metavar="UTC",
-        type=_utc,
-        default=datetime.now(UTC),
-        help="where the simulated clock begins, like 2024-03-10T18:00 (now)",
-    )
-    add(
-        "--speed",
-        metavar="X",
-        type=_at_least(0.001, float),
-        default=1.0,
-        help="how fast the simulated clock runs: 360 is a day in four minutes (1)",
-    )
-    add(
-        "--seed",
-        metavar="N",
-        type=int,
-        default=random.SystemRandom().randrange(10**6),
-        help="with the same --seed and --start the payloads are the same (random)",
-    )
+    add("--photometers", metavar="N", type=_at_least(1, int), default=5, help="how many (%(default)s)")
+    text = "how many of them, the last ones, have four channels (1, or 0 if N is below 3)"
+    add("--tess4c", metavar="M", type=_at_least(0, int), help=text)
+    add("--prefix", type=_name, default="stars", help="their names are PREFIX1 to PREFIXN (%(default)s)")
+    text = "publish through gateways that add the simulated UTC to each reading"
+    add("--tstamp", action="store_true", help=text)
+    text = "where the simulated clock begins, like 2024-03-10T18:00 (now)"
+    add("--start", metavar="UTC", type=_utc, default=datetime.now(UTC), help=text)
+    text = "how fast the simulated clock runs: 360 is a day in four minutes (%(default)g)"
+    add("--speed", metavar="X", type=_at_least(0.001, float), default=1.0, help=text)
+    text = "the same --seed and --start give the same payloads (random)"
+    add("--seed", metavar="N", type=int, default=random.SystemRandom().randrange(10**6), help=text)
 
 
-def _add_play_options(parser: argparse.ArgumentParser) -> None:
+def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("publishing").add_argument
-    add(
-        "--broker",
-        metavar="HOST:PORT",
-        type=_broker,
-        default="localhost:1883",
-        help="or mqtt://HOST:PORT (%(default)s)",
-    )
+    text = "or mqtt://HOST:PORT (%(default)s)"
+    add("--broker", metavar="HOST:PORT", type=_broker, default="localhost:1883", help=text)
     add("--username", help="for the broker")
     add("--password", help="for the broker; other users of this machine can see it")
-    add(
-        "--topic",
-        type=_topic,
-        default="STARS4ALL",
-        help="the first part of the topics (%(default)s)",
-    )
-    add(
-        "--period",
-        metavar="SECONDS",
-        type=_at_least(0.001, float),
-        default=FACTORY_PERIOD,
-        help="real seconds between two readings of a photometer, fractions too (%(default)g)",
-    )
-    add(
-        "--count",
-        metavar="N",
-        type=_at_least(1, int),
-        help="end after so many readings of each photometer (never)",
-    )
-    add(
-        "--seconds",
-        metavar="S",
-        type=_at_least(0.0, float),
-        help="end after so many seconds (never)",
-    )
-    add("--qos", type=int, choices=(0, 1), default=0, help="of the readings (0, as the firmware)")
-    add(
-        "--retain",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="the broker keeps the last reading of each (it does, as with the firmware)",
-    )
+    add("--topic", type=_topic, default="STARS4ALL", help="the first part of the topics (%(default)s)")
+    text = "real seconds between two readings of a photometer, may be a fraction (%(default)g)"
+    seconds = _at_least(0.001, float)
+    add("--period", metavar="SECONDS", type=seconds, default=FACTORY_PERIOD, help=text)
+    text = "stop after this many readings of each photometer (never)"
+    add("--count", metavar="N", type=_at_least(1, int), help=text)
+    add("--seconds", metavar="S", type=_at_least(0.0, float), help="stop after this many seconds (never)")
+    text = "of the readings (%(default)s, like the firmware)"
+    add("--qos", type=int, choices=(0, 1), default=0, help=text)
+    text = "have the broker keep the last reading of each photometer (yes, like the firmware)"
+    add("--retain", action=argparse.BooleanOptionalAction, default=True, help=text)
     add("--verbose", action="store_true", help="print each message")
 
 
@@ -169,7 +120,7 @@ def _at_least(least: T, number: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"must be {least:g} or more")
         return value
 
-    convert.__name__ = "number"
+    convert.__name__ = "number"  # argparse names it in "invalid number value".
     return convert
 
 
@@ -179,7 +130,7 @@ def _broker(text: str) -> tuple[str, int]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     if address.transport != "tcp":
-        raise argparse.ArgumentTypeError("must be HOST:PORT or mqtt://HOST:PORT; there is no TLS here")
+        raise argparse.ArgumentTypeError("must be HOST:PORT or mqtt://HOST:PORT; the simulator has no TLS")
     return address.host, address.port
 
 
@@ -193,11 +144,11 @@ def _utc(text: str) -> datetime:
 
 def _topic(text: str) -> str:
     if not text or any(char in "+#\0" for char in text):
-        raise argparse.ArgumentTypeError("must be neither empty nor hold + or #")
+        raise argparse.ArgumentTypeError("must not be empty or contain + or #")
     return text
 
 
 def _name(text: str) -> str:
     if "/" in text:
-        raise argparse.ArgumentTypeError("must hold no /")
+        raise argparse.ArgumentTypeError("must not contain /")
     return _topic(text)

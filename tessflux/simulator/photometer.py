@@ -1,9 +1,9 @@
-"""A photometer that exists only here: it gives what a real TESS would publish at a given instant.
+"""A simulated photometer: what a real TESS would publish at a given time.
 
-Rule: pure. Time comes in as a value and chance as a `random.Random`; the same seed and the same
-instants give the same payloads. There is no network, no clock and no file.
+Rule: pure. Time comes in as a value and chance as a `random.Random`, so the same seed and the same times give
+the same payloads. There is no network, no clock and no file.
 
-The sky knows the sun, a steady darkness of each place and clouds; it has no moon and no Milky Way.
+The sky has a sun, clouds and a constant darkness at each place, but no moon and no Milky Way.
 """
 
 import json
@@ -17,13 +17,14 @@ Value = int | float | str | Mapping[str, float | str]
 Fields = dict[str, Value]
 
 SATURATED_HZ = 50_000.0
-"""What a TESS-W reports, with magnitude 0.00, when there is more light than it can count."""
+"""What a TESS-W reports, with magnitude 0.00, if there is more light than it can measure."""
 
 TESS4C_LIMIT_HZ = 62_500.0
-"""From here on a TESS4C counts so few ticks of its 1 MHz clock that daylight reads 10**6 / n."""
+"""Above this a TESS4C counts only a few ticks of its 1 MHz clock, so its daylight frequencies are 10**6 /
+n."""
 
 LEAST_HZ = 0.06
-"""The slowest ticks that a sensor still counts."""
+"""The lowest frequency that a sensor still measures."""
 
 CHANNELS = (
     ("F1", "UVIR750", 0.0),
@@ -31,11 +32,12 @@ CHANNELS = (
     ("F3", "RGB-R", 0.6),
     ("F4", "RGB-B", 0.9),
 )
-"""Of each TESS4C channel: its key, its filter, how many magnitudes darker the sky is in it."""
+"""Of each TESS4C channel: its key, its filter, and how many magnitudes darker the sky is through it."""
 
 
 class Place(NamedTuple):
-    """Degrees north and east, the darkness of a clear night (mag/arcsec2), the mean degrees C."""
+    """Degrees north and east, the darkness of a clear night (mag/arcsec2), the mean temperature (degrees
+    C)."""
 
     latitude: float
     longitude: float
@@ -53,14 +55,14 @@ PLACES = (
     Place(32.2, -110.9, 18.9, 20.0),  # Tucson
     Place(47.9, 106.9, 19.4, 0.0),  # Ulaanbaatar
 )
-"""Far apart, so that it is always dark at one of the first five. The darkness is a guess."""
+"""Far enough apart that it is always dark at one of the first five. The darkness is a guess."""
 
 
 def sun_altitude(at: datetime, latitude: float, longitude: float) -> float:
-    """Give the sun's height over the horizon in degrees; `at` is aware, degrees go north and east.
+    """The sun's height above the horizon in degrees, at an aware time and a place in degrees north and east.
 
-    The low-precision formulas of the Astronomical Almanac, without refraction: good to about
-    0.1 degrees in this century.
+    By the low-precision formulas of the Astronomical Almanac, without refraction: accurate to about 0.1
+    degrees in this century.
     """
     days = (at - datetime(2000, 1, 1, 12, tzinfo=UTC)) / timedelta(days=1)
     anomaly = math.radians(357.528 + 0.9856003 * days)
@@ -81,17 +83,18 @@ def sun_altitude(at: datetime, latitude: float, longitude: float) -> float:
 
 
 def zenith_magnitude(altitude: float, darkness: float) -> float:
-    """Give the zenith's mag/arcsec2 for a sun at `altitude` degrees over a place so dark at night.
+    """The mag/arcsec2 at the zenith with the sun at `altitude` degrees, at a place with this darkness at
+    night.
 
-    Twilight fades by about one magnitude a degree (6 at sunset, 12 at -6, 19 at -12, 25 at -18)
-    and adds its light to that of the night sky.
+    Twilight fades by about one magnitude per degree (6 at sunset, 12 at -6, 19 at -12, 25 at -18). Its light
+    adds to that of the night sky.
     """
     sunlight = 6.0 - (0.04 if altitude > 0 else 1.05) * altitude
     return -2.5 * math.log10(10 ** (-0.4 * sunlight) + 10 ** (-0.4 * darkness))
 
 
 def firmware_json(fields: Mapping[str, Value]) -> str:
-    """Write the fields as the firmware does: a blank after each comma, floats with two decimals."""
+    """The fields as the firmware writes them: a blank after each comma, floats with two decimals."""
     return "{" + ", ".join(f'"{key}":{_text(value)}' for key, value in fields.items()) + "}"
 
 
@@ -102,7 +105,7 @@ def _text(value: Value) -> str:
 
 
 def utc_stamp(at: datetime) -> str:
-    """Give the `tstamp` of a gateway: UTC, rounded to the nearest second."""
+    """The `tstamp` of a gateway: UTC, rounded to the nearest second."""
     return (at + timedelta(seconds=0.5)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -120,11 +123,11 @@ class Photometer:
         self._cloud_waves = [(hours * 3600.0, rng.uniform(0.0, math.tau)) for hours in (0.7, 3, 11, 40)]
 
     def boot(self) -> None:
-        """Start again, as after a power cut: the count of messages is lost."""
+        """Restart, as after a power cut: `seq` starts again."""
         self.seq = 0
 
     def register(self) -> Fields:
-        """Give the next register message, which tells who this photometer is."""
+        """The next register message, which introduces this photometer."""
         self.seq += 1
         return {
             "name": self.name,
@@ -137,7 +140,7 @@ class Photometer:
         }
 
     def reading(self, at: datetime) -> Fields:
-        """Give the next reading, of the sky as it is at `at` (aware)."""
+        """The next reading, of the sky at the aware time `at`."""
         self.seq += 1
         magnitude, tamb, tsky = self._look(at)
         freq = 10 ** (0.4 * (self._zero_point - magnitude))
@@ -155,20 +158,20 @@ class Photometer:
         }
 
     def _look(self, at: datetime) -> tuple[float, float, float]:
-        """Give mag/arcsec2 at the zenith, and the degrees C of the box and of the sky."""
+        """The mag/arcsec2 at the zenith, and the temperatures of the box and of the sky."""
         altitude = sun_altitude(at, self.place.latitude, self.place.longitude)
         cloud = self._cloudiness(at)
-        # Clouds reflect the lamps of a town, and hide the stars of the country.
+        # Clouds reflect the lights of a town, but hide the stars in the country.
         darkness = self.place.darkness + 0.5 * cloud * (self.place.darkness - 20.8)
         magnitude = zenith_magnitude(altitude, darkness) + self._rng.gauss(0.0, 0.02)
         swing = 8.0 * math.sin(math.radians(altitude))
         tamb = self.place.temperature + swing + self._rng.gauss(0.0, 0.1)
-        # A clear sky radiates as if it were some 35 degrees colder; clouds are nearly as warm.
+        # A clear sky radiates like a surface 35 degrees colder; clouds are nearly as warm as the air.
         tsky = tamb - 35.0 + 31.0 * cloud + self._rng.gauss(0.0, 0.2)
         return magnitude, round(tamb, 2), round(tsky, 2)
 
     def _cloudiness(self, at: datetime) -> float:
-        """Give 0 (clear) to 1 (overcast); it drifts over minutes to days."""
+        """0 (clear) to 1 (overcast); it drifts over minutes to days."""
         seconds = at.timestamp()
         waves = [math.sin(math.tau * seconds / wave + phase) for wave, phase in self._cloud_waves]
         return min(1.0, max(0.0, 0.5 * sum(waves) - 0.3))
@@ -178,14 +181,14 @@ class Photometer:
 
 
 class Tess4C(Photometer):
-    """A photometer with four channels, each with a filter and a zero point of its own."""
+    """A photometer with four channels, each with its own filter and zero point."""
 
     def __init__(self, name: str, rng: Random, place: Place) -> None:
         super().__init__(name, rng, place)
         self._zero_points = [round(rng.uniform(19.85, 20.97), 2) for _ in CHANNELS]
 
     def register(self) -> Fields:
-        """Give the next register message; each channel tells its filter and its zero point."""
+        """The next register message, with the filter and the zero point of each channel."""
         self.seq += 1
         channels: Fields = {
             key: {"band": band, "calib": zero_point}
@@ -196,7 +199,7 @@ class Tess4C(Photometer):
         return head | channels
 
     def reading(self, at: datetime) -> Fields:
-        """Give the next reading, of the sky as it is at `at` (aware)."""
+        """The next reading, of the sky at the aware time `at`."""
         self.seq += 1
         magnitude, tamb, tsky = self._look(at)
         channels: Fields = {

@@ -1,10 +1,10 @@
-"""Plays a network of photometers to a broker.
+"""Publishes the messages of a simulated network to a broker.
 
-Rule: what is published, and when, is decided in `network`; here it meets the clock, the
-broker and the signals. It is a process of its own and has no part in the daemon.
+Rule: `network` decides what is published, and when; here that meets the clock, the broker and the signals.
 """
 
 import math
+import os
 import random
 import signal
 import sys
@@ -22,18 +22,16 @@ from tessflux.errors import OperatorError, ServerError
 from tessflux.simulator.network import Message, timeline
 from tessflux.simulator.options import Settings, parse_options
 
-EXIT_UNAVAILABLE = 69
-
 MAX_PENDING = 1000
-"""Messages on their way to the broker, some 300 kB; with more the simulator waits for it."""
+"""Messages on their way to the broker, some 300 kB. The simulator waits before it sends more."""
 
 CONNECT_SECONDS = 5.0
 
 RECONNECT_SECONDS = 1
-"""Always the same: at QoS 0 a longer pause would only lose more."""
+"""It does not grow: at QoS 0 a longer pause would only lose more."""
 
 ACKNOWLEDGE_SECONDS = 60.0
-"""How long the end waits for the broker: enough for it to be restarted."""
+"""How long the end waits for acknowledgements: enough for a restart of the broker."""
 
 STOP_SECONDS = 5.0
 """The same after a signal: whoever stops the simulator does not want to wait."""
@@ -46,7 +44,7 @@ PENDING_NAP_SECONDS = 0.005
 
 
 class Publisher:
-    """The connection to the broker. At QoS 0 what is sent while the broker is away is lost."""
+    """The connection to the broker. What is sent at QoS 0 while there is none is lost."""
 
     def __init__(self, settings: Settings) -> None:
         self.published: Counter[str] = Counter()
@@ -65,7 +63,7 @@ class Publisher:
         self._client.on_disconnect = self._on_disconnect
 
     def connect(self) -> None:
-        """Wait until the broker accepts us; raise ServerError when it does not."""
+        """Wait until the broker accepts the connection. Raises ServerError if it does not."""
         try:
             self._client.connect(*self._address)
         except (OSError, UnicodeError) as error:
@@ -77,18 +75,18 @@ class Publisher:
             raise ServerError(f"{self._broker} does not answer as an MQTT broker")
         if self._refusal is not None:
             self.close()
-            raise ServerError(f"the broker at {self._broker} refuses us: {self._refusal}")
+            raise ServerError(f"the broker at {self._broker} refuses the connection: {self._refusal}")
 
     def publish(self, message: Message) -> None:
         """Hand a message to the network thread."""
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
         if message.qos and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN:
-            # paho keeps it for the next connection, but would report this code for ever.
+            # paho keeps the message for the next connection, but would return this code for ever.
             info.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
         self._pending.append((message.kind, info))
 
     def pending(self) -> int:
-        """Count what is not yet written (QoS 0) or acknowledged (QoS 1), and book the rest."""
+        """How many messages are not yet written (QoS 0) or acknowledged (QoS 1). The others are counted."""
         while self._pending:
             kind, info = self._pending[0]
             try:
@@ -101,7 +99,7 @@ class Publisher:
         return len(self._pending)
 
     def close(self) -> None:
-        """Take leave of the broker and end the network thread."""
+        """Disconnect and end the network thread."""
         self._client.on_disconnect = None
         self._client.disconnect()
         self._client.loop_stop()
@@ -110,7 +108,7 @@ class Publisher:
         self, _client: Client, _userdata: object, _flags: object, reason: ReasonCode, *_: object
     ) -> None:
         if self._answered.is_set():
-            _complain(f"the broker at {self._broker} answers again: {reason}")
+            _warn(f"connected to the broker at {self._broker} again: {reason}")
         elif reason.is_failure:
             self._refusal = reason
         self._answered.set()
@@ -119,23 +117,19 @@ class Publisher:
         self, _client: Client, _userdata: object, _flags: object, reason: ReasonCode, *_: object
     ) -> None:
         if self._answered.is_set() and self._refusal is None:
-            _complain(f"lost the broker at {self._broker} ({reason}); trying again")
+            _warn(f"lost the connection to the broker at {self._broker} ({reason}); trying again")
 
 
 class Stop:
-    """Remembers that SIGINT or SIGTERM came; a flag and short naps need no lock in the handler."""
+    """Whether SIGINT or SIGTERM has come. A flag and short naps need no lock in the signal handler."""
 
     def __init__(self) -> None:
         self.wanted = False
 
     def install(self) -> None:
-        """Take over both signals, which ends the habit of Ctrl-C to raise KeyboardInterrupt."""
+        """Handle both signals, so that Ctrl-C no longer raises KeyboardInterrupt."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
-
-    def nap(self, seconds: float) -> None:
-        """Sleep so long, or a tick if that is shorter."""
-        time.sleep(min(TICK_SECONDS, max(0.0, seconds)))
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self.wanted = True
@@ -144,68 +138,67 @@ class Stop:
 def play(settings: Settings, publisher: Publisher, stop: Stop) -> None:
     """Publish the timeline at its times until it ends, `seconds` are over or a signal comes.
 
-    When the broker is too slow or away, the rest comes late but in order.
+    If the broker is slow or away, the messages come late but in order.
     """
     began = time.monotonic()
     end = began + (math.inf if settings.seconds is None else settings.seconds)
     for message in timeline(settings.scenario):
         due = min(began + message.after, end)
         while not stop.wanted and (wait := due - time.monotonic()) > 0:
-            stop.nap(wait)
+            time.sleep(min(TICK_SECONDS, wait))
         while not stop.wanted and time.monotonic() < end and publisher.pending() >= MAX_PENDING:
-            stop.nap(PENDING_NAP_SECONDS)
+            time.sleep(PENDING_NAP_SECONDS)
         if stop.wanted or time.monotonic() >= end:
             return
         publisher.publish(message)
         if settings.verbose:
-            _say(f"{message.topic} {message.payload}")
+            _print(f"{message.topic} {message.payload}")
 
 
 def drain(publisher: Publisher, stop: Stop) -> None:
-    """Wait for the broker to take everything; a signal shortens the patience."""
+    """Wait until the broker has everything, or for as long as it may take; less long after a signal."""
     began = time.monotonic()
     while publisher.pending():
-        patience = STOP_SECONDS if stop.wanted else ACKNOWLEDGE_SECONDS
-        if time.monotonic() - began > patience:
+        if time.monotonic() - began > (STOP_SECONDS if stop.wanted else ACKNOWLEDGE_SECONDS):
             return
-        stop.nap(PENDING_NAP_SECONDS)
+        time.sleep(PENDING_NAP_SECONDS)
 
 
 def simulate(settings: Settings, stop: Stop) -> int:
-    """Connect, play, and give the exit code; raise ServerError when the broker is not there."""
+    """Connect, publish, and return the exit code. Raises ServerError if there is no broker."""
     publisher = Publisher(settings)
     publisher.connect()
-    _say(f"simulating {settings}")
+    _print(f"simulating {settings}")
     began = time.monotonic()
     play(settings, publisher, stop)
     drain(publisher, stop)
     publisher.close()
-    unsure = publisher.pending()
+    pending = publisher.pending()
     readings, registers = publisher.published["reading"], publisher.published["register"]
     lost = f", {publisher.lost} lost while the broker was away" if publisher.lost else ""
-    left = f", {unsure} not acknowledged" if unsure else ""
+    left = f", {pending} not acknowledged" if pending else ""
     took = time.monotonic() - began
-    _say(f"published {readings} readings and {registers} registers in {took:.1f} s{lost}{left}")
-    return EXIT_UNAVAILABLE if unsure and not stop.wanted else 0
+    _print(f"published {readings} readings and {registers} registers in {took:.1f} s{lost}{left}")
+    return os.EX_UNAVAILABLE if pending and not stop.wanted else 0
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, flush=True)
 
 
-def _complain(line: str) -> None:
+def _warn(line: str) -> None:
     print(f"simulator: {line}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str], stop: Stop) -> int:
-    """Run the command line and give the exit code."""
+    """Run the command line and return the exit code."""
     try:
         return simulate(parse_options(arguments), stop)
     except OperatorError as error:
-        _complain(str(error))
+        _warn(str(error))
         return error.exit_code
     except ServerError as error:
         if stop.wanted:
             return 0
-        _complain(str(error))
-        return EXIT_UNAVAILABLE
+        _warn(str(error))
+        return os.EX_UNAVAILABLE

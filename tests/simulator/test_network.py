@@ -1,0 +1,112 @@
+"""When a network of photometers publishes, and under which topics."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice, pairwise
+
+import pytest
+
+from tessflux.simulator.network import Message, Scenario, network, timeline
+from tessflux.simulator.photometer import Photometer, Tess4C
+
+SCENARIO = Scenario(
+    photometers=5,
+    tess4c=1,
+    period=10.0,
+    count=4,
+    qos=1,
+    retain=True,
+    start=datetime(2024, 3, 20, 12, 15, tzinfo=UTC),
+    speed=1.0,
+    seed=1,
+    tstamp=False,
+    prefix="stars",
+    topic="STARS4ALL",
+)
+
+
+def of_kind(kind: str, scenario: Scenario) -> Iterator[Message]:
+    return (message for message in timeline(scenario) if message.kind == kind)
+
+
+@pytest.mark.parametrize("period", [0.01, 10.0, 60.0])
+def test_each_photometer_sends_its_count_once_a_period_with_three_registers(period: float) -> None:
+    scenario = replace(SCENARIO, period=period)
+    messages = list(timeline(scenario))
+    assert Counter(message.kind for message in messages) == {"reading": 20, "register": 15}
+    moments = [message.after for message in messages if message.topic.endswith("stars3/reading")]
+    assert moments == pytest.approx([period * (0.4 + nth) for nth in (1, 2, 3, 4)])
+
+
+def test_messages_come_in_the_order_of_time_and_no_two_readings_at_once() -> None:
+    messages = list(timeline(SCENARIO))
+    assert messages == sorted(messages, key=lambda message: message.after)
+    moments = [round(message.after, 6) for message in messages if message.kind == "reading"]
+    assert len(set(moments)) == len(moments)
+
+
+@pytest.mark.parametrize("period", [0.01, 5.0, 10.0, 60.0])
+def test_at_least_two_registers_precede_the_first_reading(period: float) -> None:
+    first = next(of_kind("reading", replace(SCENARIO, period=period)))
+    assert json.loads(first.payload)["seq"] == (4 if period == 60.0 else 3)
+
+
+def test_the_options_apply_to_readings_while_registers_are_never_retained_nor_above_qos_0() -> None:
+    reading = next(of_kind("reading", SCENARIO))
+    register = next(of_kind("register", SCENARIO))
+    assert (reading.topic, reading.qos, reading.retain) == ("STARS4ALL/stars1/reading", 1, True)
+    assert (register.topic, register.qos, register.retain) == ("STARS4ALL/register", 0, False)
+    silent = next(of_kind("reading", replace(SCENARIO, qos=0, retain=False, topic="TEST")))
+    assert (silent.topic, silent.qos, silent.retain) == ("TEST/stars1/reading", 0, False)
+
+
+def test_in_a_long_run_a_photometer_reboots_and_registers_again() -> None:
+    scenario = replace(SCENARIO, photometers=1, tess4c=0, count=20_000)
+    kinds: Counter[str] = Counter()
+    counts = []
+    for message in timeline(scenario):
+        kinds[message.kind] += 1
+        if message.kind == "reading":
+            counts.append(json.loads(message.payload)["seq"])
+    falls = [later for earlier, later in pairwise(counts) if later < earlier]
+    assert falls
+    assert set(falls) == {3}
+    assert kinds == {"reading": 20_000, "register": 3 * (1 + len(falls))}
+
+
+def test_the_simulated_clock_runs_at_its_speed_and_stamps_the_readings() -> None:
+    scenario = replace(SCENARIO, photometers=1, tess4c=0, count=3, speed=360.0, tstamp=True)
+    stamps = [json.loads(message.payload)["tstamp"] for message in of_kind("reading", scenario)]
+    assert stamps == ["2024-03-20T13:15:00Z", "2024-03-20T14:15:00Z", "2024-03-20T15:15:00Z"]
+
+
+def test_without_a_gateway_no_reading_has_a_time() -> None:
+    assert not any("tstamp" in message.payload for message in timeline(SCENARIO))
+
+
+def test_the_last_photometers_have_four_channels() -> None:
+    made = network(replace(SCENARIO, photometers=3, tess4c=2, prefix="pru"))
+    assert [(photometer.name, type(photometer)) for photometer in made] == [
+        ("pru1", Photometer),
+        ("pru2", Tess4C),
+        ("pru3", Tess4C),
+    ]
+
+
+def test_the_same_seed_gives_the_same_messages_and_another_seed_others() -> None:
+    assert list(timeline(SCENARIO)) == list(timeline(SCENARIO))
+    assert list(timeline(SCENARIO)) != list(timeline(replace(SCENARIO, seed=2)))
+
+
+def test_a_photometer_does_not_depend_on_how_many_others_there_are() -> None:
+    alone = replace(SCENARIO, photometers=1, tess4c=0)
+    payloads = [message.payload for message in of_kind("reading", SCENARIO)]
+    assert [message.payload for message in of_kind("reading", alone)] == payloads[::5]
+
+
+def test_without_a_count_the_timeline_has_no_end() -> None:
+    endless = of_kind("reading", replace(SCENARIO, count=None, photometers=1))
+    assert sum(1 for _ in islice(endless, 5000)) == 5000
