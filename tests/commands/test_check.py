@@ -1,4 +1,4 @@
-"""`tessflux --check`: what it reports about the places where the daemon writes."""
+"""`tessflux --check`: its lines, and what it reports about the places where the daemon writes."""
 
 import os
 from collections.abc import Callable
@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from twisted.internet.defer import Deferred
 
-from tessflux.commands.check import Findings, check_log, check_spool
+from tessflux.commands.check import Findings, check, check_log, check_spool
+from tessflux.config import BrokerAddress, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.spool.journal import FILE_NAME, RESERVE
 
 NOT_OURS = "this user cannot write {}; run the check as the user of the daemon"
@@ -55,6 +57,31 @@ def test_the_directories_of_the_spool_may_be_missing_but_not_that_of_the_log(tmp
 def test_this_user_must_be_able_to_write_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert checked(check_log, tmp_path / "log")[1] == os.EX_CANTCREAT
+
+
+def test_every_step_has_its_line_and_one_that_fails_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check_broker(mqtt: MqttConfig, reactor: object, findings: Findings) -> None:
+        findings.ok("broker", str(mqtt.broker))
+
+    monkeypatch.setattr("tessflux.commands.check.check_broker", check_broker)
+    log = str(tmp_path / "missing" / "log")
+    mqtt = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
+    spool = SpoolConfig(str(tmp_path))
+    config = Config("config", GlobalConfig(log_file=log), mqtt, InfluxConfig(), spool, ("odd",))
+    lines: list[str] = []
+    exit_codes: list[int] = []
+    Deferred.fromCoroutine(check(config, None, lines.append)).addCallback(exit_codes.append)
+    assert exit_codes == [os.EX_CANTCREAT]
+    assert lines == [
+        "config     ok: config",
+        "config     warning: odd",
+        f"spool      ok: {tmp_path}",
+        f"log        {NOT_OURS.format(log)}",
+        "broker     ok: tcp:localhost:1883",
+        "database   none: [influxdb] url is empty, readings will wait in the spool",
+    ]
 
 
 @pytest.mark.parametrize(
