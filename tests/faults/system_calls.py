@@ -20,6 +20,8 @@ class Call(NamedTuple):
     file: str
     """A path, or for a connection TCP:[HOST:PORT->HOST:PORT]."""
     data: bytes
+    offset: int
+    """Where a pwrite64 wrote it."""
     begun: int
     ended: int
 
@@ -50,4 +52,6 @@ def calls(output: Path) -> Iterator[Call]:
         if file is None or not result[:1].isdigit():
             continue
         path = bytes.fromhex(file[1].replace("\\x", "")).decode() if file[1][:1] == "\\" else file[1]
-        yield Call(name, path, bytes.fromhex(data[1].replace("\\x", "")) if data else b"", begun, number)
+        content = bytes.fromhex(data[1].replace("\\x", "")) if data else b""
+        offset = int(arguments.rpartition(", ")[2].rstrip(") ")) if name == "pwrite64" else 0
+        yield Call(name, path, content, offset, begun, number)

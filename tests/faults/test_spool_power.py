@@ -2,9 +2,11 @@
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from tessflux.spool.journal import FILE_NAME, Journal
 from tests.faults.system_calls import Call, calls, traced
@@ -38,41 +40,55 @@ def published(received: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def synced_before(begun: int, text: bytes, log: list[Call]) -> bool:
-    """Whether the text was written into the log, and then the log was synced, before line `begun`."""
-    written = [call.ended for call in log if call.name == "pwrite64" and text in call.data]
-    syncs = [call for call in log if call.name in ("fdatasync", "fsync")]
-    return any(written[0] < sync.begun and sync.ended < begun for sync in syncs) if written else False
+def on_disk(made: Sequence[Call], path: Path, moment: int) -> bytes:
+    """What a power cut at this line would surely leave of a file: what was written before its last sync."""
+    own = [call for call in made if call.file == str(path)]
+    syncs = [call for call in own if call.name in ("fdatasync", "fsync") and call.ended < moment]
+    content = bytearray()
+    for call in own:
+        if call.name == "pwrite64" and syncs and call.ended < syncs[-1].begun:
+            end = call.offset + len(call.data)
+            content.extend(bytes(max(0, end - len(content))))
+            content[call.offset : end] = call.data
+    return bytes(content)
 
 
+@pytest.mark.parametrize("burst", [10, 200], ids=["groups within a page", "groups of many pages"])
 def test_each_acknowledgement_leaves_after_the_sync_of_the_commit_that_holds_its_reading(
-    site: Site, tmp_path: Path
+    site: Site, tmp_path: Path, burst: int
 ) -> None:
-    output = tmp_path / "calls"
+    output, copy = tmp_path / "calls", tmp_path / "copy"
+    copy.mkdir()
+    # All readings wait, so that each stays in the files.
+    site.configure(influxdb={"url": ""})
     site.around = traced(output)
     site.start()
     publisher = Publisher(site.mosquitto)
-    for first in range(1, 200, 10):
-        publisher.publish((reading("stars1", n, n) for n in range(first, first + 10)), qos=1)
+    for first in range(1, 200, burst):
+        publisher.publish((reading("stars1", n, n) for n in range(first, first + burst)), qos=1)
     publisher.close()
-    site.wait_for_rows(200)
+    wait_until(lambda: len(site.run("export").stdout.splitlines()) == 200, "all readings are on disk")
     site.stop()
     # strace fills a short number up with blanks.
     end = re.compile(rf"^{site.process.pid} +\+\+\+ exited", re.MULTILINE)
     wait_until(lambda: end.search(output.read_text()), "strace has written all")
     made = list(calls(output))
     broker = f"127.0.0.1:{site.mosquitto.port}]"
-    log = [call for call in made if call.file == f"{site.spool}/{FILE_NAME}-wal"]
     received = [call.data for call in made if call.name == "recvfrom" and call.file.endswith(broker)]
     payloads = published(b"".join(received))
+    waiting: dict[tuple[bytes, bytes], str] = {}
     acknowledged = set()
     for call in made:
         if call.name == "sendto" and call.file.endswith(broker):
+            files = [on_disk(made, site.spool / f"{FILE_NAME}{part}", call.begun) for part in ("", "-wal")]
             for kind, body in packets(call.data):
                 if kind == PUBACK:
-                    seq = payloads[body[:2]].partition(b",")[0].partition(b":")[2]
-                    assert synced_before(call.begun, b"seq=%b.0," % seq, log), (seq, call)
-                    acknowledged.add(int(seq))
+                    seq = int(payloads[body[:2]].partition(b",")[0].partition(b":")[2])
+                    key = files[0], files[1]
+                    if key not in waiting:
+                        waiting[key] = "\n".join(found(copy, *key))
+                    assert f" seq={seq}.0," in waiting[key], (seq, call)
+                    acknowledged.add(seq)
     assert acknowledged == set(range(1, 201))
 
 
@@ -89,7 +105,9 @@ def found(directory: Path, database: bytes, log: bytes) -> list[str]:
     (directory / f"{FILE_NAME}-shm").unlink(missing_ok=True)
     journal = Journal(str(directory), max_size=2**30, quarantine=10)
     waiting = journal.head(0, 10**6).lines
-    assert [admitted.time for admitted in journal.admitted()] == list(range(journal.last))
+    times = [admitted.time for admitted in journal.admitted()]
+    assert times == sorted(set(times))
+    assert len(times) == journal.last
     journal.close()
     return list(waiting)
 
