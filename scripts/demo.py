@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import demo_table
-from servers import Influxd, Mosquitto, Program, ServerFailed
+from servers import Influxd, Mosquitto, Program, ServerFailed, ini, tessflux
 
 from tessflux.config import addresses
 
@@ -44,30 +44,29 @@ class Demo:
     def __init__(self, place: Path, broker: addresses.BrokerAddress | None) -> None:
         """With a `broker` of others there are no mosquitto and no simulator."""
         self.influxd = Influxd(place / "influxd")
-        self.tessflux = Program(
-            "tessflux", _python("tessflux", "-k", "-c", f"{place}/config"), place / "tessflux.log"
-        )
+        self.tessflux = tessflux(place / "config", place / "tessflux.log")
         self.servers: list[Program] = [self.influxd]
         self.clients: list[Program] = [self.tessflux]
         if broker is None:
             mosquitto = Mosquitto(place / "mosquitto")
             self.servers.append(mosquitto)
             self.clients.append(_simulator(place, mosquitto.address))
-            mqtt = f"broker = tcp:{mosquitto.address}\n"
+            mqtt = {"broker": f"tcp:{mosquitto.address}"}
             self.source = f"{PHOTOMETERS} simulated photometers -> mosquitto"
         else:
             # At QoS 1 a broker would go on collecting for us when we are gone.
-            mqtt = f"broker = {broker}\nclient_id = tessflux-demo-{socket.gethostname()}\nqos = 0\n"
+            mqtt = {"broker": str(broker), "client_id": f"tessflux-demo-{socket.gethostname()}", "qos": "0"}
             self.source = str(broker)
         schema = place / "influxdb"
         schema.write_text(f'CREATE DATABASE "{DATABASE}";\n')
-        (place / "config").write_text(
-            "[global]\nlog_file =\nlog_level = info\n\n"
-            f"[influxdb]\nurl = {self.influxd.url}\nschema = {schema}\ndbname = {DATABASE}\n"
-            "retpol =\nmeasurement = readings\nbatch = 10\nflush_interval = 1.0\n\n"
-            f"[mqtt]\n{mqtt}topics = STARS4ALL/+/reading\n\n"
-            f"[spool]\ndirectory = {place}/spool\n"
-        )
+        influxdb = {"url": self.influxd.url, "schema": schema, "dbname": DATABASE, "batch": 10}
+        sections: dict[str, Mapping[str, object]] = {
+            "global": {"log_file": "", "log_level": "info"},
+            "influxdb": influxdb,
+            "mqtt": mqtt,
+            "spool": {"directory": place / "spool"},
+        }
+        (place / "config").write_text(ini(sections))
 
     def start(self) -> None:
         """Start all; raises ServerFailed."""
@@ -103,14 +102,10 @@ class Demo:
         _stop(self.servers + self.clients)
 
 
-def _python(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", module, *arguments]
-
-
 def _simulator(place: Path, broker: str) -> Program:
     # A minute of the sky in a second: there is something to see.
     play = ["--photometers", str(PHOTOMETERS), "--period", "2", "--speed", "60"]
-    command = _python("tessflux.simulator", "--broker", broker, *play)
+    command = [sys.executable, "-m", "tessflux.simulator", "--broker", broker, *play]
     return Program("simulator", command, place / "simulator.log")
 
 

@@ -1,8 +1,7 @@
-"""Real servers of one's own, for the tests, the demo and the benchmark: a mosquitto, an influxd.
+"""Real servers for the tests, the demo and the benchmark: mosquitto, influxd, and a tessflux between them.
 
-The rule: a server listens on one address alone, 127.0.0.1 unless told otherwise, writes nothing
-outside the directory that it is given, and ends with the process that started it, however that one
-ends. Standard library only.
+The rule: a server listens on one address only, 127.0.0.1 unless told otherwise, writes nothing outside its
+own directory, and ends with the process that started it, however that one ends. Standard library only.
 """
 
 import json
@@ -20,7 +19,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 START_SECONDS = 30.0
@@ -170,13 +168,21 @@ class Program:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def tessflux(config: Path, log: Path, *, around: Sequence[str] = ()) -> Program:
+    """A tessflux in the foreground; `around` is a command in which it runs, such as strace."""
+    return Program("tessflux", [*around, sys.executable, "-m", "tessflux", "-k", "-c", str(config)], log)
+
+
+def ini(sections: Mapping[str, Mapping[str, object]]) -> str:
+    """A config file of tessflux: keys and values by section."""
+    return "".join(
+        f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+        for section, keys in sections.items()
+    )
 
 
 class Server(Program):
@@ -331,3 +337,17 @@ class Influxd(Server):
             if "error" in result:
                 raise ServerFailed(f"influxd: {result['error']}")
         return [series for result in answer["results"] for series in result.get("series", [])]
+
+    def select(self, text: str, db: str, **parameters: str) -> list[dict[str, Any]]:
+        """The rows that a SELECT gives, tags among the columns; none while there is no such database."""
+        try:
+            found = self.query(text, db, **parameters)
+        except ServerFailed as error:
+            if "database not found" in str(error):
+                return []
+            raise
+        return [
+            {**series.get("tags", {}), **dict(zip(series["columns"], values, strict=True))}
+            for series in found
+            for values in series["values"]
+        ]

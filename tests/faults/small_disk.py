@@ -18,7 +18,7 @@ class SmallDisk:
         namespace = ("unshare", "--map-root-user", "--mount")
         self.mounted = subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode == 0
         if self.mounted:
-            site.around = (*namespace, "sh", "-c", _MOUNT, f"{megabytes}m", site.spool)
+            site.around = (*namespace, "sh", "-c", _MOUNT, f"{megabytes}m", str(site.spool))
 
     @property
     def directory(self) -> Path:

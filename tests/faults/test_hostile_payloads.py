@@ -58,14 +58,12 @@ def test_influxdb_takes_every_line_and_gives_back_the_same_names_and_values(tmp_
             assert answer.status == 204
         stored = [
             Point(
-                series["name"],
-                series["tags"]["name"],
+                "readings",
+                row.pop("name"),
                 {key: float(value) for key, value in row.items() if key != "time" and value is not None},
                 row["time"],
             )
-            for series in influxd.query("SELECT * FROM readings GROUP BY *", db="tessdb")
-            for values in series["values"]
-            for row in [dict(zip(series["columns"], values, strict=True))]
+            for row in influxd.select("SELECT * FROM readings GROUP BY *", "tessdb")
         ]
     assert sorted(stored, key=lambda point: (point.name, point.time)) == sorted(
         (point for _, point in made), key=lambda point: (point.name, point.time)

@@ -8,14 +8,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers import Influxd, Mosquitto, Program
+from servers import Influxd, Mosquitto, Program, ini, tessflux
 
 from tests.faults.accounting import check_account
 from tests.faults.proxy import Proxy
@@ -133,10 +132,7 @@ class World:
         }
         for section, keys in (changes or {}).items():
             sections[section].update(keys)
-        text = ""
-        for section, keys in sections.items():
-            text += f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
-        self.config.write_text(text)
+        self.config.write_text(ini(sections))
 
     @property
     def run(self) -> Run:
@@ -165,8 +161,7 @@ class World:
         if self.restarts and time.monotonic() >= self._not_before:
             number = len(self.runs) + 1
             log = self.directory / f"tessflux-{number:04}.log"
-            command = [sys.executable, "-m", "tessflux", "-k", "-c", str(self.config)]
-            self._daemon = Program("tessflux", command, log)
+            self._daemon = tessflux(self.config, log)
             self.runs.append(Run(number, log, now_ms()))
             self._daemon.start()
 

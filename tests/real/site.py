@@ -12,7 +12,7 @@ from typing import Any
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
-from servers import Influxd, Mosquitto, ServerFailed
+from servers import Influxd, Mosquitto, Program, ini, tessflux
 
 DEADLINE = 30.0
 """Seconds after which a condition will not come true any more."""
@@ -36,9 +36,9 @@ class Site:
         self.log = directory / "tessflux.log"
         self.schema = directory / "schema"
         self.schema.write_text('CREATE DATABASE "tessdb";\n')
-        self.around: Sequence[str | Path] = ()
-        """A program with its arguments in which the daemon runs, such as strace -D."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self.around: Sequence[str] = ()
+        """A command in which the daemon runs, such as strace -D."""
+        self._process: Program | None = None
         self.configure()
 
     def configure(self, **changes: Mapping[str, object]) -> None:
@@ -51,15 +51,10 @@ class Site:
         }
         for section, keys in changes.items():
             sections[section].update(keys)
-        self.config.write_text(
-            "".join(
-                f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
-                for section, keys in sections.items()
-            )
-        )
+        self.config.write_text(ini(sections))
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Program:
         """The daemon that was started last."""
         assert self._process is not None
         return self._process
@@ -71,15 +66,10 @@ class Site:
 
     def launch(self) -> None:
         """Run the daemon in the foreground."""
-        assert self._process is None or self._process.poll() is not None
+        assert self._process is None or not self._process.running
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self.around, sys.executable, "-m", "tessflux", "-k", "-c", self.config],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = tessflux(self.config, self.log, around=self.around)
+        self._process.start()
 
     def logged(self) -> str:
         """What the daemon has logged since it was started last."""
@@ -89,14 +79,14 @@ class Site:
         """Wait until the log says so."""
 
         def said() -> bool:
-            assert self.process.poll() is None, self.logged()
+            assert self.process.running, self.logged()
             return self.logged().count(text) >= times
 
         wait_until(said, f"{text!r} in the log:\n{self.logged()}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send the daemon a signal."""
-        self.process.send_signal(number)
+        os.kill(self.process.pid, number)
 
     def memory(self, key: str = "VmRSS") -> float:
         """What it has in memory, or has had at most (VmHWM), in MiB."""
@@ -105,17 +95,16 @@ class Site:
 
     def stop(self) -> None:
         """Stop it as an init script would; it must end well."""
-        self.signal(signal.SIGTERM)
-        assert self.process.wait(DEADLINE) == 0, self.logged()
+        self.process.stop(DEADLINE)
+        assert self.process.returncode == 0, self.logged()
 
     def kill(self) -> None:
         """End it as a power cut would."""
         self.process.kill()
-        self.process.wait(DEADLINE)
 
     def end(self) -> None:
         """Leave nothing running."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self.kill()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -138,23 +127,11 @@ class Site:
 
     def rows(self) -> list[dict[str, Any]]:
         """All readings in the database, each with its name and its time in ms."""
-        rows: list[dict[str, Any]] = []
-        for series in self._query("SELECT * FROM readings"):
-            rows += (dict(zip(series["columns"], values, strict=True)) for values in series["values"])
-        return rows
+        return self.influxd.select("SELECT * FROM readings", "tessdb")
 
     def count(self) -> int:
         """How many readings are in the database."""
-        series = self._query("SELECT count(seq) FROM readings")
-        return int(series[0]["values"][0][1]) if series else 0
-
-    def _query(self, text: str) -> list[dict[str, Any]]:
-        try:
-            return self.influxd.query(text, db="tessdb")
-        except ServerFailed as error:
-            if "database not found" in str(error):
-                return []
-            raise
+        return sum(row["count"] for row in self.influxd.select("SELECT count(seq) FROM readings", "tessdb"))
 
     def wait_for_rows(self, count: int) -> None:
         """Wait until that many readings are in the database."""
