@@ -1,11 +1,11 @@
-"""The publisher of the benchmark, which is never what a bridge waits for.
+"""The publisher of the benchmark: so fast that no bridge waits for it.
 
-The rule: a process of its own that connects, prints "ready", waits for a line on its standard input,
-publishes, and ends when the broker has taken everything. Every reading has its number under seq, by which
-the database tells what is lost or doubled.
+A process of its own connects, prints "ready", waits for a line on its standard input, publishes, and ends
+when the broker has taken everything. Every reading has its number in seq, which shows in the database what is
+lost or doubled.
 
-Flooding, it sends what was made before into a file, the same bytes for every bridge; at a rate, it sends each
-reading when it is due and notes when that was.
+As a flood it sends a file of packets that was made before, the same bytes for every bridge. At a rate it
+sends each reading when it is due, and notes when that was.
 """
 
 import argparse
@@ -155,18 +155,17 @@ def main() -> None:
     )
     parser.add_argument("port", type=int, help="of the broker on this machine")
     parser.add_argument("directory", type=Path, help="where the file of packets is, or is made")
-    parser.add_argument("--client-id", default="flood")
-    parser.add_argument("--readings", type=int, default=100_000)
-    parser.add_argument("--first", type=int, default=1, help="number of the first")
-    parser.add_argument("--qos", type=int, choices=(0, 1), default=1)
-    parser.add_argument("--photometers", type=int, default=1_000)
+    parser.add_argument("--count", type=int, required=True, help="of readings")
+    parser.add_argument("--qos", type=int, choices=(0, 1), default=0)
+    parser.add_argument("--photometers", type=int, required=True)
+    parser.add_argument("--first", type=int, default=1, help="number of the first reading")
     parser.add_argument("--prefix", default="stars", help="with which the names of photometers begin")
     parser.add_argument("--rate", type=float, help="readings a second; without it: as fast as they go")
     parser.add_argument("--times", type=Path, help="where the times of sending go, as doubles; with --rate")
     options = parser.parse_args()
-    readings = Readings(options.readings, options.qos, options.photometers, options.first, options.prefix)
+    readings = Readings(options.count, options.qos, options.photometers, options.first, options.prefix)
     path = None if options.rate else readings.file(options.directory)
-    broker = Broker(options.port, options.client_id, readings.count * readings.qos)
+    broker = Broker(options.port, f"flood-{readings.prefix}{readings.first}", readings.count * readings.qos)
     print("ready", flush=True)
     sys.stdin.readline()
     if path is not None:

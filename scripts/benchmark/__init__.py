@@ -1,14 +1,14 @@
 """The benchmark: every bridge on the same readings, in turns, with real servers. `scripts/bench --help`.
 
-    __main__    the command line; which turns, in which order
-    plan        what a turn is, what it measured, how large everything is
+    __main__    the command line; the exit code
+    plan        what a turn is, what it measured, in which order they are taken
+    report      what was measured -> Markdown
+    machine     what it was measured on: processor, versions, commit, how long a sync takes
     process     what the operating system knows of a process
     site        a broker and a database for one turn; the publisher; what is in the database
     relay       between broker and bridge: a window that is kept
     bridges     what takes readings: tessflux and what it is compared with
-    peers       other bridges, each a command with placeholders
     throughput, share, latency, waiting, disk    the cases
-    report, plot, document, machine    what was measured, and where -> table, JSON, SVG, docs
 
-Broker, database, publisher and bridge share one machine, so compare figures of one run, not of two.
+Broker, database, publisher and bridge share one machine: compare figures of one run, not of two.
 """

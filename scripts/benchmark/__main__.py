@@ -1,21 +1,19 @@
-"""The command line: which turns there are, and in which order they are taken."""
+"""The command line: which cases, on which bridges, and the exit code."""
 
 import argparse
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from servers import ServerFailed
-
 import benchmark
-from benchmark import disk, document, latency, machine, peers, plot, report, share, throughput, waiting
-from benchmark.bridges import Bridge, Tessflux
-from benchmark.plan import QUICK, Row, Run, Scale, Turn
-from benchmark.site import BenchFailed
+from benchmark import bridges, disk, latency, machine, share, throughput, waiting
+from benchmark.bridges import Bridge, Command, Tessflux
+from benchmark.plan import QUICK, Row, Scale, Turn, take
+from benchmark.report import lost_or_doubled, tables
 
 Case = Callable[[Scale, Sequence[Tessflux], Sequence[Bridge], Path], Iterator[Turn]]
 
@@ -32,37 +30,20 @@ CASES: dict[str, Case] = {
     "idle": disk.idle,
 }
 
-
 LOST_OR_DOUBLED, FAILED = 1, 2
 """Exit codes; 2 also for wrong arguments."""
-
-
-def outputs() -> argparse.ArgumentParser:
-    """What changes nothing about the figures."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--directory", type=Path, help="where spool and database are, instead of TMPDIR")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw them there")
-    parser.add_argument(
-        "--docs", type=Path, metavar="FILE", help="put the tables into this document and the plot beside it"
-    )
-    return parser
 
 
 def arguments() -> argparse.ArgumentParser:
     """What can be asked for."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
-        parents=[outputs()],
         description=benchmark.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--case", type=cases, help=f"which, separated by commas; all: {','.join(CASES)}")
     parser.add_argument("--quick", action="store_true", help="every case small, in less than two minutes")
     parser.add_argument("--rounds", type=int, help=f"of which the median counts ({Scale.rounds})")
-    parser.add_argument("--readings", type=int, help=f"in one turn of throughput ({Scale.readings})")
-    parser.add_argument("--waiting", type=int, help=f"readings of a drain and an outage ({Scale.waiting})")
-    parser.add_argument("--seconds", type=float, help=f"of one turn of latency ({Scale.seconds:g})")
     parser.add_argument(
         "--tessflux",
         metavar="NAME=PART,...",
@@ -74,20 +55,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peer",
         metavar="NAME=COMMAND",
-        type=peers.Peer.parse,
+        type=Command.parse,
         action="append",
         default=[],
-        help="one more bridge; scripts/benchmark/peers.py has the placeholders and ready recipes",
+        help="one more bridge; scripts/benchmark/bridges.py has the placeholders and recipes",
     )
     parser.add_argument("--no-peers", action="store_true", help="leave out those that are on the PATH")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="FILE",
-        action="append",
-        help="take the figures of an earlier --json instead of measuring; may be given again",
-    )
     return parser
 
 
@@ -100,76 +73,30 @@ def cases(text: str) -> list[str]:
 
 
 def main() -> int:
-    """Measure, or read what was measured, and show it; the exit code, which says nothing of speed."""
+    """Measure, and print what was measured and on what; returns the exit code."""
     options = arguments().parse_args()
-    if options.source:
-        show(options, [run for path in options.source for run in report.from_json(path.read_text())])
-        return 0
-    run = measure(options)
-    show(options, [run])
-    if report.bad(run.rows, except_for={peer.name for peer in contenders(options)[1]}):
-        return LOST_OR_DOUBLED
-    return FAILED if any(row.failed for row in run.rows) else 0
-
-
-def show(options: argparse.Namespace, runs: list[Run]) -> None:
-    """In all forms that were asked for."""
-    print(report.tables(runs))
-    if options.json:
-        options.json.write_text(report.as_json(runs))
-    if options.svg:
-        options.svg.write_text(plot.svg(runs))
-    if options.docs:
-        picture = options.docs.with_suffix(".svg")
-        picture.write_text(plot.svg(runs))
-        text = options.docs.read_text()
-        options.docs.write_text(document.with_figures(text, runs, picture.name))
-
-
-def contenders(options: argparse.Namespace) -> tuple[list[Tessflux], list[Bridge]]:
-    """All tessfluxes, and all peers."""
-    return [Tessflux(), *options.tessflux], [*([] if options.no_peers else peers.found()), *options.peer]
-
-
-def measure(options: argparse.Namespace) -> Run:
-    """On what it was measured, and the figures."""
-    changes = {key: getattr(options, key) for key in ("rounds", "readings", "waiting", "seconds")}
-    scale = replace(QUICK if options.quick else Scale(), **{k: v for k, v in changes.items() if v})
+    scale = QUICK if options.quick else Scale()
+    if options.rounds:
+        scale = replace(scale, rounds=options.rounds)
+    tessfluxes = [Tessflux(), *options.tessflux]
+    peers = [*([] if options.no_peers else bridges.peers()), *options.peer]
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="tessflux-bench-", dir=options.directory) as directory:
-        rows: list[Row] = []
-        _, words = outputs().parse_known_args()
-        about = {"command": shlex.join(["scripts/bench", *words]), **machine.about(Path(directory))}
-        for name in options.case or CASES:
-            turns = CASES[name](scale, *contenders(options), Path(directory))
-            rows += take(list(turns), scale.rounds)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="tessflux-bench-") as name:
+        directory = Path(name)
+        about = {"command": shlex.join(["scripts/bench", *sys.argv[1:]]), **machine.about(directory)}
+        for case in options.case or CASES:
+            rows += take(list(CASES[case](scale, tessfluxes, peers, directory)), scale.rounds)
     print(f"all took {time.monotonic() - began:.0f} s", file=sys.stderr)
-    return Run(about, rows)
+    print("\n".join(f"- {name}: {value}" for name, value in about.items()), tables(rows), sep="\n\n")
+    return exit_code(rows, peers={peer.name for peer in peers})
 
 
-def take(turns: Sequence[Turn], rounds: int) -> list[Row]:
-    """Every turn once, then every turn again, so that what changes meanwhile changes for all.
-
-    A turn that cannot be measured says why, and is left out from then on.
-    """
-    rows = [Row(turn.case, turn.setting, turn.bridge, turn.base) for turn in turns]
-    for number in range(rounds):
-        for turn, row in zip(turns, rows, strict=True):
-            if row.failed:
-                continue
-            began = time.monotonic()
-            try:
-                measured = turn.run()
-            except (BenchFailed, ServerFailed, OSError) as error:
-                row.failed = True
-                found = f"not measured: {error}"
-            else:
-                row.rounds.append(measured)
-                found = "  ".join(f"{name} {value:,.2f}" for name, value in measured.values.items())
-            took = time.monotonic() - began
-            where = f"{turn.case} {turn.setting}, {turn.bridge}, round {number + 1}"
-            print(f"{where}: {found}  [{took:.1f} s]", file=sys.stderr, flush=True)
-    return rows
+def exit_code(rows: Sequence[Row], peers: Collection[str]) -> int:
+    """It fails for readings that a tessflux, no peer, has lost or doubled, and for what was not measured."""
+    if lost_or_doubled(rows, except_for=peers):
+        return LOST_OR_DOUBLED
+    return FAILED if any(row.failed for row in rows) else 0
 
 
 if __name__ == "__main__":

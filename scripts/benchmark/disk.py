@@ -18,9 +18,9 @@ from pathlib import Path
 from flood import Readings
 
 from benchmark.bridges import Bridge, Tessflux, running
-from benchmark.plan import Measured, Scale, Turn
+from benchmark.plan import BenchFailed, Measured, Scale, Turn
 from benchmark.process import disk_bytes, exact_cpu_seconds, family, memory
-from benchmark.site import START_SECONDS, BenchFailed, new_site, wait_until
+from benchmark.site import START_SECONDS, new_site, wait_until
 
 NETWORK_RATE = 17.0
 """Readings a second of a thousand photometers that publish once a minute."""

@@ -1,10 +1,18 @@
-"""What is measured: turns, their results, and how large everything is. Pure."""
+"""What is measured: turns, in which order they are taken, and how large everything is."""
 
-from collections.abc import Callable, Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from servers import ServerFailed
+
 BASE = "mosquitto_sub"
-"""The bridge by which the rates of others are divided."""
+"""The bridge by whose rate those of the others are divided."""
+
+
+class BenchFailed(Exception):
+    """A turn cannot be measured; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ QUICK = Scale(
     spools=(0, 20_000),
     idle=3.0,
 )
-"""All cases in less than two minutes, for who wants to know that nothing is lost."""
+"""All cases in less than two minutes: to see that nothing is lost."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Turn:
-    """One bridge on one piece of work; `run` does it, as often as there are rounds."""
+    """One bridge on one piece of work; `run` does it, once a round."""
 
     case: str
     setting: str
@@ -65,19 +73,33 @@ class Turn:
 
 @dataclass
 class Row:
-    """The rounds of one turn, up to that which failed."""
+    """The rounds of one turn, up to the one that failed."""
 
-    case: str
-    setting: str
-    bridge: str
-    base: str = BASE
+    turn: Turn
     rounds: list[Measured] = field(default_factory=list)
     failed: bool = False
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one command measured, and about what: only figures of one run can be compared."""
+def take(turns: Sequence[Turn], rounds: int) -> list[Row]:
+    """Every turn once, then every turn again, so that what changes meanwhile changes for all.
 
-    about: Mapping[str, str]
-    rows: list[Row]
+    A turn that cannot be measured says why, and is left out from then on.
+    """
+    rows = [Row(turn) for turn in turns]
+    for number in range(rounds):
+        for row in rows:
+            if row.failed:
+                continue
+            began = time.monotonic()
+            try:
+                measured = row.turn.run()
+            except (BenchFailed, ServerFailed, OSError) as error:
+                row.failed = True
+                found = f"not measured: {error}"
+            else:
+                row.rounds.append(measured)
+                found = "  ".join(f"{name} {value:,.2f}" for name, value in measured.values.items())
+            took = time.monotonic() - began
+            where = f"{row.turn.case} {row.turn.setting}, {row.turn.bridge}, round {number + 1}"
+            print(f"{where}: {found}  [{took:.1f} s]", file=sys.stderr, flush=True)
+    return rows

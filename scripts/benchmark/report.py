@@ -1,15 +1,13 @@
-"""What was measured, for people and programs: a table a case, JSON. Pure.
+"""What was measured -> a table in Markdown for each case. Pure.
 
-Every figure is the median of the rounds, with the least and the greatest where that is asked for.
+Every figure is the median of the rounds, with the least and the greatest in brackets where they differ.
 """
 
-import json
 import statistics
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 
-from benchmark.plan import Measured, Row, Run
+from benchmark.plan import Row
 
 
 @dataclass(frozen=True)
@@ -65,25 +63,25 @@ def figures(row: Row, rows: Iterable[Row]) -> dict[str, Figure]:
     if not row.rounds:
         return {}
     values = {name: [each.values[name] for each in row.rounds] for name in row.rounds[0].values}
+    base = (row.turn.case, row.turn.setting, row.turn.base)
     for other in rows:
-        if other.rounds and (other.case, other.setting, other.bridge) == (row.case, row.setting, row.base):
+        if other.rounds and (other.turn.case, other.turn.setting, other.turn.bridge) == base:
             pairs = zip(row.rounds, other.rounds, strict=False)
             values["ratio"] = [ours.values["rate"] / its.values["rate"] for ours, its in pairs]
     return {name: Figure.of(values[name]) for name in METRICS if name in values}
 
 
-def bad(rows: Iterable[Row], except_for: Collection[str]) -> int:
-    """Readings that were lost or doubled by other bridges than these."""
-    rounds = [each for row in rows if row.bridge not in except_for for each in row.rounds]
+def lost_or_doubled(rows: Iterable[Row], except_for: Collection[str]) -> int:
+    """How many readings, by other bridges than these."""
+    rounds = [each for row in rows if row.turn.bridge not in except_for for each in row.rounds]
     return sum(each.lost + each.doubled for each in rounds)
 
 
-def tables(runs: Iterable[Run]) -> str:
-    """A table in Markdown for each case of each run, aligned for those who read it as it is."""
+def tables(rows: Sequence[Row]) -> str:
+    """A table for each case, aligned for those who read it as it is."""
+    cases = dict.fromkeys(row.turn.case for row in rows)
     return "\n\n".join(
-        f"### {case}\n\n{_table([row for row in run.rows if row.case == case])}"
-        for run in runs
-        for case in dict.fromkeys(row.case for row in run.rows)
+        f"### {case}\n\n{_table([row for row in rows if row.turn.case == case])}" for case in cases
     )
 
 
@@ -93,8 +91,8 @@ def _table(rows: Sequence[Row]) -> str:
     heads = ["", "bridge", *(METRICS[name].head for name in names), "lost", "doubled"]
     cells = [
         [
-            row.setting,
-            row.bridge,
+            row.turn.setting,
+            row.turn.bridge,
             *(_cell(METRICS[name], each.get(name)) for name in names),
             f"{sum(each.lost for each in row.rounds):,}" if row.rounds else "not measured",
             f"{sum(each.doubled for each in row.rounds):,}",
@@ -117,26 +115,5 @@ def _table(rows: Sequence[Row]) -> str:
 def _cell(metric: Metric, figure: Figure | None) -> str:
     if figure is None:
         return ""
-    median, least, greatest = (f"{value:,.{metric.digits}f}" for value in asdict(figure).values())
+    median, least, greatest = (f"{value:,.{metric.digits}f}" for value in astuple(figure))
     return median if least == greatest else f"{median} ({least}-{greatest})"
-
-
-def as_json(runs: Iterable[Run]) -> str:
-    """Everything: every round too, with its median, least and greatest."""
-    return json.dumps([{"about": run.about, "results": _results(run.rows)} for run in runs], indent=1)
-
-
-def _results(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [
-        {**asdict(row), "figures": {name: asdict(each) for name, each in figures(row, rows).items()}}
-        for row in rows
-    ]
-
-
-def from_json(text: str) -> list[Run]:
-    """What `as_json` wrote."""
-    return [Run(run["about"], [_row(**result) for result in run["results"]]) for run in json.loads(text)]
-
-
-def _row(*, rounds: list[dict[str, Any]], figures: object, **row: Any) -> Row:
-    return Row(**row, rounds=[Measured(**each) for each in rounds])

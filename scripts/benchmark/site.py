@@ -1,6 +1,6 @@
-"""A broker and a database of one turn, the publisher, and what of its readings is in the database.
+"""The broker and the database of one turn, the publisher, and which of its readings are in the database.
 
-The rule: every turn gets new servers and an empty database, so that none pays for what another left behind.
+Every turn gets new servers and an empty database, so that none pays for what another left behind.
 """
 
 import http.client
@@ -12,12 +12,14 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from flood import Readings
 from servers import Influxd, Mosquitto, Program
 
+from benchmark.plan import BenchFailed
 from benchmark.process import Stat, cpu_seconds
 from benchmark.relay import relay
 
@@ -44,10 +46,6 @@ COUNT_SECONDS = 5.0
 """Counting costs the database much, so it is done only when nothing else tells how far a bridge is."""
 
 
-class BenchFailed(Exception):
-    """A turn cannot be measured; the message says why."""
-
-
 def wait_until_idle(pids: Sequence[int], seconds: float = 1.0) -> None:
     """Return when processes do next to nothing for so long: what they were given is done."""
     used, before = cpu_seconds(pids), -1.0
@@ -57,7 +55,7 @@ def wait_until_idle(pids: Sequence[int], seconds: float = 1.0) -> None:
 
 
 class Flood:
-    """A publisher that is connected and has its packets, and waits for its word."""
+    """A publisher that is connected, has its packets, and waits until it may begin."""
 
     def __init__(
         self,
@@ -68,20 +66,9 @@ class Flood:
         times: Path | None = None,
     ) -> None:
         self.readings = readings
-        values: dict[str, object] = {
-            "client-id": f"flood-{readings.prefix}{readings.first}",
-            "readings": readings.count,
-            "first": readings.first,
-            "qos": readings.qos,
-            "photometers": readings.photometers,
-            "prefix": readings.prefix,
-        }
-        if rate:
-            values["rate"] = rate
-        if times:
-            values["times"] = times
+        values: dict[str, object] = {**asdict(readings), "rate": rate, "times": times}
         command = [sys.executable, FLOOD, site.mosquitto.port, site.packets]
-        command += [part for key, value in values.items() for part in (f"--{key}", value)]
+        command += [part for key, value in values.items() if value for part in (f"--{key}", value)]
         self._process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -157,8 +144,7 @@ class Site:
     def last_number(self, readings: Readings) -> int:
         """The number of the last stored reading of the photometer that publishes last; 0 without one."""
         name = readings.name(readings.last)
-        series = self.influxd.query(f"SELECT last(seq) FROM readings WHERE \"name\" = '{name}'", DATABASE)
-        return int(series[0]["values"][0][1]) if series else 0
+        return self._number("last(seq)", f"\"name\" = '{name}'")
 
     def wait_for(self, readings: Readings, patience: float = QUIET_SECONDS) -> float:
         """Return when all are stored, or when nothing comes for so long; the time of the last that came."""
@@ -178,22 +164,25 @@ class Site:
 
     def rows(self, readings: Readings) -> int:
         """How many rows there are of these, doubles among them."""
-        return self._number("count(seq)", readings)
+        return self._number("count(seq)", _where(readings))
 
     def losses(self, readings: Readings, bridge: Sequence[int] = ()) -> tuple[int, int]:
-        """How many are lost and how many doubled, once the processes of the bridge do nothing any more: what
-        it writes again comes after all else."""
+        """How many are lost and how many doubled, once the processes of the bridge do nothing any more.
+
+        What it writes again comes after all else.
+        """
         wait_until_idle(bridge, REST_SECONDS)
         wait_until(lambda: self.rows(readings) >= readings.count, COUNT_SECONDS, pause=1)
-        different = self._number("count(distinct(seq))", readings)
+        different = self._number("count(distinct(seq))", _where(readings))
         return readings.count - different, self.rows(readings) - different
 
-    def _number(self, what: str, readings: Readings) -> int:
-        series = self.influxd.query(
-            f"SELECT {what} FROM readings WHERE seq >= {readings.first} AND seq <= {readings.last}",
-            DATABASE,
-        )
-        return int(series[0]["values"][0][1]) if series else 0
+    def _number(self, what: str, where: str) -> int:
+        rows = self.influxd.select(f"SELECT {what} AS number FROM readings WHERE {where}", DATABASE)
+        return int(rows[0]["number"]) if rows else 0
+
+
+def _where(readings: Readings) -> str:
+    return f"seq >= {readings.first} AND seq <= {readings.last}"
 
 
 class Connection:
@@ -226,8 +215,11 @@ class Connection:
 
 @contextmanager
 def new_site(directory: Path, *, window: int | None = None) -> Iterator[Site]:
-    """Servers for one turn; `window` is how many messages may be unacknowledged, if that is not for the
-    broker to say: UNLIMITED, or a number to which a relay keeps."""
+    """Servers for one turn.
+
+    `window` is how many messages may be unacknowledged: the broker's default, UNLIMITED, or a number that a
+    relay enforces.
+    """
     own = directory / str(time.monotonic_ns())
     packets = directory / "packets"
     packets.mkdir(exist_ok=True)
@@ -252,7 +244,7 @@ def new_site(directory: Path, *, window: int | None = None) -> Iterator[Site]:
 
 
 def lives(program: Program) -> bool:
-    """Whether it has not ended; its last figures can still be read afterwards."""
+    """Whether it has not ended. Its last figures can still be read afterwards."""
     return not Stat.of(program.pid).ended
 
 

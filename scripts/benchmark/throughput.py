@@ -14,9 +14,9 @@ from flood import Readings
 from servers import Program
 
 from benchmark.bridges import CEILING, FLOOR, Bridge, Tessflux, running
-from benchmark.plan import Measured, Scale, Turn
+from benchmark.plan import BenchFailed, Measured, Scale, Turn
 from benchmark.process import cpu_seconds, family, peak_memory
-from benchmark.site import POLL_SECONDS, START_SECONDS, BenchFailed, lives, new_site, wait_until_idle
+from benchmark.site import POLL_SECONDS, START_SECONDS, lives, new_site, wait_until_idle
 
 BROKER = "mosquitto alone"
 """The publisher, and nobody who listens."""

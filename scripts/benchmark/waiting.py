@@ -17,9 +17,9 @@ from pathlib import Path
 from flood import Readings
 
 from benchmark.bridges import Bridge, Tessflux, running
-from benchmark.plan import Measured, Scale, Turn
+from benchmark.plan import BenchFailed, Measured, Scale, Turn
 from benchmark.process import cpu_seconds, family, forget_peak, memory, peak_memory
-from benchmark.site import BenchFailed, Connection, new_site, wait_until_idle
+from benchmark.site import Connection, new_site, wait_until_idle
 
 LIVE_RATE = 1_000
 """Readings a second that go on arriving during a drain."""

@@ -1,23 +1,21 @@
 """What the benchmark makes of what it measures, and that its publisher publishes what it says."""
 
-import json
 import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
-from benchmark import document, latency, peers, plot, report
-from benchmark.__main__ import take
-from benchmark.bridges import CEILING, ROOT, Tessflux
+from benchmark import latency
+from benchmark.__main__ import FAILED, LOST_OR_DOUBLED, exit_code
+from benchmark.bridges import CEILING, ROOT, Command, Tessflux, fill
 from benchmark.disk import Writes
-from benchmark.plan import Measured, Row, Run, Turn
+from benchmark.plan import BenchFailed, Measured, Row, Turn, take
 from benchmark.process import Stat, status
 from benchmark.relay import Window
-from benchmark.site import BenchFailed
+from benchmark.report import Figure, figures, tables
 from flood import Broker, Readings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,12 +24,10 @@ from tessflux.mqtt.packets import Splitter
 from tessflux.readings.reading import Reading, parse
 from tests.mqtt import wire
 
-ABOUT = {"date": "2026-03-01", "python": "3.11"}
-
 
 def row(bridge: str, *rates: float, case: str = "throughput", lost: int = 0, doubled: int = 0) -> Row:
     rounds = [Measured({"rate": rate}, lost, doubled) for rate in rates]
-    return Row(case, "QoS 1", bridge, rounds=rounds)
+    return Row(Turn(case, "QoS 1", bridge, lambda: rounds[0]), rounds)
 
 
 # The order of turns
@@ -54,14 +50,14 @@ def test_turns_take_turns_and_one_that_fails_is_left_out_from_then_on(
     ]
     rows = take(turns, 3)
     assert order == ["a", "never", "once", "a", "once", "a"]
-    assert [(each.bridge, len(each.rounds), each.failed) for each in rows] == [
+    assert [(each.turn.bridge, len(each.rounds), each.failed) for each in rows] == [
         ("a", 3, False),
         ("never", 0, True),
         ("once", 1, True),
     ]
     assert "never, round 1: not measured: it did not subscribe" in capsys.readouterr().err
-    assert "not measured" in report.tables([Run(ABOUT, rows)])
-    assert "never" not in plot.svg([Run(ABOUT, rows)])
+    assert "not measured" in tables(rows)
+    assert exit_code(rows, peers=()) == FAILED
 
 
 # The publisher
@@ -205,25 +201,25 @@ def test_the_settings_of_a_tessflux_go_over_those_of_a_case() -> None:
 
 
 def test_placeholders_are_filled_and_other_braces_stay() -> None:
-    assert peers.fill('{"port": {mqtt_port}, "x": {}}', {"mqtt_port": 1883}) == '{"port": 1883, "x": {}}'
-    assert peers.Peer.parse("node-red=node-red --x=y") == peers.Peer("node-red", "node-red --x=y")
+    assert fill('{"port": {mqtt_port}, "x": {}}', {"mqtt_port": 1883}) == '{"port": 1883, "x": {}}'
+    assert Command.parse("node-red=node-red --x=y") == Command("node-red", "node-red --x=y")
     with pytest.raises(ValueError, match="is not NAME=COMMAND"):
-        peers.Peer.parse("node-red")
+        Command.parse("node-red")
 
 
-# The report
+# The tables
 
 
 def test_a_figure_is_the_median_with_its_spread_and_a_ratio_is_that_of_one_round() -> None:
     rows = [row(CEILING.name, 100, 50, 200), row("tessflux", 90, 40, 100)]
-    found = report.figures(rows[1], rows)
-    assert found["rate"] == report.Figure(90, 40, 100)
-    assert found["ratio"] == report.Figure(0.8, 0.5, 0.9)
+    found = figures(rows[1], rows)
+    assert found["rate"] == Figure(90, 40, 100)
+    assert found["ratio"] == Figure(0.8, 0.5, 0.9)
 
 
 def test_every_value_that_a_row_has_is_in_the_table_of_its_case() -> None:
     rows = [row("tessflux", 1000, 3000, 2000, lost=2), row("tessflux", 5, case="drain", doubled=1)]
-    assert report.tables([Run(ABOUT, rows)]) == "\n".join(
+    assert tables(rows) == "\n".join(
         [
             "### throughput",
             "",
@@ -240,74 +236,11 @@ def test_every_value_that_a_row_has_is_in_the_table_of_its_case() -> None:
     )
 
 
-def test_what_is_lost_or_doubled_is_bad_unless_a_peer_did_it() -> None:
-    rows = [row("tessflux", 1, 1, lost=1, doubled=2), row("telegraf", 1, lost=10), row(CEILING.name, 1)]
-    assert report.bad(rows, except_for={"telegraf"}) == 6
-    assert report.bad(rows[1:], except_for={"telegraf"}) == 0
-
-
-def test_json_can_be_read_again() -> None:
-    rows = [row("tessflux", 1, 2, lost=1), row(CEILING.name, 3, 4)]
-    runs = [Run(ABOUT, rows), Run({"date": "2026-03-02"}, rows[:1])]
-    text = report.as_json(runs)
-    assert report.from_json(text) == runs
-    assert json.loads(text)[0]["results"][0]["figures"]["ratio"]["greatest"] == 0.5
-
-
-def test_the_plot_has_a_bar_for_every_row_its_spread_and_what_was_lost() -> None:
-    rows = [
-        row("a <b>", 10, 30, 20, lost=5),
-        row(CEILING.name, 40),
-        row("tessflux x 2", 40),
-        row("tessflux", 40),
-    ]
-    picture = ElementTree.fromstring(plot.svg([Run(ABOUT, rows)]))
-    tag = "{http://www.w3.org/2000/svg}"
-    _, *bars = picture.findall(f"{tag}rect")
-    widths = [float(bar.get("width", "")) for bar in bars]
-    assert widths == pytest.approx([widths[1] / 2, *widths[1:2] * 3])
-    assert [bar.get("fill") for bar in bars] == [plot.COLOURS[0], plot.GREY, plot.COLOURS[1], plot.COLOURS[1]]
-    assert [each.get("class") for each in picture.findall(f"{tag}path")].count("spread") == 1
-    texts = picture.findall(f"{tag}text")
-    assert "a <b>" in [each.text for each in texts]
-    assert [each.findtext(f"{tag}tspan") for each in texts if len(each)] == ["15 lost"]
-
-
-@given(st.floats(1e-3, 1e9))
-def test_the_axis_reaches_as_far_as_the_figures(greatest: float) -> None:
-    ticks = plot.nice_ticks(greatest)
-    assert ticks[0] == 0
-    assert ticks[-1] >= greatest * 0.999
-    assert 4 <= len(ticks) <= 9
-
-
-def test_an_axis_of_nothing_is_drawn_all_the_same() -> None:
-    assert plot.nice_ticks(0)[-1] >= 1
-
-
-def test_only_what_is_between_the_marks_is_replaced() -> None:
-    text = "before\n<!-- figures -->\nold \\1\n<!-- /figures -->\nafter\n"
-    runs = [Run(ABOUT, [row("tessflux", 5)])]
-    once = document.with_figures(text, runs, "plot.svg")
-    assert once.startswith("before\n<!-- figures -->\n")
-    assert once.endswith("\n<!-- /figures -->\nafter\n")
-    assert "old" not in once
-    assert "(plot.svg)" in once
-    assert document.with_figures(once, runs, "plot.svg") == once
-    with pytest.raises(ValueError, match="must have"):
-        document.with_figures("no marks", runs, "plot.svg")
-
-
-def test_each_run_says_what_it_measured_and_a_ratio_is_that_within_one_run() -> None:
-    runs = [
-        Run(ABOUT, [row(CEILING.name, 100, 100), row("tessflux", 90, 90)]),
-        Run({**ABOUT, "date": "2026-03-02"}, [row(CEILING.name, 10), row("tessflux", 5, case="drain")]),
-    ]
-    text = document.with_figures("<!-- figures --><!-- /figures -->", runs, "plot.svg")
-    assert "brackets. python: 3.11.\n" in text
-    assert "- throughput (2 rounds); date 2026-03-01\n" in text
-    assert "- throughput (1 round), drain (1 round); date 2026-03-02\n" in text
-    assert "| tessflux      |         90 |  0.90 |" in text
+def test_a_lost_or_doubled_reading_is_a_failure_unless_a_peer_did_it() -> None:
+    good, peer = [row("tessflux", 1), row(CEILING.name, 1)], row("telegraf", 1, lost=10, doubled=1)
+    assert exit_code([*good, peer], peers={"telegraf"}) == 0
+    for bad in (row("tessflux", 1, lost=1), row("tessflux", 1, doubled=1), peer):
+        assert exit_code([*good, bad], peers=()) == LOST_OR_DOUBLED
 
 
 # The relay
