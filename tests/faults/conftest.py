@@ -7,7 +7,7 @@ import pytest
 from servers import Influxd, Mosquitto
 
 from tests.faults.proxy import Proxy
-from tests.faults.server import ScriptedServer
+from tests.faults.scripted import ScriptedServer
 from tests.faults.site import FaultSite
 from tests.real.conftest import influxd, mosquitto, publisher, site
 

@@ -23,7 +23,7 @@ from tessflux.readings import Admitted, Stored
 from tessflux.spool import Queue, Spool
 from tessflux.spool.journal import second_look
 from tessflux.stats import InfluxStats
-from tests.faults.server import GOOD, Answer, ScriptedServer
+from tests.faults.scripted import GOOD, Answer, ScriptedServer
 from tests.log_lines import record
 from tests.spool.site import make_spool
 

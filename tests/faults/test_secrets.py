@@ -18,7 +18,7 @@ from tessflux.influx.client import InfluxClient
 from tessflux.logs import format_line
 from tessflux.mqtt.pahoclient import Login
 from tests.certificates import self_signed
-from tests.faults.server import Answer, ScriptedServer
+from tests.faults.scripted import Answer, ScriptedServer
 from tests.real.site import Publisher, Site, payload, reading, wait_until
 
 BROKER, BROKER_WRONG, BROKER_URL = "Br0ker;pass=1", "Br0ker-wrong-2", "Br0ker-url-3"

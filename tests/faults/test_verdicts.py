@@ -17,7 +17,7 @@ from tessflux.spool.journal import Journal, second_look
 from tests.certificates import authority, issued
 from tests.faults.accounting import check_account
 from tests.faults.proxy import Proxy
-from tests.faults.server import GOOD, Answer, ScriptedServer
+from tests.faults.scripted import GOOD, Answer, ScriptedServer
 from tests.faults.site import FaultSite, now_ms
 from tests.real.site import Publisher, Site, wait_until
 

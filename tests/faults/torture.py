@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.chaos import TICK, Chaos
+from tests.faults.excuses import Verdict, excuses, verdict
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.site import now_ms
-from tests.faults.verdict import Verdict, excuses, verdict
 from tests.faults.world import World
 
 DRAIN_SECONDS = 300.0

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests.faults.server import Answer, ScriptedServer
+from tests.faults.scripted import Answer, ScriptedServer
 from tests.real.site import DEADLINE, wait_until
 
 

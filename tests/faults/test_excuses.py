@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.chaos import Fault
+from tests.faults.excuses import BACKLOG, COMMIT, LATENCY, RETRY, Excuses, excuses, verdict
 from tests.faults.ledger import Ledger
-from tests.faults.verdict import BACKLOG, COMMIT, LATENCY, RETRY, Excuses, excuses, verdict
 from tests.faults.world import Run
 
 T = 1_800_000_000_000
