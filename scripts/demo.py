@@ -69,7 +69,7 @@ class Demo:
         (place / "config").write_text(ini(sections))
 
     def start(self) -> None:
-        """Start all; raises ServerFailed."""
+        """Start everything; raises ServerFailed."""
         for piece in self.servers + self.clients:
             piece.start()
 
@@ -91,7 +91,7 @@ class Demo:
         return demo_table.rows(latest, stored)
 
     def finish(self) -> list[demo_table.Row]:
-        """Let tessflux deliver what it has, and say what is stored; raises ServerFailed."""
+        """Let tessflux deliver what it has, and return what is stored; raises ServerFailed."""
         _stop(self.clients)
         if self.tessflux.returncode != 0:
             raise self.tessflux.failure(f"did not stop well (exit code {self.tessflux.returncode})")

@@ -100,7 +100,7 @@ class Broker:
         """`answers`: how many packets at QoS 1 will be sent."""
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # No keep-alive: the broker shall wait for a publisher that waits for its word.
+        # No keep-alive: the publisher may wait for long before it begins.
         self._socket.sendall(packet(CONNECT, text("MQTT") + b"\x04\x02\x00\x00" + text(client_id)))
         if self._socket.recv(4) != b"\x20\x02\x00\x00":
             raise ConnectionError("the broker does not take the publisher")
@@ -149,7 +149,7 @@ def pace(broker: Broker, readings: Readings, rate: float) -> "array.array[float]
 
 
 def main() -> None:
-    """Connect, make the packets, wait for the word, publish."""
+    """Connect, make the packets, wait until it may begin, publish."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

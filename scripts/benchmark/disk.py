@@ -47,7 +47,7 @@ class Writes:
 
     @classmethod
     def parse(cls, lines: Iterable[str], directory: Path) -> "Writes":
-        """Of lines of strace; of a call that it tells in two, only the first names the file."""
+        """From lines of strace; of a call that it splits into two lines, only the first names the file."""
         sizes = [int(match["bytes"]) for match in _matches(_WRITE, lines, directory)]
         return cls(len(sizes), sum(sizes), len(list(_matches(_SYNC, lines, directory))))
 

@@ -1,4 +1,4 @@
-"""What the operating system knows of a process: its CPU, its memory, what it wrote to the disk.
+"""What the operating system knows about a process: its CPU, its memory, what it wrote to the disk.
 
 The rule: nothing here asks the process itself, and all of its threads and children count.
 """
@@ -24,7 +24,7 @@ class Stat:
 
     @classmethod
     def parse(cls, line: str) -> "Stat":
-        """The name of the program stands in brackets and may hold brackets and blanks."""
+        """The name of the program is in brackets and may contain brackets and blanks."""
         state, parent, *rest = line.rpartition(") ")[2].split()
         return cls(int(parent), state in "ZX", sum(map(int, rest[9:13])) / _TICKS)
 

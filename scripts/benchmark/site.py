@@ -43,7 +43,7 @@ REST_SECONDS = 0.5
 """How long a bridge does nothing, after the last reading, before doubles are counted."""
 
 COUNT_SECONDS = 5.0
-"""Counting costs the database much, so it is done only when nothing else tells how far a bridge is."""
+"""Counting is expensive for the database, so it is done only when nothing else shows how far a bridge is."""
 
 
 def wait_until_idle(pids: Sequence[int], seconds: float = 1.0) -> None:
@@ -124,7 +124,7 @@ class Site:
             flood.wait()
 
     def wait_for_subscriptions(self, bridge: Program, count: int) -> None:
-        """Return when the broker has so many subscriptions, by its own word."""
+        """Return when the log of the broker has so many subscriptions."""
 
         def subscriptions() -> int:
             return self.mosquitto.log.read_text().count(f"{TOPIC}\n")

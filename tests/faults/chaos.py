@@ -1,7 +1,7 @@
-"""What torture does, and when: a seed gives the order, the kinds and the sizes of all faults.
+"""What torture breaks, and when: a seed decides the order, the kinds and the sizes of all faults.
 
-There are four sufferers, each with its own rhythm: the daemon, the way to the database, the way from the
-broker, and the disk. So faults overlap as they like; one sufferer has one fault at a time.
+There are four sufferers, each with its own rhythm: the daemon, the connection to the database, the connection
+from the broker, and the disk. Faults of different sufferers overlap; one sufferer has one fault at a time.
 """
 
 import os
@@ -36,7 +36,7 @@ class Fault:
 
 
 class Sufferer:
-    """It is well for `well` seconds on average, then it suffers for up to `ill` seconds."""
+    """It is well for `well` seconds on average, then ill for up to `ill` seconds."""
 
     def __init__(
         self, name: str, plays: Mapping[str, Play], well: float, ill: float, chance: random.Random
@@ -145,13 +145,13 @@ class Chaos:
         if not world.hears_signals:
             return None
         before = world.config.read_text()
-        complaints = world.run.text().count("The config stays as it was")
+        before_it = world.run.text().count("The config stays as it was")
         world.config.write_text(before.replace("[mqtt]", "[mqtt]\nnonsense = 1"))
         world.signal(signal.SIGHUP)
         try:
             wait_until(
-                lambda: world.run.text().count("The config stays as it was") > complaints,
-                "the daemon says that the config is wrong",
+                lambda: world.run.text().count("The config stays as it was") > before_it,
+                "the daemon logs that the config is wrong",
             )
         finally:
             world.config.write_text(before)
@@ -184,8 +184,8 @@ class Chaos:
         def healed(heal: Heal) -> Heal:
             def end() -> None:
                 heal()
-                # The daemon waits longer after each failure, and would be away for most of the time. An
-                # operator who is in a hurry has it try at once, by a change that needs another connection.
+                # The daemon backs off after each failure, and would be away for most of the time. A change
+                # of the config that needs another connection makes it try at once.
                 self._reconfigure(
                     keepalive=chance.choice((5, 6, 7, 8)), version=chance.choice(("3.1.1", "5"))
                 )
@@ -208,7 +208,7 @@ class Chaos:
             "garbage": _played(proxy.garbage, passes),
             "cut": _played(proxy.cut_now, _nothing),
             FREEZES: lambda: healed(_frozen(mosquitto.pid)),
-            # Only in order: what a mosquitto that is killed forgets, it has not promised to keep.
+            # Never killed: mosquitto does not promise to keep what it has in memory.
             RESTART: _played(mosquitto.stop, restarts),
         }
 

@@ -1,8 +1,8 @@
-"""The verdict on a torture: at QoS 1 nothing may be wrong; at QoS 0 each loss needs an excuse. Pure.
+"""What torture finds wrong: at QoS 1 nothing may be wrong, at QoS 0 each loss needs an excuse. Pure.
 
 A reading at QoS 0 may be lost if it was published while no daemon was connected and subscribed, within the
-commit interval before a kill, or while the daemon itself said that it could store nothing. The logs of the
-daemon, which give seconds, and the record of the faults tell when that was. Times are in ms since 1970 UTC.
+commit interval before a kill, or while the daemon logged that it could store nothing. The logs of the daemon,
+to the second, and the record of the faults tell when that was. Times are in ms since 1970 UTC.
 """
 
 import re
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.faults.chaos import FREEZES, RESTART, Fault
-from tests.faults.ledger import Judgement, Ledger
+from tests.faults.ledger import Differences, Ledger
 from tests.faults.world import FLUSH_INTERVAL, Run
 
 LATENCY = 2_000
-"""From the publisher through the broker into the daemon, on a machine that does all of this at once."""
+"""How long a reading takes from the publisher to the daemon, on a machine that runs all of them."""
 
 BACKLOG = 5_000
-"""How long what a fault held back may be on its way after its end."""
+"""How long after the end of a fault what it held back may still be on its way."""
 
 COMMIT = int(FLUSH_INTERVAL * 1000)
 RETRY = 2_000
@@ -57,7 +57,7 @@ class Excuses:
 
 
 def excuses(runs: Sequence[Run], faults: Sequence[Fault], end: int) -> Excuses:
-    """What can be said for the daemon: from its runs, and the faults."""
+    """When the daemon could not help losing readings: from its runs, and the faults."""
     held_back = [fault for fault in faults if fault.sufferer == "broker" or fault.name == FREEZES]
     restarts = [fault for fault in held_back if fault.name == RESTART]
     full = [fault for fault in faults if fault.sufferer == "disk"]
@@ -99,7 +99,7 @@ def _events(run: Run) -> Iterable[tuple[int, str]]:
 
 
 @dataclass
-class Verdict:
+class Findings:
     """`excused` counts lost readings at QoS 0 by their excuse; `problems` is all that must not be."""
 
     published: Counter[int] = field(default_factory=Counter)
@@ -111,10 +111,10 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
 
-def verdict(ledger: Ledger, judgement: Judgement, unsent: Collection[int], excuses: Excuses) -> Verdict:
-    """Judge what is lost, and pass on what else is wrong."""
-    found = Verdict(unsent=len(unsent))
-    lost = set(judgement.lost)
+def findings(ledger: Ledger, differences: Differences, unsent: Collection[int], excuses: Excuses) -> Findings:
+    """What is lost without an excuse, and what else is wrong."""
+    found = Findings(unsent=len(unsent))
+    lost = set(differences.lost)
     without_excuse: dict[int, list[int]] = {0: [], 1: []}
     for number in range(len(ledger)):
         qos = ledger.qos[number]
@@ -132,6 +132,6 @@ def verdict(ledger: Ledger, judgement: Judgement, unsent: Collection[int], excus
             when = [(number, ledger.published_at[number]) for number in numbers[:5]]
             found.problems.append(f"QoS {qos}: lost {len(numbers)}: (number, published at) {when}")
     for kind in ("doubled", "altered", "misplaced", "unknown"):
-        if wrong := getattr(judgement, kind):
+        if wrong := getattr(differences, kind):
             found.problems.append(f"{kind} {len(wrong)}: {wrong[:5]}")
     return found

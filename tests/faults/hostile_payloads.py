@@ -1,10 +1,10 @@
-"""Hostile payloads by the million, and what must hold for whatever becomes of each.
+"""Hostile payloads by the million, and what must be true of whatever becomes of each.
 
     python -m tests.faults.hostile_payloads --inputs 1000000 --seed 1
 
-Every payload goes the way of a reading as far as it is pure: parse, admit, encode. A line that comes out is
-read by a parser of its own, as strict as the one of InfluxDB or stricter. The same seed gives the same
-payloads. It ends with 1 at the first payload for which something does not hold.
+Every payload goes through the pure part of a reading's way: parse, admit, encode. A line that comes out is
+read by a parser that is at least as strict as InfluxDB's. The same seed gives the same payloads. The exit
+code is 1 at the first payload that breaks a rule.
 """
 
 import argparse
@@ -49,24 +49,10 @@ OTHERS = [
     '"0001-01-01T00:00:00-14:00"', '"2025-11-30 21:00:00.5+0100"', '"\\ud83d\\ude00"', '"\\ud800"',
     '"\\u0000"',
 ]  # fmt: skip
-KEYS = ["name", "seq", "udp", "freq", "mag", "tamb", "tbox", "tsky", "wdBm", "tstamp", "mac", "calib"]
-KEYS += [
-    "F1",
-    "F2",
-    "F3",
-    "F4",
-    "zp",
-    "ZP",
-    "ci",
-    "az",
-    "azi",
-    "alt",
-    "text",
-    "rev",
-    "",
-    "\\u006eame",
-    "n\\u0061me",
-]
+KEYS = [
+    "name", "seq", "udp", "freq", "mag", "tamb", "tbox", "tsky", "wdBm", "tstamp", "mac", "calib", "F1", "F2",
+    "F3", "F4", "zp", "ZP", "ci", "az", "azi", "alt", "text", "rev", "", "\\u006eame", "n\\u0061me",
+]  # fmt: skip
 PRINTABLE = [
     ",", "=", " ", '"', "'", "\\", "\\\\", "\\,", "\\ ", "\\=", "\\n", ",name=", ",tag=x", " mag=1", "#",
     " 1 1\\nr,name=y", ";", "--", "DROP", "$", "%s", "{0}", "{name}", "stars", "STARS1", "ñ", "Ñuñoa", "β",
@@ -77,20 +63,9 @@ UNPRINTABLE = [
     "\x1b[2J", "\x7f", "\n", "\r", "\t", "\0", "\ud800", "\udfff", "\uffff", "\U0010ffff",
 ]  # fmt: skip
 BYTES = [
-    b'"',
-    b"\\",
-    b"{",
-    b"}",
-    b"[",
-    b"null",
-    b"NaN",
-    b"1e999",
-    b"\\ud800",
-    b"\\u0000",
-    b"\xff",
-    b"\xc0\x80",
-]
-BYTES += [b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\n", b"\0", b"-", b"99", b"e", b",", b":"]
+    b'"', b"\\", b"{", b"}", b"[", b"null", b"NaN", b"1e999", b"\\ud800", b"\\u0000", b"\xff", b"\xc0\x80",
+    b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\n", b"\0", b"-", b"99", b"e", b",", b":",
+]  # fmt: skip
 
 
 def names(rng: random.Random, count: int) -> list[str]:
@@ -192,7 +167,7 @@ class Payloads:
         return payload
 
 
-# Judging
+# Checking
 
 _LINE = re.compile(
     r"(?P<measurement>[a-z]+),name=(?P<name>(?:\\[,= ]|\\(?![,= ])|[^,= \\])+)"
@@ -226,8 +201,8 @@ def read_line(line: str) -> Point:
     return Point(match["measurement"], _ESCAPED.sub(r"\1", match["name"]), fields, int(match["time"]))
 
 
-class Judge:
-    """Takes payloads the way of a reading, one a millisecond, and counts what became of them."""
+class Checker:
+    """Parses, admits and encodes payloads, one a millisecond, and counts what became of them."""
 
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
@@ -235,7 +210,7 @@ class Judge:
         self._now = NOW
 
     def take(self, payload: bytes) -> tuple[str, Point] | None:
-        """The line that a payload becomes, and what it says. Raises when something does not hold."""
+        """The line that a payload becomes, and what it says. Raises when a rule is broken."""
         self._now += 1
         extra, validation = EXTRAS[self._now % 3], bool(self._now % 4)
         reading = parse(payload, extra_fields=extra, validation=validation)
@@ -245,18 +220,18 @@ class Judge:
             self._refused(reading)
             return None
         values = lineprotocol.values(reading.fields)
-        verdict = self._admission.admit(reading, values, received_at=self._now, retained=False)
-        if isinstance(verdict, Refused):
-            self._refused(verdict)
+        outcome = self._admission.admit(reading, values, received_at=self._now, retained=False)
+        if isinstance(outcome, Refused):
+            self._refused(outcome)
             return None
-        if isinstance(verdict, Filtered):
-            self.ended[verdict.cause] += 1
+        if isinstance(outcome, Filtered):
+            self.ended[outcome.cause] += 1
             return None
-        assert isinstance(verdict, Admitted)
-        line = f"{lineprotocol.series('readings', reading.name)} {values} {verdict.time}"
+        assert isinstance(outcome, Admitted)
+        line = f"{lineprotocol.series('readings', reading.name)} {values} {outcome.time}"
         assert line.isprintable(), line
         point = read_line(line)
-        assert point == Point("readings", reading.name, dict(reading.fields), verdict.time), line
+        assert point == Point("readings", reading.name, dict(reading.fields), outcome.time), line
         assert len(point.name) <= MAX_NAME, line
         assert point.name == point.name.strip().lower(), line
         assert point.fields.keys() <= FIELDS, line
@@ -289,18 +264,17 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    judge, began = Judge(), time.monotonic()
+    checker, began = Checker(), time.monotonic()
     payloads = iter(Payloads(options.seed))
     for number in range(options.inputs):
         payload = next(payloads)
         try:
-            judge.take(payload)
+            checker.take(payload)
         except Exception as error:
             print(f"input {number} of seed {options.seed}: {payload!r}: {error!r}", file=sys.stderr)
             return 1
-    print(
-        f"{options.inputs} inputs, seed {options.seed}, {time.monotonic() - began:.0f} s: {dict(judge.ended)}"
-    )
+    took = time.monotonic() - began
+    print(f"{options.inputs} inputs, seed {options.seed}, {took:.0f} s: {dict(checker.ended)}")
     return 0
 
 

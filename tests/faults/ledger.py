@@ -52,8 +52,8 @@ def sample(number: int, photometers: int, tstamp: int = NO_TSTAMP) -> Sample:
 
 
 @dataclass
-class Judgement:
-    """Numbers of readings, or whole rows, by what is wrong with them. True when anything is."""
+class Differences:
+    """What is wrong with the database: numbers of readings, or whole rows. True when anything is."""
 
     rows: int = 0
     lost: list[int] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Ledger:
         self.qos = bytearray()
         self._tstamps = array("q")
         self._stored = bytearray()
-        self._judgement = Judgement()
+        self._differences = Differences()
 
     def __len__(self) -> int:
         return len(self.published_at)
@@ -103,33 +103,33 @@ class Ledger:
         """Compare some rows of the database, each once, which were all stored before `until`."""
         self._stored.extend(bytes(len(self) - len(self._stored)))
         for row in rows:
-            self._judgement.rows += 1
+            self._differences.rows += 1
             self._check(row, until)
 
-    def judge(self) -> Judgement:
-        """The verdict, when all rows were checked."""
+    def differences(self) -> Differences:
+        """What is wrong, once all rows were checked."""
         self._stored.extend(bytes(len(self) - len(self._stored)))
-        self._judgement.lost = [number for number, stored in enumerate(self._stored) if not stored]
-        return self._judgement
+        self._differences.lost = [number for number, stored in enumerate(self._stored) if not stored]
+        return self._differences
 
     def _check(self, row: Mapping[str, Any], until: int) -> None:
-        judgement = self._judgement
+        differences = self._differences
         number = self._number(row.get("freq"))
         if number is None:
-            judgement.unknown.append(str(row))
+            differences.unknown.append(str(row))
             return
         if self._stored[number]:
-            judgement.doubled.append(number)
+            differences.doubled.append(number)
         self._stored[number] = 1
         expected = self.sample(number)
         found = {key: value for key, value in row.items() if value is not None and key != "time"}
         if found != {"name": expected.name, **expected.fields}:
-            judgement.altered.append(f"{number} is {row}, not {expected}")
+            differences.altered.append(f"{number} is {row}, not {expected}")
         first, last = self.published_at[number], until
         if expected.tstamp != NO_TSTAMP:
             first, last = expected.tstamp, expected.tstamp + SHIFT_MS
         if not first <= row["time"] <= last:
-            judgement.misplaced.append(f"{number} has {row['time']}, not one from {first} to {last}")
+            differences.misplaced.append(f"{number} has {row['time']}, not one from {first} to {last}")
 
     def _number(self, freq: object) -> int | None:
         if not isinstance(freq, float | int) or freq * _STEPS != int(freq * _STEPS):

@@ -45,7 +45,7 @@ class Load:
         self._unacknowledged: deque[MQTTMessageInfo] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        # Not to ask twice for what a restart of the broker interrupted would lose it.
+        # With a clean session, what a restart of the broker interrupts would not be sent again.
         self._client = Client(CallbackAPIVersion.VERSION2, "load", clean_session=False)
         self._client.max_inflight_messages_set(1_000)
         self._client.reconnect_delay_set(1, 1)
@@ -70,14 +70,14 @@ class Load:
         assert not self._unacknowledged, f"the broker did not take {len(self._unacknowledged)} messages"
 
     def last(self) -> None:
-        """Publish one more reading at QoS 1; in the order of things it is the last to arrive."""
+        """Publish one more reading at QoS 1. Since the order is kept, it is the last to arrive."""
         self._publish_new(1)
 
     def _run(self) -> None:
         try:
             began, done = time.monotonic(), 0
             while not self._stopping.wait(TICK):
-                # After a pause of ours the stream goes on; it does not make up for it in one burst.
+                # After a pause of this process the stream goes on, without a burst to catch up.
                 due = int((time.monotonic() - began) * self._rate)
                 burst = min(due - done, int(self._rate))
                 done = due
@@ -117,7 +117,7 @@ class Load:
         return info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _forget_acknowledged(self) -> int:
-        """How many are left, counted from the oldest that the broker has not acknowledged."""
+        """How many are left, from the oldest that the broker has not acknowledged."""
         waiting = self._unacknowledged
         while waiting and waiting[0]._published:  # is_published raises what a reconnection has mended
             waiting.popleft()

@@ -16,9 +16,9 @@ ANSWER_SECONDS = 30.0
 
 
 class Proxy(Program):
-    """Listens on `port` and passes all on to a server on `server_port`, until it is told otherwise.
+    """Listens on `port` and passes everything on to a server on `server_port`, until a fault is played.
 
-    Each call replaces the fault before it. What is meant by each: see `relay.Fault`.
+    Each call replaces the fault before it; `relay.Fault` says what each does.
     """
 
     def __init__(self, directory: Path, name: str, server_port: int) -> None:
@@ -56,7 +56,7 @@ class Proxy(Program):
             self._control = None
 
     def heal(self) -> None:
-        """Pass all on again, also what was held back."""
+        """Pass everything on again, and what was held back."""
         self._play("pass")
 
     def refuse(self) -> None:
@@ -84,8 +84,10 @@ class Proxy(Program):
         self._play("cut", size=after, times=times, direction=TO_SERVER)
 
     def cut_response(self, after: int, times: int = 1) -> None:
-        """Reset a connection after so many bytes towards the client, counted from now. With 0 the server has
-        got and answered a request of which the client hears nothing."""
+        """Reset a connection after so many bytes towards the client, counted from now.
+
+        With 0 the server has received and answered a request, and the client hears nothing of it.
+        """
         self._play("cut", size=after, times=times, direction=TO_CLIENT)
 
     def garbage(self, direction: str = TO_CLIENT) -> None:

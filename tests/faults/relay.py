@@ -3,8 +3,8 @@
     python relay.py PORT SERVER_PORT CONTROL_PORT
 
 On the control port it takes one JSON object a line, {"mode": ..., and the other fields of Fault}, plays that
-fault from then on, and answers with one object: what is open now and what was counted so far. Nothing that
-it was given is thrown away unless the fault says so: what a silence held back goes on when it is over.
+fault from then on, and answers with one object: what is open now and what was counted so far. It drops no
+bytes unless the fault says so: what a silence held back is passed on when it is over.
 """
 
 import json
@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 reactor: Any = _reactor
 
 HELD = 1024 * 1024
-"""Bytes that one direction holds back before its source has to wait, as a network would make it."""
+"""Bytes that one direction holds back before its source has to wait, as in a network."""
 
 TO_SERVER, TO_CLIENT, BOTH = "to_server", "to_client", "both"
 

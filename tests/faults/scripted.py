@@ -22,7 +22,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer. As it stands here it is a good one; each further field makes it worse."""
+    """One answer: with these defaults a good one, which each further field makes worse."""
 
     status: int = 204
     body: bytes = b""
@@ -39,7 +39,7 @@ class Answer:
     close: bool = False
     """Close the connection after the answer."""
     silent: bool = False
-    """Say nothing, and leave the connection open."""
+    """Send nothing, and leave the connection open."""
     endless_headers: bool = False
     """Header follows header until the client goes."""
     raw: bytes | None = None
@@ -75,7 +75,7 @@ class ScriptedServer:
             self._answers += answers
 
     def wait_for_requests(self, count: int) -> None:
-        """Wait until so many have come, all told."""
+        """Wait until so many have come in total."""
         wait_until(lambda: len(self.requests) >= count, f"{count} requests")
 
     def start(self) -> None:
@@ -84,7 +84,7 @@ class ScriptedServer:
     def stop(self) -> None:
         """Close all that is open, and wait for the threads."""
         self._stopping.set()
-        # The thread in accept wakes of a shutdown, not of a close.
+        # A shutdown wakes the thread in accept, a close does not.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._threads.pop(0).join()
@@ -117,7 +117,7 @@ class ScriptedServer:
             self._begin(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        # The client may go at any time; so may we.
+        # Either side may close at any time.
         with connection, contextlib.suppress(OSError, ValueError), connection.makefile("rb") as stream:
             while not self._stopping.is_set() and (request := _read(stream)):
                 with self._lock:

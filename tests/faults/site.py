@@ -7,7 +7,7 @@ from pathlib import Path
 from servers import Influxd, Mosquitto
 
 from tests.faults.accounting import Account, check_account
-from tests.faults.ledger import Judgement, Ledger
+from tests.faults.ledger import Differences, Ledger
 from tests.faults.proxy import Proxy
 from tests.real.site import Publisher, Site
 
@@ -37,16 +37,16 @@ class FaultSite(Site):
         """Wait until the database has as many rows as readings were published."""
         self.wait_for_rows(len(self.ledger))
 
-    def judge(self) -> Judgement:
+    def differences(self) -> Differences:
         """Compare the database with the ledger; once, at the end."""
         self.ledger.check(self.rows(), now_ms())
-        return self.ledger.judge()
+        return self.ledger.differences()
 
     def end_well(self) -> Account:
         """Stop the daemon in order: every message has ended in one way, and every row is right."""
         self.stop()
-        judgement = self.judge()
-        assert not judgement, judgement
+        differences = self.differences()
+        assert not differences, differences
         return check_account(self.logged())
 
 

@@ -12,7 +12,7 @@ class SmallDisk:
     """The spool of a daemon that has not been started yet; its directory must be there."""
 
     def __init__(self, site: Site, megabytes: int) -> None:
-        """Where this user may mount nothing, filling it means that no file may grow any more."""
+        """Where this user may mount nothing, a full disk means that no file may grow any more."""
         self._site = site
         site.spool.mkdir()
         namespace = ("unshare", "--map-root-user", "--mount")
@@ -26,7 +26,7 @@ class SmallDisk:
         return Path(f"/proc/{self._site.process.pid}/root{self._site.spool}")
 
     def fill(self) -> None:
-        """Nothing more fits on it."""
+        """Leave no room on it."""
         if not self.mounted:
             # The log of the daemon is a file too, and a smaller one.
             self._limit(f"{(self.directory / 'spool.db-wal').stat().st_size}:")
@@ -39,7 +39,7 @@ class SmallDisk:
                 pass
 
     def free(self) -> None:
-        """There is room again."""
+        """Make room again."""
         if self.mounted:
             (self.directory / "filler").unlink()
         else:

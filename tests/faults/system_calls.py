@@ -27,7 +27,7 @@ class Call(NamedTuple):
 
 
 def traced(output: Path) -> tuple[str, ...]:
-    """What is put before a command to write down its calls; the process that starts is still the command."""
+    """What is put before a command to record its calls; the process that starts is still the command."""
     trace = f"trace={','.join(CALLS)}"
     return ("strace", "-D", "-f", "-yy", "-xx", "-s", "70000", "-e", trace, "-o", str(output))
 

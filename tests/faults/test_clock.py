@@ -1,6 +1,6 @@
-"""The clock of the computer is set, forwards and backwards, while the real daemon runs.
+"""The clock of the computer is set forwards and backwards while the daemon runs.
 
-No reading takes the place of another, and nothing that waits for a time waits longer.
+No reading overwrites another, and no timer waits longer.
 """
 
 import time

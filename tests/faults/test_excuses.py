@@ -1,11 +1,11 @@
-"""The judge of the torture run excuses a loss at QoS 0 by what happened at its time, and by nothing else."""
+"""A loss at QoS 0 is excused by what happened at its time, and by nothing else."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.faults.chaos import Fault
-from tests.faults.excuses import BACKLOG, COMMIT, LATENCY, RETRY, Excuses, excuses, verdict
+from tests.faults.excuses import BACKLOG, COMMIT, LATENCY, RETRY, Excuses, excuses, findings
 from tests.faults.ledger import Ledger
 from tests.faults.world import Run
 
@@ -96,7 +96,7 @@ def test_a_lost_reading_needs_an_excuse_at_qos_0_and_has_none_at_qos_1() -> None
     ledger = Ledger()
     for number in range(6):
         ledger.publish(T + number, number % 2)
-    found = verdict(ledger, ledger.judge(), {4}, Excuses([("away", T, T + 1)]))
+    found = findings(ledger, ledger.differences(), {4}, Excuses([("away", T, T + 1)]))
     assert dict(found.published) == {0: 3, 1: 3}
     assert found.excused == {"away": 1}
     assert found.had_to_arrive == 2
@@ -108,7 +108,7 @@ def test_what_is_stored_wrongly_is_wrong_at_any_qos() -> None:
     sample = ledger.publish(T, 0)
     row = {"name": sample.name, "time": T, **sample.fields}
     ledger.check([row, {**row, "mag": 1.0, "time": T - 1}, {**row, "freq": -1.0}], until=T)
-    found = verdict(ledger, ledger.judge(), set(), Excuses([("away", 0, END)]))
+    found = findings(ledger, ledger.differences(), set(), Excuses([("away", 0, END)]))
     assert [problem.split()[0] for problem in found.problems] == [
         "doubled",
         "altered",

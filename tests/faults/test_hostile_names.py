@@ -1,4 +1,4 @@
-"""Names and topics that try to be more: they make no series, no log line and no terminal do anything."""
+"""Hostile names and topics: none makes another series, forges a log line or controls a terminal."""
 
 import json
 import random
@@ -30,7 +30,7 @@ from tests.test_intake import FakeSpool
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[a-z]+#(info|warn|error)\] ")
 NO_TOPIC = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\uffff+#/]|\U0010ffff")
-"""What a good broker lets nobody publish on; the one of `test_hostile_broker` has no such scruples."""
+"""What a good broker refuses in a topic; the one of `test_hostile_broker` refuses nothing."""
 
 
 def test_hostile_names_make_no_series_no_log_line_and_no_terminal_code(

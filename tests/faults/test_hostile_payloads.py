@@ -1,4 +1,4 @@
-"""Whatever a payload is made of, it becomes one line that says what it should, or none."""
+"""Whatever is in a payload, it becomes one line with the right content, or none."""
 
 from itertools import islice
 from pathlib import Path
@@ -7,19 +7,19 @@ from urllib.request import Request, urlopen
 import pytest
 from servers import Influxd
 
-from tests.faults.hostile_payloads import Judge, Payloads, Point, read_line
+from tests.faults.hostile_payloads import Checker, Payloads, Point, read_line
 
 CAUSES = {"not JSON", "bad name", "incomplete", "not a number", "implausible", "bad time", "register message"}
 
 
 def test_100_000_hostile_payloads_become_one_line_each_or_none() -> None:
-    judge = Judge()
+    checker = Checker()
     for payload in islice(Payloads(20260301), 100_000):
-        judge.take(payload)
-    assert judge.ended.total() == 100_000
+        checker.take(payload)
+    assert checker.ended.total() == 100_000
     # Were they too mild or too wild, they would test nothing.
-    assert judge.ended["stored"] > 25_000
-    assert min(judge.ended[cause] for cause in CAUSES) > 100
+    assert checker.ended["stored"] > 25_000
+    assert min(checker.ended[cause] for cause in CAUSES) > 100
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_100_000_hostile_payloads_become_one_line_each_or_none() -> None:
         "readings,name=a  1",
     ],
 )
-def test_the_parser_that_judges_lines_is_strict(line: str) -> None:
+def test_the_parser_that_checks_the_lines_is_strict(line: str) -> None:
     with pytest.raises(AssertionError):
         read_line(line)
 
 
 def test_influxdb_takes_every_line_and_gives_back_the_same_names_and_values(tmp_path: Path) -> None:
-    judge = Judge()
-    made = [found for payload in islice(Payloads(7), 25_000) if (found := judge.take(payload))]
+    checker = Checker()
+    made = [found for payload in islice(Payloads(7), 25_000) if (found := checker.take(payload))]
     assert len(made) > 5_000
     with Influxd(tmp_path / "influxd") as influxd:
         influxd.query('CREATE DATABASE "tessdb"')

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.ledger import NO_TSTAMP, Judgement, Ledger, Sample, sample
+from tests.faults.ledger import NO_TSTAMP, Differences, Ledger, Sample, sample
 
 T = 1_800_000_000_000
 PHOTOMETERS = 3
@@ -27,15 +27,15 @@ def good() -> tuple[Ledger, list[dict[str, Any]]]:
     return ledger, rows
 
 
-def judge(ledger: Ledger, rows: list[dict[str, Any]]) -> Judgement:
+def compare(ledger: Ledger, rows: list[dict[str, Any]]) -> Differences:
     ledger.check(rows, until=T + 100)
-    return ledger.judge()
+    return ledger.differences()
 
 
 def test_rows_as_they_were_published_are_right() -> None:
-    judgement = judge(*good())
-    assert not judgement
-    assert judgement == Judgement(rows=6)
+    differences = compare(*good())
+    assert not differences
+    assert differences == Differences(rows=6)
 
 
 def test_rows_may_come_in_slices_and_readings_between_them() -> None:
@@ -43,18 +43,18 @@ def test_rows_may_come_in_slices_and_readings_between_them() -> None:
     ledger.check(rows[:2], until=T + 100)
     more = ledger.publish(T + 50)
     ledger.check([*rows[2:], row(more, T + 50)], until=T + 100)
-    assert ledger.judge() == Judgement(rows=7)
+    assert ledger.differences() == Differences(rows=7)
 
 
 def test_a_row_that_is_not_there_is_lost() -> None:
     ledger, rows = good()
-    assert judge(ledger, rows[:3] + rows[4:]) == Judgement(rows=5, lost=[3])
+    assert compare(ledger, rows[:3] + rows[4:]) == Differences(rows=5, lost=[3])
 
 
 def test_a_reading_with_two_rows_is_doubled() -> None:
     ledger, rows = good()
     again = {**rows[2], "time": rows[2]["time"] + 1}
-    assert judge(ledger, [*rows, again]) == Judgement(rows=7, doubled=[2])
+    assert compare(ledger, [*rows, again]) == Differences(rows=7, doubled=[2])
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_a_reading_with_two_rows_is_doubled() -> None:
 def test_a_row_with_another_value_is_altered(change: dict[str, Any]) -> None:
     ledger, rows = good()
     rows[4].update(change)
-    judgement = judge(ledger, rows)
-    assert judgement
-    assert [text.split()[0] for text in judgement.altered] == ["4"]
+    differences = compare(ledger, rows)
+    assert differences
+    assert [text.split()[0] for text in differences.altered] == ["4"]
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_a_row_at_a_time_that_it_cannot_have_is_misplaced(number: int, time: int
     """Before it was published or after it was stored; before its own time or beyond the shift."""
     ledger, rows = good()
     rows[number]["time"] = time
-    judgement = judge(ledger, rows)
-    assert judgement
-    assert [text.split()[0] for text in judgement.misplaced] == [str(number)]
+    differences = compare(ledger, rows)
+    assert differences
+    assert [text.split()[0] for text in differences.misplaced] == [str(number)]
 
 
 @pytest.mark.parametrize("freq", [None, 6 / 8, -1 / 8, 1 / 16])
 def test_a_row_that_nobody_published_is_unknown(freq: float | None) -> None:
     ledger, rows = good()
-    judgement = judge(ledger, [*rows, {**rows[0], "freq": freq}])
-    assert judgement
-    assert len(judgement.unknown) == 1
-    assert not judgement.doubled
+    differences = compare(ledger, [*rows, {**rows[0], "freq": freq}])
+    assert differences
+    assert len(differences.unknown) == 1
+    assert not differences.doubled
 
 
 def test_all_samples_are_different_and_plausible_and_a_payload_says_what_they_say() -> None:

@@ -1,4 +1,4 @@
-"""The proxy does to a connection what it is told, and only that."""
+"""The proxy plays the fault that it is given, and nothing else."""
 
 import socket
 import threading
@@ -40,7 +40,7 @@ class Echo:
 
     def close(self) -> None:
         if self._listener.fileno() >= 0:
-            # The thread in accept wakes of a shutdown, not of a close.
+            # A shutdown wakes the thread in accept, a close does not.
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
 

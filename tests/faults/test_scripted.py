@@ -1,4 +1,4 @@
-"""The scripted server says what its script says."""
+"""The scripted server answers what its script says."""
 
 import http.client
 import itertools

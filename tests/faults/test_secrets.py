@@ -1,4 +1,4 @@
-"""No secret that was configured is anywhere but where its operator put it, in good times and in bad."""
+"""A configured secret is nowhere but where the operator put it, whether all is well or not."""
 
 import base64
 import signal

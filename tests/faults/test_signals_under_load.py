@@ -1,4 +1,4 @@
-"""Reload, pause and stop at any moment of a delivery and an outage: nothing is lost, doubled or stuck."""
+"""Signals at any moment of a delivery and an outage: nothing is lost or doubled, and nothing hangs."""
 
 import signal
 from collections.abc import Callable
@@ -13,7 +13,7 @@ STEPS = 25
 
 
 def reload(bench: FaultSite, random: Random) -> None:
-    """With another topic beside that of the readings, or without it, and another size of a request."""
+    """With or without one more topic, and with another size of a request."""
     topics = random.choice(["STARS4ALL/+/reading", "STARS4ALL/+/reading, more/#"])
     bench.configure(mqtt={"topics": topics}, influxdb={"batch": random.randrange(1, 1000)})
     bench.signal(signal.SIGHUP)
@@ -48,7 +48,7 @@ def heal(bench: FaultSite, random: Random) -> None:
 
 
 def stop(bench: FaultSite, random: Random) -> None:
-    """In order, wherever it is; it starts again at once, and gets the next signal while it does."""
+    """An orderly stop at any moment; it starts again at once, and gets the next signal meanwhile."""
     bench.stop()
     launch(bench)
 

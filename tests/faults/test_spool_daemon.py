@@ -1,4 +1,4 @@
-"""What is done to the spool of a real daemon: its files harmed, its rights taken, a second daemon."""
+"""The spool of a running daemon: its files are damaged, its rights taken, a second daemon started on it."""
 
 import os
 import sqlite3
@@ -41,13 +41,13 @@ def test_files_that_are_harmed_under_the_daemon_cost_nothing_that_waits(
     bench.influxd.kill()
     bench.start()
     bench.publish(publisher, 200)
-    # The index may not be cut short in the very moment in which it is read.
+    # Cutting the index short while it is read kills the daemon: another test does that.
     wait_until(lambda: waiting(bench) == 200, "all that waits is on disk")
     harm(bench.spool)
     bench.publish(publisher, 100)
     bench.publish(publisher, 100, 0)
     bench.wait_for_log(said)
-    # All is in files that others find, and a start.
+    # Everything is in files that other processes find, and so does a start.
     wait_until(lambda: waiting(bench) == 400, "all that waits is on disk")
     bench.kill()
     bench.start()
@@ -62,10 +62,10 @@ def waiting(bench: FaultSite) -> int:
     return len(bench.run("export").stdout.splitlines())
 
 
-def test_a_daemon_that_died_of_its_index_starts_as_if_nothing_had_been(
+def test_a_daemon_that_was_killed_by_its_damaged_index_starts_and_loses_nothing(
     bench: FaultSite, publisher: Publisher
 ) -> None:
-    """Whoever cuts it short in the very moment in which it is read kills the daemon (SIGBUS)."""
+    """Cutting it short while it is read kills the daemon (SIGBUS)."""
     bench.start()
     bench.publish(publisher, 20)
     bench.wait_for_all()
@@ -85,7 +85,7 @@ def test_a_directory_that_may_not_be_entered_any_more_costs_no_reading(
     bench: FaultSite, publisher: Publisher
 ) -> None:
     if os.geteuid() == 0:
-        # Root may do all, unless it gives that up.
+        # Root may do anything, unless it gives that up.
         mine = "-dac_override,-dac_read_search"
         bench.around = ("setpriv", f"--bounding-set={mine}", f"--inh-caps={mine}")
     bench.start()

@@ -1,6 +1,6 @@
-"""A disk or a spool that is full, with the real daemon: what the broker keeps is not lost, the rest counted.
+"""The disk or the spool is full: what the broker keeps is not lost, and the rest is counted.
 
-All goes on by itself when there is room again.
+The daemon goes on by itself when there is room again.
 """
 
 import sqlite3
@@ -69,11 +69,11 @@ def test_what_memory_cannot_hold_while_the_disk_is_full_is_counted_as_lost_at_qo
 def lost_at_qos_0_and_counted(bench: FaultSite) -> int:
     """Stop: if readings were lost, then only those that no broker keeps, and as many as were counted."""
     bench.stop()
-    account, judgement = check_account(bench.logged()), bench.judge()
-    assert len(judgement.lost) == account.lost
-    assert {bench.ledger.qos[number] for number in judgement.lost} <= {0}
-    judgement.lost.clear()
-    assert not judgement, judgement
+    account, differences = check_account(bench.logged()), bench.differences()
+    assert len(differences.lost) == account.lost
+    assert {bench.ledger.qos[number] for number in differences.lost} <= {0}
+    differences.lost.clear()
+    assert not differences, differences
     return account.lost
 
 

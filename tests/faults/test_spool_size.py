@@ -1,4 +1,4 @@
-"""How much waits makes no difference to a start: what is read then is bounded, however large the file."""
+"""A start does not depend on how much waits: what it reads is bounded, however large the file is."""
 
 from pathlib import Path
 

@@ -244,8 +244,8 @@ def test_a_database_behind_tls_is_believed_only_with_its_authority(tmp_path: Pat
         # It tells more easily without TLS what is in it.
         site.influxd = Influxd(tmp_path / "influxd", port=site.influxd.port)
         with site.influxd:
-            judgement = site.judge()
-        assert not judgement, judgement
+            differences = site.differences()
+        assert not differences, differences
         assert check_account(site.logged()).delivered == 50
 
 

@@ -1,4 +1,4 @@
-"""The way of a reading when the network fails in the middle of it: every row comes once, and right."""
+"""The network fails somewhere on a reading's way: every reading is stored once, and right."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ SLOWNESS: tuple[Play, ...] = (lambda proxy: proxy.trickle(997, 0.001), lambda pr
 
 
 def test_a_slow_way_is_a_way(bench: FaultSite, publisher: Publisher) -> None:
-    """Quick, late and in small pieces, on either side: nobody complains."""
+    """Fast, late and in small pieces, on either side: nothing is logged about it."""
     bench.start()
     for play in (Proxy.heal, *SLOWNESS):
         for proxy in (bench.broker, bench.database):
@@ -48,7 +48,7 @@ def test_a_database_whose_connection_fails_gets_every_row_once(
     FAILURES[name](bench.database)
     bench.publish(publisher, 50)
     bench.publish(publisher, 50, qos=0)
-    # It is said, unless it was enough to ask once more at once.
+    # It is logged, unless one retry at once was enough.
     wait_until(lambda: "takes no readings" in bench.logged() or bench.count() == 100, name)
     bench.database.heal()
     bench.wait_for_all()

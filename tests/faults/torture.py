@@ -1,8 +1,8 @@
-"""Torture: everything that may fail, under load, for as long as wished; then the books are compared.
+"""Torture: all that may fail fails, under load, for as long as you like; then the database is compared.
 
 A real mosquitto and a real influxd, a proxy before each, the daemon as a process under a supervisor. The exit
 code is 0 if nothing is doubled, altered or misplaced, nothing lost at QoS 1, nothing lost at QoS 0 without
-excuse (see `verdict`), and every run that ended in order has an account that adds up. Otherwise all is kept.
+excuse (see `excuses`), and the account of every run that ended in order adds up. Otherwise all is kept.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.chaos import TICK, Chaos
-from tests.faults.excuses import Verdict, excuses, verdict
+from tests.faults.excuses import Findings, excuses, findings
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.site import now_ms
@@ -26,8 +26,8 @@ DRAIN_SECONDS = 300.0
 """How long after the last fault all must be in the database: several of the daemon's longest pauses."""
 
 
-def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Verdict]:
-    """Do it all; what is wrong is in the verdict."""
+def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Findings]:
+    """Do it all; returns what is wrong, too."""
     ledger = Ledger(options.photometers)
     chaos = Chaos(world, options.seed)
     load = Load(world.mosquitto.port, ledger, options.rate, options.seed)
@@ -48,7 +48,7 @@ def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Ver
     for name in [f"stars{number}" for number in range(options.photometers)]:
         ledger.check(_select(world, f"SELECT * FROM readings WHERE \"name\" = '{name}'"), now_ms())
     ledger.check(_select(world, r'SELECT * FROM readings WHERE "name" !~ /^stars\d+$/'), now_ms())
-    found = verdict(ledger, ledger.judge(), load.unsent, excuses(world.runs, chaos.faults(), now_ms()))
+    found = findings(ledger, ledger.differences(), load.unsent, excuses(world.runs, chaos.faults(), now_ms()))
     found.problems += world.problems
     return chaos, load, found
 
@@ -112,12 +112,12 @@ def _keep_spool(world: World) -> None:
         shutil.copytree(spool, world.directory / "spool-at-the-end", dirs_exist_ok=True)
 
 
-def report(options: argparse.Namespace, world: World, chaos: Chaos, load: Load, found: Verdict) -> None:
+def report(options: argparse.Namespace, world: World, chaos: Chaos, load: Load, found: Findings) -> None:
     """Print it for people."""
-    judged = load.ledger.judge()
+    judged = load.ledger.differences()
     ends = [run.end for run in world.runs]
     print(f"seed {options.seed}, {options.seconds:g} s, {options.rate:g} messages/s")
-    print(f"lives of the daemon: {len(ends)}, killed {ends.count('killed')}, stopped {ends.count('stopped')}")
+    print(f"runs of the daemon: {len(ends)}, killed {ends.count('killed')}, stopped {ends.count('stopped')}")
     for name, count in sorted(Counter(f"{each.sufferer}: {each.name}" for each in chaos.faults()).items()):
         print(f"  {name}: {count}")
     print(f"readings published: QoS 0 {found.published[0]:,} ({found.unsent:,} to no broker), ", end="")

@@ -35,7 +35,7 @@ OK, CANNOT_CREATE = 0, 73
 
 @dataclass
 class Run:
-    """One life of the daemon; `end` says how it ended: stopped or killed by us, or by itself."""
+    """One process of the daemon; `end` says how it ended: stopped or killed by us, or by itself."""
 
     number: int
     log: Path
@@ -48,8 +48,10 @@ class Run:
 
 
 class SpoolDisk:
-    """Where the spool is. It can be full: as a disk of its own, or, where no mount is allowed, by a limit on
-    the size of the daemon's files."""
+    """Where the spool is, and how it is filled.
+
+    It is a disk of its own or, where no mount is allowed, a limit on the size of the daemon's files.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,7 +64,7 @@ class SpoolDisk:
         """Leave `size` bytes to the daemon, which has this process id and log."""
         self.is_full = True
         if not self.is_mounted:
-            # The log must go on, to tell what happens.
+            # The log must still grow, to show what happens.
             limit = log.stat().st_size + max(size, LOG_BYTES)
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
             return
@@ -136,7 +138,7 @@ class World:
 
     @property
     def run(self) -> Run:
-        """The present life of the daemon, or the last one."""
+        """The process of the daemon that runs now, or the last one."""
         return self.runs[-1]
 
     @property
@@ -145,7 +147,7 @@ class World:
 
     @property
     def hears_signals(self) -> bool:
-        """Whether the daemon runs and has come so far that a signal means to it what it says."""
+        """Whether the daemon runs and has come so far that it handles signals."""
         return self._daemon.running and " starts with " in self.run.text()
 
     def supervise(self) -> None:
@@ -205,7 +207,7 @@ class World:
         return True
 
     def look_through_the_logs(self) -> None:
-        """What the daemon itself calls a bug is one."""
+        """What the daemon itself logs as a bug is one."""
         for run in self.runs:
             for line in run.text().splitlines():
                 if "#critical]" in line or line.startswith("Traceback"):

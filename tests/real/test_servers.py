@@ -1,4 +1,4 @@
-"""The servers that other tests build on: they come, stay on this machine, keep, and go."""
+"""The servers of the tests: they start, stay on this machine, keep their data, and end."""
 
 import signal
 import subprocess
@@ -92,7 +92,7 @@ def test_a_server_whose_port_is_taken_does_not_pass_for_the_other(
         kind(tmp_path / "second", port=first.port).start()
 
 
-def test_a_missing_program_is_told_with_its_package() -> None:
+def test_the_error_about_a_missing_program_names_its_package() -> None:
     with pytest.raises(ServerFailed, match="apt-get install its-package"):
         find_program("no-such-program", "its-package")
 
@@ -115,7 +115,7 @@ def test_a_server_ends_with_its_starter_even_if_that_is_killed(tmp_path: Path) -
     wait_until(lambda: has_ended(pid), "the server ends")
 
 
-def test_a_program_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     command = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"]
     with Program("deaf", command, tmp_path / "log") as deaf:
         wait_until(lambda: deaf.tail() == "deaf", "it is deaf")
