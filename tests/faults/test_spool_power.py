@@ -53,7 +53,7 @@ def on_disk(made: Sequence[Call], path: Path, moment: int) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("burst", [10, 200], ids=["groups within a page", "groups of many pages"])
+@pytest.mark.parametrize("burst", [10, 200], ids=["small groups", "large groups"])
 def test_each_acknowledgement_leaves_after_the_sync_of_the_commit_that_holds_its_reading(
     site: Site, tmp_path: Path, burst: int
 ) -> None:
@@ -80,14 +80,14 @@ def test_each_acknowledgement_leaves_after_the_sync_of_the_commit_that_holds_its
     acknowledged = set()
     for call in made:
         if call.name == "sendto" and call.file.endswith(broker):
-            files = [on_disk(made, site.spool / f"{FILE_NAME}{part}", call.begun) for part in ("", "-wal")]
+            database = on_disk(made, site.spool / FILE_NAME, call.begun)
+            log = on_disk(made, site.spool / f"{FILE_NAME}-wal", call.begun)
+            if (database, log) not in waiting:
+                waiting[database, log] = "\n".join(found(copy, database, log))
             for kind, body in packets(call.data):
                 if kind == PUBACK:
                     seq = int(payloads[body[:2]].partition(b",")[0].partition(b":")[2])
-                    key = files[0], files[1]
-                    if key not in waiting:
-                        waiting[key] = "\n".join(found(copy, *key))
-                    assert f" seq={seq}.0," in waiting[key], (seq, call)
+                    assert f" seq={seq}.0," in waiting[database, log], (seq, call)
                     acknowledged.add(seq)
     assert acknowledged == set(range(1, 201))
 
