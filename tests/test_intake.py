@@ -104,7 +104,7 @@ def test_a_photometer_that_goes_on_sending_wrong_messages_has_one_line_a_period(
     assert taking.reported() == [
         "stars1: implausible: mag = 50.0",
         "stars2: implausible: mag = 50.0",
-        "stars1: not a number: mag is no finite number",
+        "stars1: not a number: mag is not a finite number",
         "STARS4ALL/a/reading: not JSON: Expecting property name enclosed in double quotes:"
         " line 1 column 2 (char 1)",
     ]

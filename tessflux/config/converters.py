@@ -18,8 +18,6 @@ from tessflux.readings import EXTRA_FIELDS
 Converter = Callable[[str], Any]
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-# The firmware calls the azimuth `azi`; in the database it is `az`.
-_FIELD_ALIASES = {"azi": "az"}
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Control characters but tab and newline, and the marks of bytes that were not UTF-8.
@@ -223,9 +221,10 @@ def share_group(value: str) -> str:
 
 
 def fields(value: str) -> tuple[str, ...]:
-    """Keys of a reading that are stored besides the usual ones."""
-    wanted = tuple(dict.fromkeys(_FIELD_ALIASES.get(item, item) for item in _items(value.lower())))
-    if not EXTRA_FIELDS.issuperset(wanted):
+    """Keys of EXTRA_FIELDS, also by their aliases: fields that are stored besides the usual ones."""
+    keys = {name.lower(): key for key, field in EXTRA_FIELDS.items() for name in (key, *field.aliases)}
+    wanted = tuple(dict.fromkeys(keys.get(item, item) for item in _items(value.lower())))
+    if not EXTRA_FIELDS.keys() >= set(wanted):
         raise ValueError(f"must name only {', '.join(sorted(EXTRA_FIELDS))}")
     return wanted
 

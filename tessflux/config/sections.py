@@ -14,10 +14,8 @@ from tessflux.config import addresses, converters, loading
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.limits import SHARE_MEMBERS
-from tessflux.readings import EXTRA_FIELDS
 
 __all__ = [
-    "EXTRA_FIELDS",
     "KEYS",
     "BrokerAddress",
     "Config",

@@ -8,10 +8,10 @@ which time, `lineprotocol` encodes it.
 """
 
 from tessflux.readings.admission import Admission
+from tessflux.readings.fields import EXTRA_FIELDS
 from tessflux.readings.judge import Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
 from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Stored
-from tessflux.readings.reading import EXTRA_FIELDS
 
 __all__ = [
     "EXTRA_FIELDS",

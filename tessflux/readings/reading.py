@@ -1,38 +1,25 @@
-"""Payload bytes -> a Reading, or the reason why they are none. Pure; whatever the bytes, it raises nothing.
+"""Payload bytes -> a Reading, or the reason why they are not one. Pure; no payload makes it raise.
 
-What a message is, its keys say, not its topic. A TESS-W (TAS, TESS-P, a gateway's variant of them) sends
-`freq` and `mag`; a TESS4C sends an object of these for each of its channels `F1` to `F4`. Arduino prints
-a broken float as `nan`, which is no JSON; Python would read `NaN`, which is no number here either.
+The keys of a message say what it is, not its topic. A TESS-W (or a TAS, a TESS-P, a gateway's variant of
+them) sends `freq` and `mag`; a TESS4C sends an object with both for each of its channels `F1` to `F4`.
+Arduino prints a broken float as `nan`, which is not JSON; Python reads `NaN`, which is not a number here.
 
-Every value is a float, because a field of InfluxDB keeps the type of its first value for ever.
+Every value is a float, because a field in InfluxDB keeps the type of its first value for ever.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from math import isfinite
 from typing import Annotated, Any
 
 import msgspec
 
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD
-
-FREQ_RANGE = (0.0, 1_000_000.0)
-"""Hz. A TESS-W saturates at 65,000, a TESS4C at 125,000, an SQM behind a gateway at 211,313."""
-
-MAG_RANGE = (-10.0, 27.0)
-"""mag/arcsec2. The darkest sky is below 24; a photometer that lost its zero point comes down to -10."""
-
-OPTIONAL = ("tamb", "tsky", "wdBm")
-EXTRA_FIELDS = frozenset({"az", "alt", "lat", "long", "height", "text", "hrel", "pres", "ain", "vbat", "zp"})
-"""Further values that photometers are known to send; stored where the operator names them."""
-
-_CHANNEL_KEYS = ("F1", "F2", "F3", "F4")
-_ALIASES = {"seq": ("udp",), "tamb": ("tbox",), "az": ("azi",), "zp": ("ZP", "ci")}
-_NO_MAGNITUDE = (-99.0, 99.0)
-_NO_MEASURE = {"tamb": -273.15, "tsky": -273.15, "wdBm": 99.0}
+from tessflux.readings.fields import CHANNELS, EXTRA_FIELDS, Field, Kind, of
 
 _TSTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,9 +29,9 @@ _MILLISECOND = timedelta(milliseconds=1)
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """What one photometer measured at one time.
 
-    `name` is stripped and lower-cased, 1 to 64 printable characters. `fields` are finite floats by
-    their InfluxDB name, in the order in which they are written. `tstamp` is the publisher's own
-    time in milliseconds since 1970 UTC, or None when it gave none.
+    `name` is stripped and lower-cased, and has 1 to 64 printable characters. `fields` are finite floats by
+    their name in InfluxDB, in the order of a line. `tstamp` is the publisher's own time in milliseconds since
+    1970 UTC, None if it sent none.
     """
 
     name: str
@@ -54,7 +41,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a payload is no reading: `cause` is counted, `detail` is for people, `name` if there is one."""
+    """Why a payload is not a reading: a `cause` to count, a `detail` for people, the `name` if it has one."""
 
     cause: str
     detail: str
@@ -71,34 +58,42 @@ BAD_TIME = "bad time"
 REGISTER = "register message"
 
 
+_REQUIRED, _LIGHT, _OPTIONAL = of(Kind.REQUIRED), of(Kind.LIGHT), of(Kind.OPTIONAL)
+_PLAIN = _REQUIRED + _LIGHT + _OPTIONAL
+
+
+def _measure(field: Field) -> Any:
+    """The type of a number that is a plausible measure."""
+    # msgspec takes no infinite bounds.
+    above, below = (bound if isfinite(bound) else None for bound in (field.above, field.below))
+    return Annotated[float, msgspec.Meta(gt=above, lt=below)]
+
+
 _NEVER = Annotated[str, msgspec.Meta(pattern="(?!)")]
 
+_Plain = msgspec.defstruct(
+    "_Plain",
+    [
+        ("name", str),
+        *((field.key, _measure(field)) for field in _PLAIN),
+        ("tstamp", str | None, None),
+        *((channel, _NEVER, "") for channel in CHANNELS),
+    ],
+    gc=False,
+)
+"""Nearly every reading: a TESS-W's, complete and plausible. msgspec reads it in a third of the time that a
+dictionary takes, and refuses everything else."""
 
-class _Plain(msgspec.Struct, gc=False):
-    """What nearly every reading is: a TESS-W's, complete and plausible.
+_plain: Callable[[bytes], Any] = msgspec.json.Decoder(_Plain).decode
 
-    msgspec reads it in a third of the time of a dictionary, and refuses all that is in any way special.
-    """
-
-    name: str
-    seq: float
-    mag: Annotated[float, msgspec.Meta(ge=MAG_RANGE[0], le=MAG_RANGE[1])]
-    freq: Annotated[float, msgspec.Meta(ge=FREQ_RANGE[0], le=FREQ_RANGE[1])]
-    tamb: Annotated[float, msgspec.Meta(gt=_NO_MEASURE["tamb"])]
-    tsky: Annotated[float, msgspec.Meta(gt=_NO_MEASURE["tsky"])]
-    wdBm: Annotated[float, msgspec.Meta(lt=_NO_MEASURE["wdBm"])]
-    tstamp: str | None = None
-    F1: _NEVER = ""
-    F2: _NEVER = ""
-    F3: _NEVER = ""
-    F4: _NEVER = ""
-
-
-_plain = msgspec.json.Decoder(_Plain).decode
+_values: Callable[[Any], dict[str, float]] = eval(
+    f"lambda plain: {{{', '.join(f'{field.key!r}: plain.{field.key}' for field in _PLAIN)}}}"
+)
+"""A plain reading's fields: {"seq": plain.seq, ...}. A loop in its place makes `parse` a third slower."""
 
 
 class _Malformed(Exception):
-    """Carries the Refused from where it was found to `parse`, its only handler."""
+    """Carries what makes a Refused from where it was found to `parse`, which alone catches it."""
 
     def __init__(self, cause: str, detail: str) -> None:
         self.cause, self.detail = cause, detail
@@ -107,28 +102,20 @@ class _Malformed(Exception):
 def parse(
     payload: bytes, *, extra_fields: tuple[str, ...] = (), validation: bool = True
 ) -> Reading | Refused:
-    """Read one payload; `extra_fields` are of EXTRA_FIELDS; without `validation` any finite number does."""
+    """Read one payload. `extra_fields` are keys of EXTRA_FIELDS; `validation` refuses implausible values."""
     if len(payload) > MAX_PAYLOAD:
         return Refused(TOO_LONG, f"over {MAX_PAYLOAD} bytes")
-    # msgspec does not look whether what it passes over is UTF-8.
+    # msgspec does not check that what it skips is UTF-8.
     if not extra_fields and payload.isascii():
         try:
             plain = _plain(payload)
             name = plain.name
-            # What nearly every name is.
-            if not (name.isalnum() and name.isascii() and name.islower() and len(name) <= MAX_NAME):
+            # True of nearly every name.
+            if not (name.isalnum() and name.islower() and len(name) <= MAX_NAME):
                 name = _name(name)
-            fields = {
-                "seq": plain.seq,
-                "mag": plain.mag,
-                "freq": plain.freq,
-                "tamb": plain.tamb,
-                "tsky": plain.tsky,
-                "wdBm": plain.wdBm,
-            }
-            return Reading(name, fields, None if plain.tstamp is None else _tstamp(plain.tstamp))
+            return Reading(name, _values(plain), None if plain.tstamp is None else _tstamp(plain.tstamp))
         except (ValueError, RecursionError, _Malformed):
-            pass  # It is no plain reading: what it is instead, or what is wrong with it, takes longer to say.
+            pass  # Not a plain reading: what it is, or what is wrong with it, takes longer to find out.
     try:
         row = _decode(payload)
     except (ValueError, RecursionError) as error:
@@ -146,18 +133,18 @@ def parse(
 
 
 def _decode(payload: bytes) -> object:
-    """Raises ValueError for what is no JSON or no UTF-8, RecursionError for brackets nested too deep."""
+    """Raises ValueError if it is not JSON in UTF-8, RecursionError if brackets are nested too deep."""
     try:
         return msgspec.json.decode(payload)
     except (ValueError, RecursionError):
-        # `json` is slower, but reads NaN and Infinity too, so that they spoil one channel of a TESS4C and not
-        # all, and it says where a payload is broken. An integer may have any number of digits.
+        # `json` is slower, but also reads NaN and Infinity, so that one spoils a single channel of a TESS4C
+        # and not all of them, and says where a payload is broken. An integer may have any number of digits.
         return json.loads(payload.decode(), parse_int=float)
 
 
 def _name(value: object) -> str:
     if type(value) is not str:
-        raise _Malformed(BAD_NAME, "no name" if value is None else "the name is no string")
+        raise _Malformed(BAD_NAME, "no name" if value is None else "the name is not a string")
     name = value.strip().lower()
     if not name:
         raise _Malformed(BAD_NAME, "the name is blank")
@@ -171,33 +158,52 @@ def _name(value: object) -> str:
 
 
 def _fields(row: dict[str, Any], extra_fields: tuple[str, ...], validation: bool) -> dict[str, float]:
-    seq = _number(_lookup(row, "seq"))
-    # The sequence comes first in a line.
-    fields: dict[str, float] = {} if seq is None else {"seq": seq}
-    if row.keys().isdisjoint(_CHANNEL_KEYS):
+    fields: dict[str, float] = {}
+    missing = _add_present(fields, row, _REQUIRED, validation)
+    if row.keys().isdisjoint(CHANNELS):
         _add_light(fields, row, "", validation)
     else:
         _add_channels(fields, row, validation)
-    if seq is None:
-        raise _Malformed(INCOMPLETE, "no number under seq, nor under udp")
-    for key in OPTIONAL + extra_fields:
-        value = _number(_lookup(row, key))
-        if value is not None and value != _NO_MEASURE.get(key):
-            fields[key] = value
+    if missing:
+        names = ", nor under ".join((missing[0].key, *missing[0].aliases))
+        raise _Malformed(INCOMPLETE, f"no number under {names}")
+    _add_present(fields, row, _wanted(extra_fields), validation)
     return fields
 
 
+@cache
+def _wanted(extra_fields: tuple[str, ...]) -> tuple[Field, ...]:
+    return _OPTIONAL + tuple(EXTRA_FIELDS[key] for key in extra_fields)
+
+
+def _add_present(
+    fields: dict[str, float], row: dict[str, Any], wanted: tuple[Field, ...], validation: bool
+) -> list[Field]:
+    """Add what was measured of the `wanted` fields; return those for which there is no number."""
+    missing = []
+    for field in wanted:
+        value = row.get(field.key)
+        if value is None and field.aliases:
+            value = next((row[alias] for alias in field.aliases if alias in row), None)
+        number = _number(value)
+        if number is None:
+            missing.append(field)
+        elif field.above < number < field.below or _measured(field, number, validation):
+            fields[field.key] = number
+    return missing
+
+
 def _add_channels(fields: dict[str, float], row: dict[str, Any], validation: bool) -> None:
-    """Add what every usable channel measured; one that is broken does not spoil the others."""
+    """Add what each channel measured; a broken one does not spoil the others."""
     broken: _Malformed | None = None
     before = len(fields)
-    for key in _CHANNEL_KEYS:
+    for key in CHANNELS:
         if key not in row:
             continue
         light, channel = row[key], key[1]
         try:
             if type(light) is not dict:
-                raise _Malformed(INCOMPLETE, f"{key} is no object")
+                raise _Malformed(INCOMPLETE, f"{key} is not an object")
             _add_light(fields, light, channel, validation)
         except _Malformed as problem:
             broken = broken or problem
@@ -206,17 +212,18 @@ def _add_channels(fields: dict[str, float], row: dict[str, Any], validation: boo
 
 
 def _add_light(fields: dict[str, float], row: dict[str, Any], channel: str, validation: bool) -> None:
-    """Add frequency (Hz) and magnitude (mag/arcsec2), or neither; a magnitude of +-99 says there is none."""
-    mag, freq = _required(row, "mag"), _required(row, "freq")
-    measured = mag not in _NO_MAGNITUDE
-    if validation:
-        if not FREQ_RANGE[0] <= freq <= FREQ_RANGE[1]:
-            raise _Malformed(IMPLAUSIBLE, f"freq = {freq} Hz")
-        if measured and not MAG_RANGE[0] <= mag <= MAG_RANGE[1]:
-            raise _Malformed(IMPLAUSIBLE, f"mag = {mag}")
-    if measured:
-        fields["mag" + channel] = mag
-    fields["freq" + channel] = freq
+    """Add what one sensor of light measured, or nothing if a number of it is missing or implausible."""
+    numbers = {}
+    usual = True
+    for field in _LIGHT:
+        number = numbers[field.key + channel] = _required(row, field.key)
+        usual = usual and field.above < number < field.below
+    if not usual:
+        for field in _LIGHT:
+            key = field.key + channel
+            if not _measured(field, numbers[key], validation):
+                del numbers[key]
+    fields |= numbers
 
 
 def _required(row: dict[str, Any], key: str) -> float:
@@ -225,19 +232,22 @@ def _required(row: dict[str, Any], key: str) -> float:
     if number is None:
         if value is None:
             raise _Malformed(INCOMPLETE, f"no {key}")
-        raise _Malformed(NOT_A_NUMBER, f"{key} is no finite number")
+        raise _Malformed(NOT_A_NUMBER, f"{key} is not a finite number")
     return number
 
 
-def _lookup(row: dict[str, Any], key: str) -> object:
-    value = row.get(key)
-    if value is None and key in _ALIASES:
-        return next((row[alias] for alias in _ALIASES[key] if alias in row), None)
-    return value
+def _measured(field: Field, number: float, validation: bool) -> bool:
+    """Whether it is a measure. Raises _Malformed if it is not plausible."""
+    if number in field.no_measure:
+        return False
+    low, high = field.plausible
+    if validation and not low <= number <= high:
+        raise _Malformed(IMPLAUSIBLE, f"{field.key} = {number}")
+    return True
 
 
 def _number(value: object) -> float | None:
-    """A finite float out of a JSON number or a numeric string; a boolean is no number."""
+    """A JSON number or a numeric string as a finite float, None for anything else, such as a boolean."""
     kind = type(value)
     if kind is not float:
         if kind is not int and (kind is not str or "_" in value):  # type: ignore[operator]
@@ -253,7 +263,7 @@ def _tstamp(value: object) -> int | None:
     if value is None:
         return None
     if type(value) is not str or not _TSTAMP.fullmatch(value):
-        raise _Malformed(BAD_TIME, "tstamp is no time like 2025-11-30T21:15:04Z")
+        raise _Malformed(BAD_TIME, "tstamp is not a time like 2025-11-30T21:15:04Z")
     try:
         time = datetime.fromisoformat(value)
     except ValueError as error:
