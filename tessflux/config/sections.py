@@ -1,7 +1,7 @@
 """The config file -> a frozen Config, or a ConfigError with every problem at once.
 
 `KEYS` lists every key and what converts it; the dataclasses hold the defaults; what two keys must
-agree on stands in `loading`. No value of a secret gets into a repr.
+agree on stands in `file`. No value of a secret gets into a repr.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tessflux.config import addresses, converters, loading
+from tessflux.config import addresses, converters, file
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.limits import SHARE_MEMBERS
@@ -110,7 +110,7 @@ class Config:
 
 _level = converters.choice(*converters.LEVELS)
 
-KEYS: loading.Keys = {
+KEYS: file.Keys = {
     "global": {"log_file": converters.path, "log_level": _level},
     "influxdb": {
         "url": addresses.http_url,
@@ -165,7 +165,7 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
 
     Reads files, and nothing else blocks. Raises ConfigError with all problems.
     """
-    found = loading.load(path, KEYS, environ)
+    found = file.load(path, KEYS, environ)
     mqtt = found.values["mqtt"]
     mqtt["client_id"] = mqtt.get("client_id") or f"tessflux-{socket.gethostname()}"
     return Config(
