@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.app import STOP_LIMITS, App, _backoff
-from tessflux.config.sections import load
+from tessflux.config import load
 from tessflux.influx import Writer
 from tessflux.logs import Logs
 from tessflux.mqtt import Subscriber

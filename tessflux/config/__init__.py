@@ -3,10 +3,12 @@
 In:   the path of an INI file, and the environment for its `${NAME}`.
 Out:  a frozen `Config`, or a ConfigError with every problem in the file at once.
 
-`load` does it. Each service gets its own section. `addresses` reads the address of a broker elsewhere too.
+`load` does it. `sections` has every key; each service gets the section that concerns it. `addresses` also
+reads the address of a broker that comes from elsewhere.
 """
 
 from tessflux.config.addresses import BrokerAddress
+from tessflux.config.loading import load
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.config.sections import (
     Config,
@@ -15,7 +17,6 @@ from tessflux.config.sections import (
     MqttConfig,
     SpoolConfig,
     Version,
-    load,
 )
 
 __all__ = [

@@ -4,11 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tessflux.config import sections
+from tessflux.config import BrokerAddress, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.config.loading import load
+from tessflux.config.sections import KEYS
 
 ETC = Path(__file__).parents[2] / "etc/tessflux"
 EXAMPLE = ETC / "config.example"
-LOCAL_BROKER = sections.BrokerAddress("tcp", "localhost", 1883, "")
+LOCAL_BROKER = BrokerAddress("tcp", "localhost", 1883, "")
 
 
 def shown_in_example() -> dict[tuple[str, str], str]:
@@ -24,7 +26,7 @@ def shown_in_example() -> dict[tuple[str, str], str]:
 
 
 def test_the_example_names_every_key_and_no_other() -> None:
-    known = {(section, key) for section, keys in sections.KEYS.items() for key in keys}
+    known = {(section, key) for section, keys in KEYS.items() for key in keys}
     assert set(shown_in_example()) == known
 
 
@@ -36,17 +38,17 @@ def test_the_example_shows_the_defaults() -> None:
         ("mqtt", "broker"): "tcp:localhost:1883",
     }
     defaults: dict[str, Any] = {
-        "global": sections.GlobalConfig(),
-        "influxdb": sections.InfluxConfig(),
-        "mqtt": sections.MqttConfig(LOCAL_BROKER),
-        "spool": sections.SpoolConfig(),
+        "global": GlobalConfig(),
+        "influxdb": InfluxConfig(),
+        "mqtt": MqttConfig(LOCAL_BROKER),
+        "spool": SpoolConfig(),
     }
     for (section, key), text in shown_in_example().items():
         if (section, key) in deliberate:
             assert text == deliberate[section, key]
         else:
             field = "password" if key == "password_file" else key
-            assert sections.KEYS[section][key](text) == getattr(defaults[section], field), key
+            assert KEYS[section][key](text) == getattr(defaults[section], field), key
 
 
 def test_the_example_says_of_every_key_whether_a_reload_applies_it() -> None:
@@ -62,9 +64,9 @@ def test_the_example_works_unchanged_where_its_data_definition_file_is(tmp_path:
     schema = ETC / "influxdb.example"
     copy = tmp_path / "config"
     copy.write_text(EXAMPLE.read_text().replace("/etc/tessflux/influxdb", str(schema)))
-    loaded = sections.load(str(copy), {})
+    loaded = load(str(copy), {})
     assert loaded.mqtt.broker == LOCAL_BROKER
-    assert loaded.influxdb == sections.InfluxConfig(url="http://localhost:8086", schema=str(schema))
+    assert loaded.influxdb == InfluxConfig(url="http://localhost:8086", schema=str(schema))
     assert loaded.warnings == ()
 
 

@@ -12,7 +12,7 @@ import pytest
 from servers import Influxd, Mosquitto, find_program
 from twisted.python.failure import Failure
 
-from tessflux.config.sections import load
+from tessflux.config import load
 from tessflux.errors import ConfigError
 from tessflux.influx.client import InfluxClient
 from tessflux.logs import format_line

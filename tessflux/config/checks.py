@@ -1,0 +1,148 @@
+"""What the keys of a config file must agree on, and what its operator should know: a function for each rule.
+
+A rule looks at a converted `File`, and adds problems and warnings to it. None of them shows a secret.
+"""
+
+import ssl
+
+from tessflux.config import converters
+from tessflux.config.addresses import BROKER_FORMS
+from tessflux.config.file import File
+from tessflux.config.secret import NO_SECRET, Secret
+from tessflux.limits import SHARE_MEMBERS
+
+SERVERS = ("influxdb", "mqtt")
+"""The sections with a login."""
+
+
+def find_problems(file: File) -> None:
+    """Add whatever is wrong with keys that are right one by one."""
+    for section in SERVERS:
+        _one_password(file, section)
+        _password_with_username(file, section)
+    _broker_is_given(file)
+    _certificate_with_key(file)
+    _group_with_member(file)
+    _group_in_its_key(file)
+    _qos_2_means_1(file)
+    # While an address is wrong, nobody can tell whether its server has TLS.
+    broker, url = file.values["mqtt"].get("broker"), file.values["influxdb"].get("url")
+    if broker and broker.transport != "tls":
+        _no_tls_files(file, "mqtt", "broker = tls:HOST:PORT")
+    if url and not url.startswith("https:"):
+        _no_tls_files(file, "influxdb", "url = https://HOST:PORT")
+    for section in SERVERS:
+        _authorities_can_be_read(file, section)
+    _certificate_fits_key(file)
+
+
+def warn_of_secrets(file: File) -> None:
+    """Warn of secrets that everyone can read, and of half a password."""
+    for section in SERVERS:
+        _password_is_not_exposed(file, section)
+        _password_is_whole(file, section)
+        _secret_files_are_not_exposed(file, section)
+
+
+def _one_password(file: File, section: str) -> None:
+    """From here on `password` has it, wherever it came from."""
+    from_file = file.values[section].pop("password_file", NO_SECRET)
+    if file.stated(section, "password_file"):
+        if file.stated(section, "password"):
+            file.problem(section, "password_file", ": password is given too; keep one of them")
+        file.values[section]["password"] = from_file
+
+
+def _password_with_username(file: File, section: str) -> None:
+    if not file.stated(section, "username"):
+        for key in ("password", "password_file"):
+            if file.stated(section, key):
+                file.warn(section, key, ": without a username it is not used; give both or none")
+
+
+def _broker_is_given(file: File) -> None:
+    if not file.has("mqtt", "broker"):
+        file.problem("mqtt", "broker", f" is missing; say where the broker listens: {BROKER_FORMS}")
+
+
+def _certificate_with_key(file: File) -> None:
+    for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if file.stated("mqtt", key) and not file.stated("mqtt", other):
+            file.problem("mqtt", key, f": needs {other} beside it")
+
+
+def _group_with_member(file: File) -> None:
+    group, member = file.stated("mqtt", "share_group"), file.stated("mqtt", "share_member")
+    if group and not member:
+        # Two daemons of a group with the same number would give two readings one time.
+        needed = f"share_member beside it, a different one for each daemon, from 0 to {SHARE_MEMBERS - 1}"
+        file.problem("mqtt", "share_group", f": needs {needed}")
+    if group and not file.stated("mqtt", "client_id"):
+        # With the same name, one daemon gets what another has not acknowledged yet, and stores it too.
+        needed = "client_id beside it, a different one for each daemon; one that has a session keeps its name"
+        file.problem("mqtt", "share_group", f": needs {needed}")
+    if member and not group:
+        file.problem("mqtt", "share_member", ": needs share_group beside it")
+
+
+def _group_in_its_key(file: File) -> None:
+    if any(topic.startswith("$share/") for topic in file.values["mqtt"].get("topics", ())):
+        file.problem("mqtt", "topics", ": name the group of a shared subscription in share_group")
+
+
+def _qos_2_means_1(file: File) -> None:
+    if file.values["mqtt"].get("qos") == 2:
+        file.values["mqtt"]["qos"] = 1
+        file.warn("mqtt", "qos", " = 2 means 1: duplicates are recognised, so QoS 2 would bring nothing")
+
+
+def _no_tls_files(file: File, section: str, advice: str) -> None:
+    for key in ("tls_ca", "tls_cert", "tls_key"):
+        if file.stated(section, key):
+            file.problem(section, key, f": the server has no TLS; write {advice}, or drop it")
+
+
+def _authorities_can_be_read(file: File, section: str) -> None:
+    """A reload must find this out, not the next connection."""
+    if ca := file.values[section].get("tls_ca"):
+        # Not at the top: it takes a while, and most configs name no file.
+        from tessflux.tls import trust
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca)
+            trust(ca)
+        except (ssl.SSLError, OSError):
+            file.problem(section, "tls_ca", ": holds no certificate in PEM form")
+
+
+def _certificate_fits_key(file: File) -> None:
+    certificate, key = (file.values["mqtt"].get(name) for name in ("tls_cert", "tls_key"))
+    if certificate and key:
+        try:
+            # With an empty password OpenSSL asks nobody for one.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")
+        except (ssl.SSLError, OSError):
+            needed = "a certificate and its key in PEM form, unencrypted"
+            file.problem("mqtt", "tls_key", f": it and tls_cert are not {needed}")
+
+
+def _password_is_not_exposed(file: File, section: str) -> None:
+    # What remains without every ${NAME} stands in the file itself.
+    literal = converters.VARIABLE.sub("", file.stated(section, "password"))
+    if literal and converters.exposed(file.path):
+        advice = "chmod 640 the file, or use password_file"
+        file.warn(section, "password", f": every user of this machine can read it; {advice}")
+
+
+def _password_is_whole(file: File, section: str) -> None:
+    if file.commented(section, "password"):
+        text = "a blank and ; begin a comment, which is no part of it; put a password that has them in"
+        file.warn(section, "password", f": {text} password_file")
+
+
+def _secret_files_are_not_exposed(file: File, section: str) -> None:
+    found = file.values[section]
+    password: Secret = found.get("password", NO_SECRET)
+    for key, path in (("password_file", password.path), ("tls_key", found.get("tls_key", ""))):
+        if path and converters.exposed(path):
+            file.warn(section, key, ": every user of this machine can read the file; chmod 640 it")

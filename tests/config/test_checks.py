@@ -1,0 +1,277 @@
+"""What the keys of a config must agree on, and what its operator is warned of."""
+
+from pathlib import Path
+
+import pytest
+
+from tessflux.config import Secret
+from tessflux.config.loading import load as load_file
+from tessflux.errors import ConfigError
+from tests.certificates import self_signed
+from tests.config.conftest import Load, Problems
+
+TCP = "[mqtt]\nbroker = tcp:localhost:1883\n"
+TLS = "[mqtt]\nbroker = mqtts://h\n"
+INFLUX = TCP + "[influxdb]\n"
+PASSWORD = "Zq9-hunter2-zQ"
+
+LOGINS = pytest.mark.parametrize(("section", "start"), [("mqtt", TCP), ("influxdb", INFLUX)])
+MODES = {0o644: True, 0o604: True, 0o640: False, 0o600: False}
+"""Of a file: whether everyone can read it. That a group can is how a daemon reads what root keeps."""
+
+
+def lines(start: str, *more: str) -> str:
+    return start + "\n".join((*more, ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        (
+            lines(TCP, "share_group = tess", "client_id = b"),
+            3,
+            "[mqtt] share_group: needs share_member beside it, a different one for each daemon, from 0 to 15",
+        ),
+        (
+            lines(TCP, "share_group = tess", "share_member = 15"),
+            3,
+            "[mqtt] share_group: needs client_id beside it, a different one for each daemon; one that has a"
+            " session keeps its name",
+        ),
+        (lines(TCP, "share_member = 1"), 3, "[mqtt] share_member: needs share_group beside it"),
+        (
+            lines(TCP, "topics = a/b, $share/tess/a"),
+            3,
+            "[mqtt] topics: name the group of a shared subscription in share_group",
+        ),
+        (lines(TLS, "tls_cert = {pem}"), 3, "[mqtt] tls_cert: needs tls_key beside it"),
+        (lines(TLS, "tls_key = {pem}"), 3, "[mqtt] tls_key: needs tls_cert beside it"),
+        (
+            lines(TCP, "tls_ca = {pem}"),
+            3,
+            "[mqtt] tls_ca: the server has no TLS; write broker = tls:HOST:PORT, or drop it",
+        ),
+        (
+            lines(INFLUX, "tls_ca = {pem}", "url = http://h"),
+            4,
+            "[influxdb] tls_ca: the server has no TLS; write url = https://HOST:PORT, or drop it",
+        ),
+        (lines(TLS, "tls_ca = /dev/null"), 3, "[mqtt] tls_ca: holds no certificate in PEM form"),
+        (
+            lines(INFLUX, "url = https://h", "tls_ca = /dev/null"),
+            5,
+            "[influxdb] tls_ca: holds no certificate in PEM form",
+        ),
+        (
+            lines(TLS, "tls_cert = {pem}", "tls_key = /dev/null"),
+            4,
+            "[mqtt] tls_key: it and tls_cert are not a certificate and its key in PEM form, unencrypted",
+        ),
+        (
+            lines(TCP, "username = me", "password = x", "password_file = {pem}"),
+            5,
+            "[mqtt] password_file: password is given too; keep one of them",
+        ),
+        (
+            lines(INFLUX, "username = me", "password = x", "password_file = {pem}"),
+            6,
+            "[influxdb] password_file: password is given too; keep one of them",
+        ),
+    ],
+)
+def test_keys_that_do_not_agree_are_a_problem(
+    problems: Problems, pem: str, text: str, line: int, problem: str
+) -> None:
+    assert problems(text.replace("{pem}", pem)) == [(line, problem)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        lines(TCP, "share_group = tess", "share_member = 0", "client_id = b"),
+        lines(TLS, "tls_ca = {pem}", "tls_cert = {pem}", "tls_key = {pem}"),
+        lines(INFLUX, "url = https://h", "tls_ca = {pem}"),
+        lines(INFLUX, "tls_ca = {pem}"),
+        lines(TCP, "username = me"),
+        lines(INFLUX, "username = me"),
+        lines(TCP, "username = me", "password =", "password_file = {pem}"),
+    ],
+)
+def test_keys_that_agree_are_taken_without_a_word(load: Load, pem: str, text: str) -> None:
+    assert load(text.replace("{pem}", pem)).warnings == ()
+
+
+@pytest.mark.parametrize("key", ["tls_cert", "tls_key"])
+def test_no_certificate_is_for_a_broker_without_tls(problems: Problems, pem: str, key: str) -> None:
+    advice = "the server has no TLS; write broker = tls:HOST:PORT, or drop it"
+    assert (3, f"[mqtt] {key}: {advice}") in problems(lines(TCP, f"{key} = {pem}"))
+
+
+def test_a_wrong_address_is_the_only_problem_of_keys_that_need_tls(problems: Problems, pem: str) -> None:
+    [(line, _)] = problems(f"[mqtt]\nbroker = nowhere\ntls_ca = {pem}\n")
+    assert line == 2
+
+
+@pytest.mark.parametrize("kind", [b" TRUSTED CERTIFICATE", b" X509 CERTIFICATE"])
+def test_authorities_in_another_form_are_a_problem_before_they_are_needed(
+    problems: Problems, tmp_path: Path, kind: bytes
+) -> None:
+    path = tmp_path / "other.pem"
+    path.write_bytes(self_signed() + self_signed().replace(b" CERTIFICATE", kind))
+    assert problems(lines(TLS, f"tls_ca = {path}")) == [
+        (3, "[mqtt] tls_ca: holds no certificate in PEM form")
+    ]
+
+
+def test_qos_2_means_1_and_a_warning(load: Load, file: Path) -> None:
+    loaded = load(lines(TCP, "qos = 2"))
+    assert loaded.mqtt.qos == 1
+    text = "[mqtt] qos = 2 means 1: duplicates are recognised, so QoS 2 would bring nothing"
+    assert loaded.warnings == (f"{file}:3: {text}",)
+
+
+# Passwords
+
+
+@LOGINS
+def test_a_password_file_gives_its_first_line(load: Load, tmp_path: Path, section: str, start: str) -> None:
+    path = tmp_path / "secret"
+    for ending in ("", "\n", "\r\n", "\nsecond line\n"):
+        path.write_bytes(f" {PASSWORD} ñ{ending}".encode())
+        path.chmod(0o640)
+        loaded = load(lines(start, "username = me", "password =", f"password_file = {path}"))
+        assert getattr(loaded, section).password == Secret(f" {PASSWORD} ñ", str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"", "empty first line"),
+        (b"\nsecond\n", "empty first line"),
+        (b"\xff" + PASSWORD.encode(), "is not UTF-8 text"),
+        (b"x" * 65_536, "longer than 65535 bytes"),
+    ],
+)
+def test_a_password_file_without_a_password_is_a_problem(
+    problems: Problems, tmp_path: Path, content: bytes, part: str
+) -> None:
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    [(line, found)] = problems(lines(TCP, "username = me", f"password_file = {path}"))
+    assert line == 4
+    assert found.startswith(f"[mqtt] password_file = '{path}': ")
+    assert part in found
+
+
+def test_the_longest_password_is_taken(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("x" * 65_535 + "\r\n")
+    loaded = load(lines(TCP, "username = me", f"password_file = {path}"))
+    assert loaded.mqtt.password.reveal() == "x" * 65_535
+
+
+@LOGINS
+@pytest.mark.parametrize("key", ["password", "password_file"])
+def test_a_password_without_a_username_is_warned_of(
+    load: Load, pem: str, section: str, start: str, key: str
+) -> None:
+    value = {"password": PASSWORD, "password_file": pem}[key]
+    (warning,) = load(lines(start, f"{key} = {value}")).warnings
+    assert f"[{section}] {key}: without a username it is not used; give both or none" in warning
+
+
+@LOGINS
+@pytest.mark.parametrize(
+    ("password", "literal"), [(PASSWORD, True), (PASSWORD + "${PW}", True), ("${PW}", False), ("", False)]
+)
+def test_a_password_that_everyone_can_read_is_warned_of(
+    file: Path, section: str, start: str, password: str, literal: bool
+) -> None:
+    """A variable is no secret of the file."""
+    text = lines(start, "username = me", f"password = {password}")
+    file.write_text(text)
+    advice = "every user of this machine can read it; chmod 640 the file, or use password_file"
+    warning = f"{file}:{text.count(chr(10))}: [{section}] password: {advice}"
+    for mode, everyone in MODES.items():
+        file.chmod(mode)
+        assert load_file(str(file), {"PW": "x"}).warnings == ((warning,) if literal and everyone else ())
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "more"),
+    [
+        ("mqtt", "password_file", (TLS, "username = me")),
+        ("mqtt", "tls_key", (TLS, "tls_cert = {pem}")),
+        ("influxdb", "password_file", (INFLUX, "username = me")),
+    ],
+)
+def test_a_file_of_a_secret_that_everyone_can_read_is_warned_of(
+    load: Load, file: Path, pem: str, section: str, key: str, more: tuple[str, ...]
+) -> None:
+    secret = file.parent / "secret"
+    secret.write_bytes(Path(pem).read_bytes())
+    text = lines(*more, f"{key} = {secret}").replace("{pem}", pem)
+    advice = "every user of this machine can read the file; chmod 640 it"
+    warning = f"{file}:{text.count(chr(10))}: [{section}] {key}: {advice}"
+    for mode, everyone in MODES.items():
+        secret.chmod(mode)
+        assert load(text).warnings == ((warning,) if everyone else ())
+
+
+@LOGINS
+def test_half_a_password_is_warned_of(load: Load, section: str, start: str) -> None:
+    loaded = load(lines(start, "username = me ; not he", f"password = {PASSWORD} ;tail"))
+    assert getattr(loaded, section).password.reveal() == PASSWORD
+    (warning,) = loaded.warnings
+    assert f"[{section}] password: a blank and ; begin a comment" in warning
+    assert "tail" not in warning
+
+
+@pytest.mark.parametrize("password", [PASSWORD + ";", f"{PASSWORD};x", f"{PASSWORD} x"])
+def test_a_password_may_hold_blanks_and_semicolons_that_do_not_meet(load: Load, password: str) -> None:
+    loaded = load(lines(TCP, "username = me", f"password = {password}"))
+    assert (loaded.mqtt.password.reveal(), loaded.warnings) == (password, ())
+
+
+# Who sees a password
+
+
+def test_a_config_shows_no_password(load: Load) -> None:
+    loaded = load(lines(TCP, "username = me", f"password = {PASSWORD}"))
+    assert loaded.mqtt.password.reveal() == PASSWORD
+    assert PASSWORD not in f"{loaded!r}{loaded.mqtt.connection}"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [f"password = {PASSWORD}", "keepalive = 0"],
+        [f"password = {PASSWORD}\x01", "username = me"],
+        ["password =", f"  {PASSWORD}", "  qos = 1", "username = me"],
+        [f"password = {PASSWORD}", f"password = {PASSWORD}", "username = me"],
+        [f"pasword = {PASSWORD}"],
+        [f"password_file = {PASSWORD}", "username = me"],
+        ["tls_cert = /x", "tls_key =", "  -----BEGIN PRIVATE KEY-----", f"  {PASSWORD}"],
+        [f"password {PASSWORD}"],
+        [PASSWORD],
+        [f"[{PASSWORD}!"],
+        [f"broker = mqtt://me:{PASSWORD}@h"],
+        [f"broker = mqtt://me:x/{PASSWORD}@h"],
+        [f"broker = mqtt://h:{PASSWORD}"],
+        ["[influxdb]", f"url = http://me:{PASSWORD}@h"],
+        ["[influxdb]", f"url = http://me:x/{PASSWORD}@h"],
+        ["[influxdb]", f"url = http://h/?u=me&p={PASSWORD}"],
+        ["keepalive = ${PW}"],
+        ["log_level = ${PW}"],
+        ["tls_ca = /${PW}"],
+        ["topics = ${PW}/#/x"],
+        ["whitelist = ${PW}\x02"],
+    ],
+)
+def test_no_problem_shows_a_password(file: Path, more: list[str]) -> None:
+    start = "[mqtt]\n" if more[0].startswith("broker") else TCP
+    file.write_text(lines(start, *more))
+    with pytest.raises(ConfigError) as caught:
+        load_file(str(file), {"PW": PASSWORD})
+    shown = f"{caught.value}{caught.value!r}{caught.value.__cause__}{caught.value.__context__}"
+    assert PASSWORD not in shown
