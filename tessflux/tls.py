@@ -1,4 +1,4 @@
-"""Whose certificates are believed, and what is wrong with one that is not, in words for the operator."""
+"""Which certificates are trusted, and, for the operator, what is wrong with one that is not."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertif
 
 
 def trust(ca_file: str) -> Any:
-    """Whose certificates are believed: the authorities in a PEM file, or without one those of the system.
+    """The authorities to trust: those in a PEM file, or without one those of the system.
 
-    Raises OSError when the file cannot be used.
+    Raises OSError if the file cannot be used.
     """
     if not ca_file:
         return platformTrust()
@@ -21,14 +21,14 @@ def trust(ca_file: str) -> Any:
         certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
     except crypto.Error:
         certificates = []
-    # OpenSSL knows further kinds, such as TRUSTED CERTIFICATE, that Twisted cannot read.
+    # OpenSSL knows other kinds, such as TRUSTED CERTIFICATE, which Twisted cannot read.
     if not certificates or len(certificates) != text.count(b"CERTIFICATE-----") // 2:
         raise OSError(f"{ca_file} holds no certificate, or one that cannot be read")
     return trustRootFromCertificates(certificates)
 
 
 def tls_problem(error: BaseException | None, section: str, key: str) -> str | None:
-    """Why TLS ended a connection to the server that `key` of `section` names; None if it was not TLS."""
+    """Why TLS ended the connection to the server that `key` in `section` names; None if it was not TLS."""
     match error:
         case VerificationError():
             return (
@@ -36,7 +36,7 @@ def tls_problem(error: BaseException | None, section: str, key: str) -> str | No
             )
         case SSL.Error(args=[[*entries]]):
             text = ", ".join(str(entry[-1]) for entry in entries)
-            hint = f"; it has expired, or [{section}] tls_ca does not hold who signed it"
+            hint = f"; it has expired, or [{section}] tls_ca does not have the authority that signed it"
             return f"TLS: {text}{hint if 'verify' in text else ''}"
         case SSL.Error():
             return f"TLS: {error}"

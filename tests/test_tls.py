@@ -8,7 +8,7 @@ from twisted.internet.ssl import platformTrust
 
 from tessflux.tls import tls_problem, trust
 
-HINT = "; it has expired, or [mqtt] tls_ca does not hold who signed it"
+HINT = "; it has expired, or [mqtt] tls_ca does not have the authority that signed it"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Texts that say where a server listens -> checked values. Pure; a wrong text is a ValueError.
+"""The text that says where a server listens -> a checked value. Pure; a wrong text is a ValueError.
 
-The message of the ValueError never quotes the text, which may hold a password.
+The ValueError never quotes the text, which may hold a password.
 """
 
 import ipaddress
@@ -17,13 +17,13 @@ _TRANSPORTS: dict[str, Literal["tcp", "tls", "unix"]] = {
     "ssl": "tls",
     "unix": "unix",
 }
-# Settings of Twisted's endpoints that old files may carry and that tessflux decides itself.
+# Settings of Twisted's endpoints that old config files may have. tessflux makes its own choice.
 _IGNORED = frozenset({"timeout", "bindAddress", "lockfile"})
 
 
 @dataclass(frozen=True)
 class BrokerAddress:
-    """Where the broker listens; its str is a text that `broker` takes."""
+    """Where the broker listens. `broker` takes its str again."""
 
     transport: Literal["tcp", "tls", "unix"]
     host: str
@@ -100,7 +100,7 @@ def _default(port: int | None, default: int) -> int:
 
 def _refuse_userinfo(url: SplitResult) -> None:
     if "@" in url.netloc:
-        raise ValueError("must hold no user and no password; put them in username and password")
+        raise ValueError("must have no user and no password in it; put them in username and password")
 
 
 def _arguments(parts: list[str], expected: tuple[str, ...]) -> dict[str, str]:

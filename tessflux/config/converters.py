@@ -1,7 +1,7 @@
-"""The text of a config value -> the value; a wrong text is a ValueError that says what is right.
+"""The text of a config value -> the value; a wrong text is a ValueError that says what would be right.
 
-The message never quotes the text: it may have come from a variable that holds a secret. Files are
-opened to see that they can be, and nothing else is touched.
+The message never quotes the text, which may have come from a variable that holds a secret. A file that a
+value names is opened, to see that it can be; nothing else is touched.
 """
 
 import os
@@ -23,11 +23,11 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Control characters but tab and newline, and the marks of bytes that were not UTF-8.
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-# The readings that are remembered take some MB of the spool, and one commit may bring 16 MB.
+# The readings that are remembered take some MB of the spool, and one commit may add 16 MB.
 _SMALLEST_SPOOL = 64 * 2**20
 # The largest database that SQLite can keep with its default page size of 4 KiB is 16 TiB.
 _LARGEST_SPOOL = 16 * 2**40
-# A larger number than this is a slip of the finger; all of them also fit where they are stored.
+# A larger number is a typing error. All up to it fit where they are stored.
 _LARGEST_WHOLE = 1_000_000_000
 # What MQTT has two bytes for.
 _LONGEST_STRING = 65_535
@@ -35,7 +35,7 @@ _LONGEST_SILENCE = 7 * 86_400.0
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with every `${NAME}` replaced; any other `$` is a dollar sign."""
+    """`text` with every `${NAME}` replaced; any other `$` stays as it is."""
     missing = [name for name in VARIABLE.findall(text) if name not in environ]
     if missing:
         raise ValueError(f"set the environment variable {' and '.join(missing)}")
@@ -46,26 +46,26 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def text(value: str) -> str:
-    """Any text, also none."""
+    """Any text, or none."""
     return value
 
 
 def name(value: str) -> str:
-    """Any text but none."""
+    """Any text, but not none."""
     if not value:
         raise ValueError("must not be empty")
     return value
 
 
 def measurement(value: str) -> str:
-    """A name that a line can begin with."""
+    """A name that a line of line protocol can begin with."""
     if not value.isprintable() or name(value).startswith("#") or value.endswith("\\"):
         raise ValueError("must not begin with #, end in a backslash or hold control characters")
     return value
 
 
 def flag(value: str) -> bool:
-    """The words that RawConfigParser takes, as the old config files use them."""
+    """One of the words that RawConfigParser takes: old config files use them."""
     try:
         return RawConfigParser.BOOLEAN_STATES[value.lower()]
     except KeyError:
@@ -127,8 +127,8 @@ def path(value: str) -> str:
     """An absolute path, or "" for none."""
     if value and not os.path.isabs(value):
         raise ValueError(
-            "must be an absolute path (one that begins with /): a daemon works in /, "
-            "where a relative path means another file"
+            "must be an absolute path, one that begins with /: "
+            "the daemon runs in /, where a relative path would mean another file"
         )
     return value
 
@@ -150,14 +150,14 @@ def readable_file(value: str) -> str:
 
 
 def _refuse_pipe(path: str) -> None:
-    """To open one waits until somebody writes into it, and a reload or a stop would wait with it."""
+    """Opening one waits until somebody writes into it, and a reload or a stop would wait with it."""
     with suppress(OSError):
         if stat.S_ISFIFO(os.stat(path).st_mode):
             raise ValueError("must be a file, not a pipe")
 
 
 def client_id(value: str) -> str:
-    """A client id, or nothing for one of our own making (MQTT 3.1.1, section 1.5.3)."""
+    """A client id, or nothing for one that `load` makes (MQTT 3.1.1, section 1.5.3)."""
     _fit(value)
     return value
 
@@ -173,7 +173,7 @@ def password(value: str) -> Secret:
 
 
 def password_file(value: str) -> Secret:
-    """The password in the first line of the file at this absolute path; empty for none."""
+    """The password in the first line of the file at this absolute path; nothing for none."""
     if not path(value):
         return NO_SECRET
     _refuse_pipe(value)
@@ -184,8 +184,8 @@ def password_file(value: str) -> Secret:
 
 
 def exposed(path: str) -> bool:
-    """Whether every user of this machine may read the file. That its group may is its owner's decision: so a
-    daemon reads what root keeps."""
+    """Whether every user of this machine may read the file. Its group may: that is how a daemon reads a file
+    that belongs to root."""
     try:
         return bool(os.stat(path).st_mode & stat.S_IROTH)
     except OSError:
@@ -199,7 +199,7 @@ def unreadable(error: OSError) -> str:
 
 
 def names(value: str) -> frozenset[str]:
-    """Names of photometers; they differ by more than upper and lower case."""
+    """Names of photometers, in lower case: no two photometers differ only in that."""
     return frozenset(item.lower() for item in _items(value))
 
 
@@ -221,7 +221,7 @@ def share_group(value: str) -> str:
 
 
 def fields(value: str) -> tuple[str, ...]:
-    """Keys of EXTRA_FIELDS, also by their aliases: fields that are stored besides the usual ones."""
+    """Keys of EXTRA_FIELDS, or aliases of them: fields that are stored besides the usual ones."""
     keys = {name.lower(): key for key, field in EXTRA_FIELDS.items() for name in (key, *field.aliases)}
     wanted = tuple(dict.fromkeys(keys.get(item, item) for item in _items(value.lower())))
     if not EXTRA_FIELDS.keys() >= set(wanted):
@@ -229,7 +229,7 @@ def fields(value: str) -> tuple[str, ...]:
     return wanted
 
 
-# What may go on in further lines: one item a line needs no comma.
+# Their values may go on in further lines; with one item a line no comma is needed.
 LISTS: frozenset[Converter] = frozenset({names, topics, fields})
 
 

@@ -1,9 +1,9 @@
 """INI text -> entries with their lines, and everything that is wrong with them. Pure.
 
-The grammar is the one that the tessflux of 2017 got from Python 2's RawConfigParser: `[section]`,
-`key = value` or `key: value`, comments in lines of their own (`#`, `;`) and after a value (a blank
-and `;`), continuation lines that begin with a blank, `""` for an empty value, keys in any case.
-It is read here because configparser stops at the first duplicate and forgets the lines.
+The grammar is that of Python 2's RawConfigParser, which the tessflux of 2017 used: `[section]`, `key = value`
+or `key: value`, comments on lines of their own (`#`, `;`) and after a value (a blank and `;`), continuation
+lines that begin with a blank, `""` for an empty value, keys in any case. configparser is not used because it
+stops at the first duplicate and does not keep line numbers.
 """
 
 import difflib
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tessflux.errors import Problem
 
-# What a section or key can look like at all; problems quote nothing else of the file.
+# What a section or a key can look like. Problems quote nothing else from the file.
 _WORD = r"(\w[\w .-]{0,39}?)"
 _SECTION = re.compile(rf"\[\s*{_WORD}\s*\]\s*(?:[#;].*)?")
 _ENTRY = re.compile(rf"{_WORD}\s*[:=](.*)", re.DOTALL)
@@ -28,7 +28,7 @@ class Entry:
     value: str = field(repr=False)  # It may be a password.
     line: int
     commented: bool = False
-    """Whether a comment behind the value was cut off, or what looks like one."""
+    """Whether a comment after the value was cut off, or what looks like one."""
 
 
 Entries = dict[tuple[str, str], Entry]
@@ -37,7 +37,7 @@ Entries = dict[tuple[str, str], Entry]
 def read(file: str, text: str, known: Mapping[str, Collection[str]]) -> tuple[Entries, list[Problem]]:
     """The entries of `text` that are `known` (section -> keys), and the problems of all others."""
     reader = _Reader(file, known)
-    # Not splitlines(): it also ends lines where no editor does, and the numbers would be wrong.
+    # Not splitlines(): it ends lines where no editor does, and the numbers would be wrong.
     for number, line in enumerate(text.split("\n"), 1):
         reader.take(number, line)
     for entry in reader.entries.values():
@@ -75,13 +75,13 @@ class _Reader:
         section = match[1].lower() if match else ""
         self._skipping = section not in self._known
         if match is None:
-            self._problem(number, "a section is written [name], on a line of its own")
+            self._problem(number, "write a section as [name], on a line of its own")
         elif self._skipping:
             advice = _nearest(section, self._known, "sections", "[{}]")
             self._problem(number, f"unknown section [{section}]; {advice}")
         elif section in self._sections:
             first = self._sections[section]
-            self._problem(number, f"section [{section}] was there already in line {first}: make one of them")
+            self._problem(number, f"section [{section}] is already in line {first}: merge the two")
         self._section = section
         self._sections.setdefault(section, number)
 
@@ -90,8 +90,8 @@ class _Reader:
         if match is None:
             self._last = None
             where = f"in [{self._section}]: " if self._section else ""
-            # The line is not quoted: it may be a password that went astray.
-            self._problem(number, f"{where}this line is no `key = value`, [section] or # comment")
+            # The line is not quoted: it may be a misplaced password.
+            self._problem(number, f"{where}this line is not a `key = value`, a [section] or a # comment")
             return
         key = match[1].lower()
         value, commented = _value(match[2])
@@ -99,14 +99,14 @@ class _Reader:
         place = (self._section, key)
         if not self._section:
             sections = ", ".join(f"[{section}]" for section in self._known)
-            self._problem(number, f"{key} stands before any section: put it under one of {sections}")
+            self._problem(number, f"{key} is above the first section: put it under one of {sections}")
         elif key not in self._known[self._section]:
             self._problem(number, f"[{self._section}] {key}: unknown key; {self._advice(key)}")
         elif place in self.entries:
             first = self.entries[place].line
             self._problem(
                 number,
-                f"[{self._section}] {key} was given already in line {first}: keep one of them",
+                f"[{self._section}] {key} is already in line {first}: keep one of them",
             )
         else:
             self.entries[place] = self._last

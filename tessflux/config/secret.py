@@ -1,13 +1,13 @@
-"""A password that no log, error or repr can show: only `reveal` and `basic` give it away."""
+"""A password that no log, error or repr shows: only `reveal` and `basic` give it away."""
 
 from base64 import b64encode
 
-# MQTT's longest password, in bytes; a password file that goes on without an end stops here.
+# Bytes of MQTT's longest password. No more is read of a password file, which may have no end.
 LONGEST = 65_535
 
 
 class Secret:
-    """A password, and the absolute path of the file it came from ("" when it is literal)."""
+    """A password, and the absolute path of the file that it came from ("" if it stands in the config)."""
 
     __slots__ = ("_path", "_value")
 
@@ -19,23 +19,23 @@ class Secret:
     def from_file(cls, path: str) -> "Secret":
         """The first line of the file, without its newline.
 
-        Raises OSError when it cannot be read, ValueError when it holds no password.
+        Raises OSError if it cannot be read, ValueError if it holds no password.
         """
         with open(path, "rb") as stream:
             line = stream.readline(LONGEST + 2).rstrip(b"\r\n")
         if not line:
-            raise ValueError("the file has an empty first line; the password must stand there")
+            raise ValueError("the file has an empty first line; that is where the password must be")
         if len(line) > LONGEST:
             raise ValueError(f"the first line of the file is longer than {LONGEST} bytes")
         try:
             return cls(line.decode("utf-8"), path)
         except UnicodeDecodeError:
-            # Its own text would show a byte of the password.
+            # Python's message would show a byte of the password.
             raise ValueError("the file is not UTF-8 text") from None
 
     @property
     def path(self) -> str:
-        """The file that it came from, "" for none."""
+        """The file that it came from, "" if it stands in the config."""
         return self._path
 
     def reveal(self) -> str:
@@ -43,15 +43,15 @@ class Secret:
         return self._value
 
     def basic(self, username: str) -> str:
-        """The login as HTTP sends it (RFC 7617), which gives it away as well."""
+        """The login as HTTP sends it (RFC 7617). It gives the password away as well."""
         return b64encode(f"{username}:{self._value}".encode()).decode()
 
     def hide(self, username: str, said: str) -> str:
-        """What a server said, without the login that it may show; without a username it was sent none."""
+        """What a server answered, with the login in it hidden. Without a username it was sent none."""
         return said.replace(self.basic(username), "***") if username else said
 
     def refreshed(self) -> "Secret":
-        """The secret as its file says now; itself when it is literal or the file cannot be used.
+        """The secret as it is in its file now; this one if it has no file, or one that cannot be used.
 
         Reads a file, so call it in a thread.
         """
@@ -65,7 +65,7 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self._value)
 
-    # The path counts too: a reload that names another file must be noticed as a change.
+    # The path counts too: a reload that names another file is a change.
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented

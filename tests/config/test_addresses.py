@@ -123,7 +123,7 @@ def test_the_forms_of_a_url(text: str, url: str) -> None:
         ("http://h:70000", "is no valid URL"),
         ("http://h:port", "is no valid URL"),
         ("http://h:0", "needs a port from 1 to 65535"),
-        ("http://user@h", "must hold no user and no password"),
+        ("http://user@h", "must have no user and no password in it"),
         ("http://h/?u=x", "must end before any ? or #"),
         ("http://h/#x", "must end before any ? or #"),
         ("http://h/a b", "must have no blanks"),

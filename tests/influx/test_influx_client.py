@@ -457,7 +457,7 @@ class ClientTest(TestCase):
         self,
     ) -> None:
         ours = trustRootFromCertificates([Certificate.loadPEM(authority())])
-        expired = "it has expired, or [influxdb] tls_ca does not hold who signed it"
+        expired = "it has expired, or [influxdb] tls_ca does not have the authority that signed it"
         another = "[influxdb] url must name it as the certificate does"
         for certificate, trust_root, said in (
             (issued(), ours, ""),
