@@ -159,7 +159,7 @@ def test_a_table_of_fields_in_a_document_has_them_all_and_no_other(document: Pat
 
 def test_the_example_config_names_the_extra_fields() -> None:
     text = (ROOT / "etc/tessflux/config.example").read_text()
-    (listed,) = re.findall(r"# ([a-z ]+), as a list\.\n", text)
+    (listed,) = re.findall(r"as a list\. There are\n# ([a-z ]+);", text)
     assert listed.split() == list(EXTRA_FIELDS)
 
 
