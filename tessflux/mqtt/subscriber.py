@@ -108,7 +108,7 @@ class Subscriber(Service):
         """Change only what changed: other topics are subscribed, another broker or login connects anew."""
         before, self._config = self._config, config
         self._versions, self._complaint = Choice(config.version), ""
-        if _login(before) != _login(config):
+        if before.connection != config.connection:
             if self._session is not None:
                 log.info("Connecting anew, for the new config")
                 self._connect_anew(self._session)
@@ -282,22 +282,6 @@ class Subscriber(Service):
                 broker=str(self._config.broker),
                 error=text,
             )
-
-
-def _login(config: MqttConfig) -> tuple[object, ...]:
-    """What a connection is made of; a change of it needs a new connection."""
-    return (
-        config.broker,
-        config.client_id,
-        config.username,
-        config.password,
-        config.version,
-        config.keepalive,
-        config.qos,
-        config.tls_ca,
-        config.tls_cert,
-        config.tls_key,
-    )
 
 
 def _text(error: Exception) -> str:
