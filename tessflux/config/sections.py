@@ -33,8 +33,8 @@ class GlobalConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Login:
-    """How a server knows us, and whose certificates we believe."""
+class ServerConfig:
+    """What both servers need: how they know us, and whose certificates we trust."""
 
     username: Annotated[str, converters.text, CONNECTS] = ""
     password: Annotated[Secret, converters.password, CONNECTS] = NO_SECRET
@@ -47,7 +47,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class InfluxConfig(Login):
+class InfluxConfig(ServerConfig):
     """The database and how readings are sent to it."""
 
     url: Annotated[str, addresses.http_url, CONNECTS] = ""  # "" = none: the readings wait in the spool
@@ -64,7 +64,7 @@ class InfluxConfig(Login):
 
 
 @dataclass(frozen=True)
-class MqttConfig(Login):
+class MqttConfig(ServerConfig):
     """The broker and which readings are taken from it."""
 
     broker: Annotated[BrokerAddress, addresses.broker, CONNECTS]
@@ -114,7 +114,7 @@ def _marks(section: type) -> dict[str, tuple[Any, ...]]:
 
 def _keys(section: type) -> dict[str, Converter]:
     keys = {key: marks[0] for key, marks in _marks(section).items()}
-    if issubclass(section, Login):
+    if issubclass(section, ServerConfig):
         keys["password_file"] = converters.password_file
     return keys
 
