@@ -1,4 +1,4 @@
-"""Whom TLS believes, and what it says about a server that it does not believe."""
+"""Which certificates are trusted, and what the operator reads about one that is not."""
 
 import pytest
 from OpenSSL import SSL

@@ -1,4 +1,4 @@
-"""Addresses of servers: every form that is taken, and what is said about the others."""
+"""Addresses of servers: every form that is accepted, and the problem with each of the others."""
 
 import re
 

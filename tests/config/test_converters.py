@@ -1,4 +1,4 @@
-"""The values of a config file, key by key: which are taken, and what is said about the others."""
+"""The values of a config file, key by key: which are accepted, and the problem with each of the others."""
 
 import contextlib
 import os
@@ -73,6 +73,7 @@ def test_a_wrong_value_is_refused_with_what_is_right(section: str, key: str, tex
         *(("mqtt", "stats", word, True) for word in ("yes", "True", "ON", "1")),
         *(("mqtt", "stats", word, False) for word in ("no", "False", "OFF", "0")),
         ("mqtt", "keepalive", "65535", 65_535),
+        ("mqtt", "client_id", "x" * 65_535, "x" * 65_535),
         ("mqtt", "silence", "10", 10.0),
         ("mqtt", "topics", "#", ("#",)),
         ("mqtt", "topics", "+", ("+",)),

@@ -1,4 +1,4 @@
-"""The lines of a config file: what they mean, and what is said about those that mean nothing."""
+"""The lines of a config file: what they mean, and the problem with each line that means nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A whole config file: what it means, and what is said of one that means nothing."""
+"""A whole config file: what it means, and the problems of one that is wrong."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""A secret: who sees it, when two are the same, and how it follows its file."""
+"""A secret: who sees it, when two are equal, and how it follows its file."""
 
 from pathlib import Path
 
