@@ -71,7 +71,7 @@ class App:
             clock=reactor,
             in_thread=self._in_thread("spool"),
             wake=lambda: self._writer.wake(),
-            backpressure=lambda on: self._subscriber.hold(on),
+            backpressure=lambda on: self._subscriber.backpressure(on),
             redeliver=lambda: self._subscriber.redeliver(),
             given_up=self._judge.admission.forget,
         )
@@ -159,7 +159,7 @@ class App:
             if loop.running:
                 loop.stop()
         # Nothing more is read, so all that was read is acknowledged before we disconnect.
-        self._subscriber.hold(True)
+        self._subscriber.backpressure(True)
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "commit": self._spool.stop,
             "disconnect": self._subscriber.stopService,

@@ -88,7 +88,7 @@ class Wiring(SynchronousTestCase):
         app._spool.committer._backpressure(True)
         app._spool.committer._redeliver()
         app._spool.queue.added(since=0.0)
-        subscriber.hold.assert_called_once_with(True)
+        subscriber.backpressure.assert_called_once_with(True)
         subscriber.redeliver.assert_called_once_with()
         writer.wake.assert_called_once_with()
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tessflux.commands.output import Report
 from tessflux.config import Config, InfluxConfig, MqttConfig
 from tessflux.errors import ServerError
 from tessflux.influx import Delivered, InfluxClient, Missing, Unauthorised, agent, schema
-from tessflux.mqtt import Login, Session, broker_endpoint
+from tessflux.mqtt import Session, broker_endpoint
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
 
@@ -107,15 +108,8 @@ def _report_place(step: str, path: str, writable: bool, findings: Findings) -> N
 
 async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> None:
     """Connect to the broker and subscribe, in a session that ends with the connection."""
-    login = Login(
-        f"{mqtt.client_id}-check-{os.getpid()}",
-        mqtt.username,
-        mqtt.password,
-        mqtt.keepalive,
-        mqtt.version,
-        keep_session=False,
-    )
-    session = Session(login, lambda *message: None, lambda: None, reactor, time.time)
+    mqtt = replace(mqtt, client_id=f"{mqtt.client_id}-check-{os.getpid()}")
+    session = Session(mqtt, lambda *message: None, lambda: None, reactor, time.time, keep=False)
     try:
         await connectProtocol(broker_endpoint(reactor, mqtt), session)
         await session.accepted.addTimeout(BROKER_TIMEOUT, reactor)

@@ -1,4 +1,4 @@
-"""A broker's address -> a Twisted endpoint. TLS verifies the broker's name and certificate, always."""
+"""A broker's address -> a Twisted endpoint. TLS always verifies the broker's name and certificate."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from twisted.python.failure import Failure
 from tessflux.config import MqttConfig
 from tessflux.tls import tls_problem, trust
 
-TIMEOUT = 30
-"""Seconds for a TCP connection, and again for the TLS handshake behind it."""
+CONNECT_TIMEOUT = 30
+"""Seconds for a TCP connection, and again for the TLS handshake that follows."""
 
 
 def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
-    """The certificate by which the broker knows us, if one is configured."""
+    """Our certificate, if one is configured."""
     if not config.tls_cert:
         return None
     key = Path(config.tls_key or config.tls_cert).read_bytes()
@@ -25,17 +25,17 @@ def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
     return loaded
 
 
-def why(failure: Failure) -> str:
+def loss_reason(failure: Failure) -> str:
     """Why a connection was lost, in words for the operator."""
     return tls_problem(failure.value, "mqtt", "broker") or failure.getErrorMessage()
 
 
 def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
-    """Where to connect. Reads the TLS files anew, so that a renewed certificate counts from now on."""
+    """Where to connect. Reads the TLS files each time, so a renewed certificate is used from now on."""
     address = config.broker
     if address.transport == "unix":
-        return UNIXClientEndpoint(reactor, address.path, timeout=TIMEOUT)
-    tcp = HostnameEndpoint(reactor, address.host, address.port, timeout=TIMEOUT)
+        return UNIXClientEndpoint(reactor, address.path, timeout=CONNECT_TIMEOUT)
+    tcp = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
     if address.transport == "tcp":
         return tcp
     options = optionsForClientTLS(

@@ -1,8 +1,8 @@
 """The bytes of a connection -> MQTT packets -> messages. Pure.
 
-paho reads a packet in four calls, each under locks, and makes an object with an event of its own for every
-message, which costs more than all the rest of a reading's way. So publications are taken out of the stream
-here, at QoS 0 and 1 the simplest of packets, and everything else goes to paho as it came.
+paho reads a packet in four calls, each under locks, and makes an object with its own event for every message.
+That costs more than everything else that happens to a reading. So publications, which are the simplest of
+packets, are taken out of the stream here, and everything else goes to paho as it came.
 """
 
 from collections.abc import Iterator
@@ -15,44 +15,45 @@ PUBLISH, KIND, QOS, RETAIN = 0x30, 0xF0, 0x06, 0x01
 
 
 class Malformed(ValueError):
-    """No broker that keeps to the rules would send this."""
+    """No broker that follows the standard would send this."""
 
 
 Packet = tuple[int, int, bytes]
-"""One packet: its first byte, where its body begins, and all its bytes. It lives too short to have names."""
+"""One packet: its first byte, where its body begins, and all its bytes. A class would cost
+more than reading the packet does."""
 
 
 class Splitter:
-    """Feed it what arrives, take out whole packets."""
+    """`feed` it what arrives, and take whole `packets` out."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []
-        self._held = 0
-        self._wanted = 0
-        self._passed_over = 0
+        self._buffered = 0
+        self._missing = 0
+        self._to_skip = 0
         self._data = b""
         self._position = 0
 
     def feed(self, data: bytes) -> None:
-        """Add what has arrived. It is not looked at before the packet that was begun is whole."""
-        if self._passed_over:
-            over = min(self._passed_over, len(data))
-            self._passed_over -= over
-            data = data[over:]
+        """Add what has arrived. It is joined only when the packet that has begun is whole."""
+        if self._to_skip:
+            skipped = min(self._to_skip, len(data))
+            self._to_skip -= skipped
+            data = data[skipped:]
         self._chunks.append(data)
-        self._held += len(data)
+        self._buffered += len(data)
 
     def packets(self) -> Iterator[Packet]:
-        """The packets that are whole; of a very long one the beginning. Raises Malformed.
+        """The packets that are whole, and of a very long one the beginning. Raises Malformed.
 
-        Whoever stops in between finds the next one by another loop.
+        A loop that stops early may be followed by another, which begins with the next packet.
         """
-        if self._chunks and self._held >= self._wanted:
+        if self._chunks and self._buffered >= self._missing:
             self._data = b"".join([self._data[self._position :], *self._chunks])
-            self._position = self._held = self._wanted = 0
+            self._position = self._buffered = self._missing = 0
             self._chunks.clear()
         while True:
-            # Another loop may have gone on meanwhile.
+            # Backpressure that ends within the loop runs another one inside it.
             data, start = self._data, self._position
             end = len(data)
             if end - start < 2:
@@ -73,17 +74,17 @@ class Splitter:
             over = 0
             if length > MAX_PACKET:
                 if data[start] & KIND != PUBLISH:
-                    raise Malformed(f"a packet of {length} bytes that is no publication")
+                    raise Malformed(f"a packet of {length} bytes that is not a publication")
                 over, length = length - MAX_PACKET, MAX_PACKET
             after = body + length
             if after > end:
-                self._wanted = after - end
+                self._missing = after - end
                 return
             packet = data[start], body - start, data[start:after]
             if over:
                 here = min(over, end - after)
                 after += here
-                self._passed_over = over - here
+                self._to_skip = over - here
             self._position = after
             yield packet
 
@@ -104,15 +105,15 @@ def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
         payload = _behind_properties(data, payload)
     body = data[payload:]
     if payload > len(data) and len(data) - start == MAX_PACKET:
-        # Of a very long one only the beginning is here, and that is nothing but properties: as long a payload
-        # is refused, and so is this.
+        # Only the beginning of a very long publication is here, and that is nothing but properties. It is
+        # refused as a payload of that length is.
         body = bytes(MAX_PAYLOAD + 1)
     elif payload > len(data):
         raise Malformed("a publication ends too early")
     if mid == 0:
-        raise Malformed("a publication has no number")
+        raise Malformed("a publication has the packet identifier 0")
     try:
-        # No good broker sends a message without a topic; in the quarantine that would stand for a line.
+        # No good broker sends a message without a topic. In the quarantine "" would mean a line.
         text = topic.decode() or "(no topic)"
     except UnicodeDecodeError:
         text = "(a topic that is no UTF-8)"
@@ -120,11 +121,11 @@ def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
 
 
 def _behind_properties(data: bytes, position: int) -> int:
-    """Where the properties of MQTT 5 end; they say nothing that a reading needs."""
+    """Where the properties of MQTT 5 end; a reading needs none of them."""
     length = shift = 0
     while True:
         if position >= len(data) or shift > 21:
-            raise Malformed("a publication's properties have no good length")
+            raise Malformed("a publication's properties have no valid length")
         digit = data[position]
         position += 1
         length |= (digit & 0x7F) << shift

@@ -1,12 +1,11 @@
 """paho's Client on a Twisted transport.
 
-It would open a socket of its own and wait for it. Here `_create_socket` gives it one that never blocks:
-`recv` hands out what has arrived, `send` writes to the transport. That method is private to paho, there since
-its version 2.0; `test_session` fails should it move.
+paho would open a socket of its own and block on it. Here `_create_socket` gives it one that never blocks:
+`recv` returns what has arrived, `send` writes to the transport. That method is private to paho; it is there
+since version 2.0, and a test in `test_session` fails if it moves.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt.client import Client
@@ -14,40 +13,28 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tessflux.config import Secret, Version
+from tessflux.config import MqttConfig
 
 SESSION_EXPIRY = 0xFFFFFFFF
 """MQTT 5: the broker keeps our session for ever, as it does with MQTT 3.1.1."""
 
 RECEIVE_MAXIMUM = 500
-"""MQTT 5: messages that may be unacknowledged at a time."""
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to introduce ourselves to the broker."""
-
-    client_id: str
-    username: str
-    password: Secret
-    keepalive: int
-    version: Version
-    keep_session: bool = True
-    """Whether the broker is to keep our subscriptions, and messages at QoS 1, while we are away."""
+"""MQTT 5: how many messages may be unacknowledged at a time."""
 
 
 class Socket:
-    """As much of a socket as paho needs: `arrived` has a whole packet for it, what it sends goes out."""
+    """As much of a socket as paho needs."""
 
     def __init__(self, send: Callable[[bytes], None], close: Callable[[], None]) -> None:
         self._send, self._close = send, close
-        self._data = b""
+        self._received = b""
 
-    def arrived(self, packet: bytes) -> None:
-        self._data = packet
+    def put(self, packet: bytes) -> None:
+        """A whole packet that `recv` is to return."""
+        self._received = packet
 
     def recv(self, size: int) -> bytes:
-        data, self._data = self._data[:size], self._data[size:]
+        data, self._received = self._received[:size], self._received[size:]
         if not data:
             raise BlockingIOError
         return data
@@ -64,29 +51,38 @@ class Socket:
 
 
 class PahoClient(Client):
-    """paho's Client over a socket that it is given."""
+    """paho's Client on the socket that it is given. `reconnect` sends CONNECT.
 
-    def __init__(self, socket: Socket, login: Login) -> None:
-        version5 = login.version == "5"
+    `keep` asks the broker to keep our session while we are away.
+    """
+
+    def __init__(self, socket: Socket, config: MqttConfig, *, keep: bool) -> None:
+        version5 = config.version == "5"
         super().__init__(
             CallbackAPIVersion.VERSION2,
-            client_id=login.client_id,
+            client_id=config.client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if version5 else MQTTProtocolVersion.MQTTv311,
-            clean_session=None if version5 else not login.keep_session,
+            clean_session=None if version5 else not keep,
             reconnect_on_failure=False,
         )
         self._given_socket = socket
-        if login.username:
-            self.username_pw_set(login.username, login.password.reveal() or None)
+        if config.username:
+            self.username_pw_set(config.username, config.password.reveal() or None)
         properties = None
         if version5:
             properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = SESSION_EXPIRY if login.keep_session else 0
+            properties.SessionExpiryInterval = SESSION_EXPIRY if keep else 0
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        # The host is only looked at by paho's own sockets, but must not be empty.
-        self.connect_async(
-            "broker", keepalive=login.keepalive, clean_start=not login.keep_session, properties=properties
-        )
+        # Only paho's own sockets look at the host, but it must not be empty.
+        self.connect_async("broker", keepalive=config.keepalive, clean_start=not keep, properties=properties)
+
+    def receive(self, packet: bytes) -> None:
+        """Do what a packet from the broker asks for. After an error the socket is closed."""
+        self._given_socket.put(packet)
+        self.loop_read()
+        if self.want_write():
+            # paho only queues what is sent from within its callbacks.
+            self.loop_write()
 
     def _create_socket(self) -> Any:
         return self._given_socket

@@ -1,9 +1,11 @@
-"""Stays connected to the broker and subscribed, for ever: connect, subscribe, listen, back off, again.
+"""Stays connected to the broker and subscribed, for ever: connect, subscribe, listen, back off, retry.
 
-What it receives it hands on at once; when it is acknowledged is decided behind it, after the commit.
+Each message is handed on at once. What becomes of it, and when it is acknowledged, is decided behind `take`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,29 +18,33 @@ from twisted.logger import Logger
 
 from tessflux.config import MqttConfig, Version
 from tessflux.errors import ServerError
-from tessflux.mqtt.pahoclient import Login
-from tessflux.mqtt.session import ANSWER, Refusal, Session
+from tessflux.logs import RateLimit
+from tessflux.mqtt.session import RESPONSE_TIMEOUT, Refusal, Session
 from tessflux.mqtt.subscription import Memory, Subscription
 from tessflux.mqtt.version import Choice
-from tessflux.readings import Acknowledge, Deliver, Message
+from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
 
 STEADY = 60.0
-"""Seconds after which a connection counts as good, and the next attempt comes without a long delay."""
+"""Seconds after which a connection counts as good: after its loss the back-off begins anew."""
 
-WATCH = 5.0
-"""Seconds between two looks at the silence, and at what the broker refused."""
+WATCH_PERIOD = 5.0
+"""Seconds between two checks for silence, and for topics to ask for again."""
 
-HELD = 1.0
-"""Seconds between two looks whether there is room for what a new connection would bring."""
+BACKPRESSURE_CHECK = 1.0
+"""Seconds between two checks whether there is room for what a new connection would bring."""
 
-ENOUGH = 100
-"""Messages after which it is worth saying that all came at QoS 0."""
+QOS_NOTICE = 100
+"""If all of so many messages came at QoS 0, the operator should know."""
+
+PROBLEM_PERIOD = 600.0
+PROBLEM_LINES = 10
+"""A lasting problem is logged again after so many seconds, and only so many different ones within them."""
 
 
 class Subscriber(Service):
-    """`take` gets each message with the way to acknowledge it; `idle` is called when no more has arrived.
+    """`take` gets each message and what acknowledges it; `idle` is called when all that arrived was taken.
 
     `memory` keeps what the broker may have us subscribed to, `now` is the time of day in seconds since
     1970 UTC, `backoff` gives the delay after so many failures.
@@ -61,16 +67,15 @@ class Subscriber(Service):
         self._clock, self._now = clock, now
         self._endpoint, self._backoff = endpoint, backoff
         self._versions = Choice(config.version)
+        self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
+        self._refusals = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
+        self._loop: Deferred[None] | None = None
+        self._waiting: Deferred[Any] | None = None
         self._session: Session | None = None
         self._subscription: Subscription | None = None
-        self._loop: Deferred[None] | None = None
-        self._pause: Deferred[None] | None = None
-        self._complaint = ""
-        self._hold = False
-        self._again = False
-        self._last_message = 0.0
-        self._heard = False
-        self._at_qos0 = 0
+        self._reconnecting = False
+        self._backpressure = False
+        self._qos_known = False
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -82,105 +87,110 @@ class Subscriber(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._session is not None:
-            self._session.disconnect()
-        if self._pause is not None:
-            self._pause.cancel()
+        self._interrupt()
         if self._loop is not None:
             await self._loop
 
-    def hold(self, hold: bool) -> None:
-        """Let the broker wait, or go on."""
-        self._hold = hold
+    def backpressure(self, on: bool) -> None:
+        """Stop reading from the broker, or go on."""
+        self._backpressure = on
         if self._session is not None:
-            # Nor is an answer read that may be under way: held for longer than ANSWER, the connection ends.
-            self._session.hold(hold)
-            if self._subscription is not None:
-                self._settle(self._session, self._subscription)
+            # A response that is under way is not read either: after RESPONSE_TIMEOUT the connection ends.
+            self._session.backpressure(on)
+            self._synchronise()
 
     def redeliver(self) -> None:
-        """Have the broker send again what was not acknowledged: it does so for a new connection."""
+        """Have the broker send again what was not acknowledged. It does so for a new connection."""
         if self._session is not None:
-            log.info("Connecting anew, for the messages that were left to the broker")
-            self._connect_anew(self._session)
+            log.info("Reconnecting, for the messages that were left to the broker")
+            self._reconnect()
 
     def reconfigure(self, config: MqttConfig) -> None:
-        """Change only what changed: other topics are subscribed, another broker or login connects anew."""
+        """Use another config. Other topics are subscribed on this connection, another login on a new one."""
         before, self._config = self._config, config
-        self._versions, self._complaint = Choice(config.version), ""
+        self._versions = Choice(config.version)
+        self._problems.over()
+        self._refusals.over()
         if before.connection != config.connection:
             if self._session is not None:
-                log.info("Connecting anew, for the new config")
-                self._connect_anew(self._session)
-            elif self._pause is not None:
-                self._again = True
-                self._pause.cancel()
-        elif self._session is not None and self._subscription is not None:
+                log.info("Reconnecting, for the new config")
+            self._reconnect()
+        elif self._subscription is not None:
             self._subscription.want(config)
-            self._settle(self._session, self._subscription)
+            self._synchronise()
 
-    def _connect_anew(self, session: Session) -> None:
-        """At once: what photometers publish at QoS 0 in between is gone."""
-        self._again = True
-        session.disconnect()
+    def _reconnect(self) -> None:
+        """Without a delay: what photometers publish at QoS 0 in between is lost."""
+        self._reconnecting = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """End what the loop waits for."""
+        if self._session is not None:
+            self._session.disconnect()
+        elif self._waiting is not None:
+            self._waiting.cancel()
 
     async def _run(self) -> None:
-        attempt = 0
+        failures = 0
         while self.running:
-            if self._hold:
+            if self._backpressure:
                 # A new connection would bring again what is not acknowledged yet.
-                await self._wait(HELD)
+                await self._wait(BACKPRESSURE_CHECK)
                 continue
-            self._again = False
+            self._reconnecting = False
             began = self._clock.seconds()
             try:
                 await self._connection()
             except Exception as error:
-                self._explain(error)
+                self._log_problem(error)
             if self._clock.seconds() - began >= STEADY:
-                attempt = 0
-            if self.running and not self._again:
-                await self._wait(self._backoff(attempt))
-                attempt += 1
-            if self._again:
-                attempt = 0
+                failures = 0
+            if self.running and not self._reconnecting:
+                await self._wait(self._backoff(failures))
+                failures += 1
+            if self._reconnecting:
+                failures = 0
 
     async def _wait(self, seconds: float) -> None:
-        self._pause = deferLater(self._clock, seconds)
+        self._waiting = deferLater(self._clock, seconds)
         try:
-            await self._pause
+            await self._waiting
         except CancelledError:
-            pass  # Stopping, or there is a new config to try at once.
+            pass  # Interrupted.
         finally:
-            self._pause = None
+            self._waiting = None
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether we ended the connection ourselves."""
+        return self._reconnecting or not self.running
 
     async def _connection(self) -> None:
         """One connection, from its beginning to its end."""
-        config = self._config
         versions = self._versions
         version = versions.next(self._clock.seconds())
-        login = Login(config.client_id, config.username, config.password, config.keepalive, version)
-        session = Session(login, self._on_message, self._on_idle, self._clock, self._now)
-        connecting = connectProtocol(self._endpoint(config), session)
-        self._pause = connecting
+        config = replace(self._config, version=version)
+        session = Session(config, self._take, self._idle, self._clock, self._now)
+        self._waiting = connectProtocol(self._endpoint(config), session)
         try:
-            await connecting
+            await self._waiting
         except (CancelledError, ConnectingCancelledError):
-            return  # Stopping, or there is a new config.
+            return  # Interrupted.
         finally:
-            self._pause = None
+            self._waiting = None
         self._session = session
-        if self._hold:
-            session.hold(True)
+        if self._backpressure:
+            session.backpressure(True)
         watch = LoopingCall(self._watch, session)
         watch.clock = self._clock
         try:
-            await self._shake_hands(session, versions, version)
-            self._subscription = Subscription(session, self._config, self._memory, self._clock)
-            self._last_message = self._clock.seconds()
-            watch.start(WATCH, now=False)
-            await self._subscription.settle()
-            self._complaint = ""
+            await self._handshake(session, versions, version)
+            subscription = Subscription(session, self._config, self._memory, self._clock, self._refusals)
+            self._subscription = subscription
+            watch.start(WATCH_PERIOD, now=False)
+            await subscription.synchronise()
+            self._problems.over()
             reason = await session.lost
         finally:
             self._session = self._subscription = None
@@ -189,14 +199,18 @@ class Subscriber(Service):
             session.abort("given up")
             if not session.lost.called:
                 await session.lost
-        if not session.goodbye:
-            log.warn("Lost the broker {broker}: {reason}", broker=str(config.broker), reason=reason)
+        if not self._interrupted:
+            log.warn(
+                "Lost the connection to the broker {broker}: {reason}",
+                broker=str(config.broker),
+                reason=reason,
+            )
 
-    async def _shake_hands(self, session: Session, versions: Choice, version: Version) -> None:
+    async def _handshake(self, session: Session, versions: Choice, version: Version) -> None:
         try:
-            await session.accepted.addTimeout(ANSWER, self._clock)
+            await session.accepted.addTimeout(RESPONSE_TIMEOUT, self._clock)
         except (ServerError, DeferredTimeout) as error:
-            if not session.goodbye:
+            if not self._interrupted:
                 self._consider_version(versions, error, version)
             raise
         versions.accepted()
@@ -222,69 +236,50 @@ class Subscriber(Service):
                 "The broker does not take MQTT {version}; trying MQTT {other}", version=version, other=other
             )
 
-    def _settle(self, session: Session, subscription: Subscription) -> None:
-        """Bring the subscription in line with the config, but not while the broker is held."""
+    def _synchronise(self) -> None:
+        """Bring the subscription in line with the config. Under backpressure no response would be read."""
+        session, subscription = self._session, self._subscription
+        if session is None or subscription is None or self._backpressure:
+            return
 
-        async def settle() -> None:
+        async def synchronise() -> None:
             try:
-                await subscription.settle()
+                await subscription.synchronise()
             except Exception as error:
-                # The next connection subscribes to everything, and says what is wrong.
-                session.abort(_text(error))
+                # The next connection subscribes to everything, and logs what is wrong.
+                session.abort(_describe(error))
 
-        if not self._hold:
-            Deferred.fromCoroutine(settle())
-
-    def _on_message(self, message: Message, acknowledge: Acknowledge | None) -> None:
-        self._heard = True
-        if self._at_qos0 >= 0:
-            self._note_qos(acknowledge is None)
-        try:
-            self._take(message, acknowledge)
-        except Exception:
-            log.failure("A message on {topic} could not be taken", topic=message.topic)
-
-    def _on_idle(self) -> None:
-        if self._heard:
-            self._heard = False
-            self._last_message = self._clock.seconds()
-        self._idle()
-
-    def _note_qos(self, qos0: bool) -> None:
-        """Say once if nothing comes that the broker would keep for us; -1 means that this is settled."""
-        self._at_qos0 = self._at_qos0 + 1 if qos0 else -1
-        if self._at_qos0 == ENOUGH:
-            self._at_qos0 = -1
-            log.info(
-                "All messages come at QoS 0: the broker keeps none while tessflux is away."
-                " A mosquitto does with 'upgrade_outgoing_qos true'."
-            )
+        Deferred.fromCoroutine(synchronise())
 
     def _watch(self, session: Session) -> None:
-        if self._hold:
-            self._last_message = self._clock.seconds()
-        silence = self._clock.seconds() - self._last_message
-        if 0 < self._config.silence <= silence:
-            self._last_message = self._clock.seconds()
+        """End a silent connection, ask again for refused topics, and notice at which QoS messages come."""
+        silence = self._clock.seconds() - session.last_message
+        if 0 < self._config.silence <= silence and not self._backpressure:
             session.abort(f"no message for {silence:.0f} s")
         elif self._subscription is not None and self._subscription.overdue:
-            self._settle(session, self._subscription)
-
-    def _explain(self, error: Exception) -> None:
-        """Say what went wrong, once for as long as it stays the same."""
-        if not self.running:
+            self._synchronise()
+        if self._qos_known:
             return
-        text = _text(error)
-        if text != self._complaint:
-            self._complaint = text
+        if session.above_qos0:
+            self._qos_known = True
+        elif session.qos0_messages >= QOS_NOTICE:
+            self._qos_known = True
+            log.info(
+                "All messages come at QoS 0: the broker keeps none while tessflux is away."
+                " Mosquitto does with 'upgrade_outgoing_qos true'."
+            )
+
+    def _log_problem(self, error: Exception) -> None:
+        problem = _describe(error)
+        if not self._interrupted and self._problems.admits(problem):
             log.error(
-                "Cannot use the broker {broker}: {error}; tessflux keeps trying",
+                "Cannot use the broker {broker}: {problem}; tessflux keeps trying",
                 broker=str(self._config.broker),
-                error=text,
+                problem=problem,
             )
 
 
-def _text(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, DeferredTimeout):
-        return f"no answer within {ANSWER:.0f} s"
+        return f"no answer within {RESPONSE_TIMEOUT:.0f} s"
     return str(error) or type(error).__name__

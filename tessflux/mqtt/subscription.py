@@ -1,8 +1,9 @@
-"""What one connection is subscribed to: brought in line with the config, whatever the broker had kept.
+"""What one connection is subscribed to: synchronised with the config, whatever the broker had kept.
 
-A persistent session keeps its subscriptions while tessflux is away, and no broker tells which. So `memory`
-hears of a topic before the broker does, and forgets it only after the broker has: a topic that has left the
-config in between is unsubscribed by the next connection, also after a crash at any moment.
+A persistent session keeps its subscriptions while tessflux is away, and no broker tells which they are. So a
+topic is stored in `memory` before the broker hears of it, and removed only after the broker has forgotten it.
+A topic that has left the config in the meantime is unsubscribed by the next connection, also after a crash at
+any moment.
 """
 
 from collections.abc import Coroutine, Mapping
@@ -14,13 +15,13 @@ from twisted.logger import Logger
 
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
-from tessflux.mqtt.session import ANSWER, Session
+from tessflux.logs import RateLimit
+from tessflux.mqtt.session import RESPONSE_TIMEOUT, Session
 
 log = Logger(namespace="mqtt")
 
-AGAIN = 300.0
+RETRY_REFUSED = 300.0
 """Seconds after which the broker is asked again for what it refused: its rules may have changed."""
-
 
 T = TypeVar("T")
 
@@ -34,102 +35,111 @@ class Memory(Protocol):
 
 
 class Subscription:
-    """Of one connection. `want` says what to subscribe to; `settle` does it."""
+    """Of one connection. `want` says what to subscribe to; `synchronise` does it.
 
-    def __init__(self, session: Session, config: MqttConfig, memory: Memory, clock: IReactorTime) -> None:
+    `refusals` limits how often a refusal is logged, over the connections of a broker.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        config: MqttConfig,
+        memory: Memory,
+        clock: IReactorTime,
+        refusals: RateLimit,
+    ) -> None:
         self._session, self._memory, self._clock = session, memory, clock
-        # Not the broker's address, of which it may have many.
+        self._refusals = refusals
+        # Not the broker's address: a broker may have many.
         self._key = config.client_id
         self._qos = config.qos
-        self._kept: frozenset[str] | None = None
+        self._remembered: frozenset[str] | None = None
         self._active: frozenset[str] = frozenset()
-        self._refused: frozenset[str] = frozenset()
+        self._refused: dict[str, str] = {}
         self._refused_at = 0.0
-        self._said: Mapping[str, str] = {}
         self._busy = False
         self.want(config)
 
     @property
     def overdue(self) -> bool:
         """Whether it is time to ask again for what was refused."""
-        return bool(self._refused) and self._clock.seconds() - self._refused_at >= AGAIN
+        return bool(self._refused) and self._clock.seconds() - self._refused_at >= RETRY_REFUSED
 
     def want(self, config: MqttConfig) -> None:
-        """Be subscribed to what this config names, by the next `settle` or the one that is under way."""
+        """Subscribe to what this config names, by the next `synchronise` or the one that is under way."""
         share = f"$share/{config.share_group}/" if config.share_group else ""
         self._wanted = frozenset(share + topic for topic in config.topics)
-        self._refused = frozenset()
+        self._refused = {}
 
-    async def settle(self) -> None:
-        """Be subscribed to what is wanted and to nothing else, as far as the broker lets us.
+    async def synchronise(self) -> None:
+        """Subscribe to what is wanted and to nothing else, as far as the broker lets us.
 
-        Raises ServerError when it lets us have nothing or cannot be understood, TimeoutError when it does not
-        answer.
+        Raises ServerError when the broker refuses everything or its answer makes no sense, TimeoutError when
+        it does not answer.
         """
         if self._busy:
             return
         self._busy = True
         try:
-            if self._kept is None:
-                # A broker that has no session of ours has forgotten all, and so do we.
+            if self._remembered is None:
+                # A broker that has no session of ours has forgotten everything, and so do we.
                 present = self._session.session_present
-                self._kept = await self._memory.subscriptions(self._key) if present else frozenset()
+                self._remembered = await self._memory.subscriptions(self._key) if present else frozenset()
             if self.overdue:
-                self._refused = frozenset()
-            while await self._step(self._kept, self._wanted):
+                self._refused = {}
+            while await self._step(self._remembered, self._wanted):
                 pass
         finally:
             self._busy = False
+        if not self._refused:
+            self._refusals.over()
+        elif self._refusals.admits(frozenset(self._refused.items())):
+            log.error(
+                "The broker refuses {refused}; the others go on. It is asked again in {minutes:.0f} minutes.",
+                refused=self._refused,
+                minutes=RETRY_REFUSED / 60,
+            )
 
-    async def _step(self, kept: frozenset[str], wanted: frozenset[str]) -> bool:
+    async def _step(self, remembered: frozenset[str], wanted: frozenset[str]) -> bool:
         """Come nearer to what is wanted; returns whether there was anything to do."""
-        gone = kept - wanted - self._refused
-        new = wanted - self._active - self._refused
+        gone = remembered - wanted - self._refused.keys()
+        new = wanted - self._active - self._refused.keys()
         # New topics first, so that nothing is missed in between. But a topic and its shared form must not be
         # subscribed together: another member of the group would store what we store.
         if gone and not (new and _shared(gone) == _shared(new)):
-            refused = await self._answer(self._session.unsubscribe(sorted(gone)))
+            refused = await self._within_timeout(self._session.unsubscribe(sorted(gone)))
+            self._note_refused(refused)
             done = gone - refused.keys()
             self._active -= done
-            await self._keep(kept - done)
+            await self._remember(remembered - done)
             if not (self._active or new):
-                raise ServerError(f"the broker refuses the subscription: {self._said}")
+                raise ServerError(f"the broker refuses the subscription: {self._refused}")
             if done:
                 log.info("Unsubscribed from {topics}", topics=sorted(done))
-            self._note(refused)
         elif new:
-            await self._keep(kept | new)
-            refused = await self._answer(self._session.subscribe(sorted(new), self._qos))
+            await self._remember(remembered | new)
+            refused = await self._within_timeout(self._session.subscribe(sorted(new), self._qos))
+            self._note_refused(refused)
             done = new - refused.keys()
             self._active |= done
             if not self._active:
-                raise ServerError(f"the broker refuses the subscription: {refused}")
+                raise ServerError(f"the broker refuses the subscription: {self._refused}")
             if done:
                 log.info("Subscribed to {topics}", topics=sorted(done))
-            self._note(refused)
         return bool(gone or new)
 
-    async def _keep(self, topics: frozenset[str]) -> None:
-        if topics != self._kept:
-            self._kept = topics
+    async def _remember(self, topics: frozenset[str]) -> None:
+        if topics != self._remembered:
+            self._remembered = topics
             await self._memory.remember_subscriptions(self._key, topics)
 
-    def _note(self, refused: Mapping[str, str]) -> None:
-        """Remember what was refused, and say it unless it was said last."""
-        if not refused:
-            return
-        self._refused |= refused.keys()
-        self._refused_at = self._clock.seconds()
-        if refused != self._said:
-            self._said = refused
-            log.error(
-                "The broker refuses {refused}; the others go on. It is asked again in {minutes:.0f} minutes.",
-                refused=refused,
-                minutes=AGAIN / 60,
-            )
+    def _note_refused(self, refused: Mapping[str, str]) -> None:
+        if refused:
+            self._refused.update(refused)
+            self._refused_at = self._clock.seconds()
 
-    async def _answer(self, request: Coroutine[Deferred[Any], Any, T]) -> T:
-        return await Deferred.fromCoroutine(request).addTimeout(ANSWER, self._clock)
+    async def _within_timeout(self, request: Coroutine[Deferred[Any], Any, T]) -> T:
+        return await Deferred.fromCoroutine(request).addTimeout(RESPONSE_TIMEOUT, self._clock)
 
 
 def _shared(topics: frozenset[str]) -> bool:

@@ -1,21 +1,22 @@
 """Which version of MQTT to speak to a broker. Pure.
 
-MQTT 5 is tried when the config says so. A broker that does not know it may say so, or just close: then the
-other version is tried, at once or after the second loss in a row, because a single one may have any cause.
-Should the broker close on that too, the version was not the reason, and it goes on in turns.
+MQTT 5 is tried when the config asks for it. A broker that does not know it says so, or just closes the
+connection. Then the other version is tried: at once if the broker said so, else after the second loss in a
+row, because a single loss can have any cause. If the broker closes on the other version too, the version was
+not the reason, and both are tried in turns.
 """
 
 from tessflux.config import Version
 
-AGAIN = 3600.0
-"""Seconds after which a connection is tried by MQTT 5 again: brokers are upgraded, and guesses are wrong."""
+RETRY_CONFIGURED = 3600.0
+"""Seconds after which the configured version is tried again: brokers are upgraded, guesses can be wrong."""
 
 LOSSES = 2
-"""Losses in a row before the broker's first answer, after which the other version is tried."""
+"""After so many losses in a row without any answer from the broker the other version is tried."""
 
 
 class Choice:
-    """`next` gives the version for a connection; the others tell how its handshake went."""
+    """`next` gives the version for a connection; the other methods take how its handshake went."""
 
     def __init__(self, wanted: Version) -> None:
         self._wanted = self._version = wanted
@@ -23,13 +24,13 @@ class Choice:
         self._since = 0.0
 
     def next(self, now: float) -> Version:
-        """For a connection that is begun now (seconds)."""
-        if self._version != self._wanted and now - self._since >= AGAIN:
+        """The version for a connection that begins now (seconds)."""
+        if self._version != self._wanted and now - self._since >= RETRY_CONFIGURED:
             self._change(now)
         return self._version
 
     def accepted(self) -> None:
-        """The broker has answered, if only with a refusal for another reason."""
+        """The broker has answered, be it with a refusal for another reason."""
         self._losses = 0
 
     def refused(self, now: float) -> None:

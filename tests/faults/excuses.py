@@ -27,7 +27,7 @@ RETRY = 2_000
 """The daemon tries a full disk again every second."""
 
 _EVENT = re.compile(
-    r"^(\S+) \[\w+#\w+\] (Subscribed to|Lost the broker|Connecting anew|Cannot store readings)", re.MULTILINE
+    r"^(\S+) \[\w+#\w+\] (Subscribed to|Lost the connection|Reconnecting|Cannot store readings)", re.MULTILINE
 )
 
 Window = tuple[int, int]

@@ -104,7 +104,7 @@ def test_a_broker_that_restarts_without_persistence_is_subscribed_anew(alone: Si
     alone.mosquitto.restart()
     alone.wait_for_log("Subscribed to", times=2)
     assert alone.logged().count("in a new session") == 2
-    assert alone.logged().count("Lost the broker") == 1
+    assert alone.logged().count("Lost the connection to the broker") == 1
     publish(alone, 2.0)
     alone.stop()
 
@@ -122,7 +122,7 @@ def test_another_client_that_takes_the_client_id_loses_it_again_and_nothing_is_l
     properties.SessionExpiryInterval = 3600
     thief.connect("127.0.0.1", bench.mosquitto.port, clean_start=False, properties=properties)
     thief.loop_start()
-    bench.wait_for_log("Lost the broker")
+    bench.wait_for_log("Lost the connection to the broker")
     thief.disconnect()
     thief.loop_stop()
     bench.wait_for_log("Subscribed to", times=2)

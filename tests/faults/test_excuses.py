@@ -26,7 +26,7 @@ def run(directory: Path, end: str, ended: int, *lines: tuple[int, str]) -> Run:
 
 
 SUBSCRIBED = "mqtt#info] Subscribed to ['STARS4ALL/+/reading']"
-LOST = "mqtt#warn] Lost the broker tcp:127.0.0.1:1: Connection was closed cleanly."
+LOST = "mqtt#warn] Lost the connection to the broker tcp:127.0.0.1:1: Connection was closed cleanly."
 
 
 def test_before_it_subscribes_a_daemon_hears_nothing(tmp_path: Path) -> None:

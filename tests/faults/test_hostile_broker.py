@@ -23,7 +23,7 @@ from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import MAX_PACKET
 from tessflux.logs import Reports
-from tessflux.mqtt.session import CLOSING
+from tessflux.mqtt.session import CLOSE_TIMEOUT
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings import Admission, Judge
 from tests.log_lines import record
@@ -149,7 +149,7 @@ class Case(SynchronousTestCase):
             endpoint=self.network.endpoint,
             backoff=lambda attempt: 60.0,
         )
-        self.site.backpressure, self.site.redeliver = subscriber.hold, subscriber.redeliver
+        self.site.backpressure, self.site.redeliver = subscriber.backpressure, subscriber.redeliver
         subscriber.startService()
         return subscriber, self.network.accept()
 
@@ -176,7 +176,7 @@ class Case(SynchronousTestCase):
         """What is left of the service is nothing."""
         stopped = subscriber.stopService()
         self.site.thread.release()
-        self.clock.pump([0, CLOSING, FLUSH, 0])
+        self.clock.pump([0, CLOSE_TIMEOUT, FLUSH, 0])
         self.successResultOf(stopped)
         assert self.clock.getDelayedCalls() == []
 

@@ -16,7 +16,7 @@ from tessflux.config import load
 from tessflux.errors import ConfigError
 from tessflux.influx.client import InfluxClient
 from tessflux.logs import format_line
-from tessflux.mqtt.pahoclient import Login
+from tessflux.mqtt.pahoclient import PahoClient, Socket
 from tests.certificates import self_signed
 from tests.faults.scripted import Answer, ScriptedServer
 from tests.real.site import Publisher, Site, payload, reading, wait_until
@@ -117,7 +117,7 @@ def test_a_daemon_shows_no_secret_in_good_times_and_bad(locked: Site, tmp_path: 
     publish(site, reading("stars1", 2, 2), ("STARS4ALL/stars3/reading", payload("stars3", 1, -1)))
     site.wait_for_log("takes no readings: ", 3)
     site.mosquitto.stop()
-    site.wait_for_log("Lost the broker")
+    site.wait_for_log("Lost the connection to the broker")
     said += commands(site, "--check", "refused", "refused --json", "refused --export", "export")
     assert len(said[-1]) > 50
     process = Path(f"/proc/{site.process.pid}")
@@ -189,10 +189,10 @@ def test_nothing_that_knows_a_secret_shows_it(tmp_path: Path, monkeypatch: pytes
     )
     config = load(str(file), {VARIABLE: DATABASE})
     mqtt = config.mqtt
-    login = Login(mqtt.client_id, mqtt.username, mqtt.password, mqtt.keepalive, mqtt.version)
+    session = PahoClient(Socket(lambda data: None, lambda: None), mqtt, keep=True)
     client = InfluxClient(config.influxdb, None, None)  # type: ignore[arg-type]
     private = key.read_text().split("PRIVATE KEY-----")[1].split("\n")[1]
-    for known in (config, config.mqtt, config.influxdb, mqtt.password, login, client):
+    for known in (config, config.mqtt, config.influxdb, mqtt.password, session, client):
         for text in (repr(known), str(known), f"{known}", trace(RuntimeError(known))):
             assert shown(text) == []
             assert private not in text

@@ -34,7 +34,7 @@ def test_a_slow_way_is_a_way(bench: FaultSite, publisher: Publisher) -> None:
     account = bench.end_well()
     assert (account.received, account.stored, account.delivered) == (600, 600, 600)
     assert "takes no readings" not in bench.logged()
-    assert "Lost the broker" not in bench.logged()
+    assert "Lost the connection to the broker" not in bench.logged()
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -81,7 +81,7 @@ def test_a_broker_whose_connection_fails_brings_every_reading_at_qos_1_once(
     bench.wait_for_all()
     FAILURES[name](bench.broker)
     bench.publish(publisher, 200)
-    wait_until(lambda: "Lost the broker" in bench.logged(), name)
+    wait_until(lambda: "Lost the connection to the broker" in bench.logged(), name)
     bench.broker.heal()
     bench.publish(publisher, 100)
     bench.wait_for_all()
@@ -98,7 +98,7 @@ def test_a_broker_that_falls_silent_sends_again_what_was_not_acknowledged(
     bench.wait_for_all()
     bench.broker.silence()
     bench.publish(publisher, 100)
-    bench.wait_for_log("Lost the broker")
+    bench.wait_for_log("Lost the connection to the broker")
     bench.broker.heal()
     bench.wait_for_all()
     bench.end_well()

@@ -1,6 +1,7 @@
 """One connection to a broker that the test plays: what goes out for what comes in, and how it ends."""
 
 import socket
+from dataclasses import replace
 from typing import Any
 
 import paho.mqtt.client
@@ -11,12 +12,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
+from tessflux.config.sections import MqttConfig, Version
 from tessflux.errors import ServerError
 from tessflux.limits import MAX_PACKET
 from tessflux.mqtt import session as module
-from tessflux.mqtt.pahoclient import Login
-from tessflux.mqtt.session import CLOSING, TICK, Refusal, Session
+from tessflux.mqtt.session import CLOSE_TIMEOUT, KEEPALIVE_CHECK, Refusal, Session
 from tessflux.readings.message import Acknowledge, Message
 from tests.log_lines import record
 from tests.mqtt.wire import (
@@ -48,15 +50,9 @@ def now() -> float:
     return NOW / 1000
 
 
-def login(**changes: Any) -> Login:
-    values: dict[str, Any] = {
-        "client_id": "me",
-        "username": "user",
-        "password": Secret("pass"),
-        "keepalive": 60,
-        "version": "3.1.1",
-    }
-    return Login(**values | changes)
+CONFIG = MqttConfig(
+    BrokerAddress("tcp", "broker", 1883, ""), client_id="me", username="user", password=Secret("pass")
+)
 
 
 class Heard:
@@ -87,9 +83,13 @@ class Case(SynchronousTestCase):
         self.opened: list[tuple[Session, Wire]] = []
         self.addCleanup(self.end)
 
+    def session(self, *, keep: bool = True, **changes: Any) -> Session:
+        config = replace(CONFIG, **changes)
+        return Session(config, self.heard.deliver, self.heard.when_idle, self.clock, now, keep=keep)
+
     def open(self, *, stuck: bool = False, **changes: Any) -> tuple[Session, Wire]:
         """A session that has sent CONNECT."""
-        session = Session(login(**changes), self.heard.deliver, self.heard.when_idle, self.clock, now)
+        session = self.session(**changes)
         return session, self.wired(session, stuck=stuck)
 
     def wired(self, session: Session, *, stuck: bool = False) -> Wire:
@@ -147,7 +147,7 @@ class ConnectTest(Case):
         assert body == text("MQTT") + b"\x04\x80\x00<" + text("me") + text("user")
 
     def test_a_probe_leaves_no_session(self) -> None:
-        assert self.connect(keep_session=False)[7] == 194
+        assert self.connect(keep=False)[7] == 194
 
     def test_by_mqtt_5_the_session_is_kept_for_ever_with_a_receive_maximum_of_500(self) -> None:
         properties = b"\x08\x11\xff\xff\xff\xff\x21\x01\xf4"
@@ -156,7 +156,7 @@ class ConnectTest(Case):
         ) + text("pass")
 
     def test_by_mqtt_5_a_probe_starts_clean_and_its_session_ends_with_it(self) -> None:
-        body = self.connect(version="5", keep_session=False)
+        body = self.connect(version="5", keep=False)
         assert (body[7], body[10:19]) == (194, b"\x08\x11\x00\x00\x00\x00!\x01\xf4")
 
     def test_the_broker_says_whether_it_had_kept_our_session(self) -> None:
@@ -202,7 +202,7 @@ class ConnectTest(Case):
 
     def test_the_password_is_in_no_repr(self) -> None:
         session, _ = self.accepted()
-        assert "pass'" not in f"{session!r} {login()!r} {session.__dict__!r}"
+        assert "pass'" not in f"{session!r} {session.__dict__!r}"
 
 
 messages = st.tuples(
@@ -216,10 +216,10 @@ messages = st.tuples(
 class MessageTest(Case):
     @given(st.lists(messages, max_size=8), st.lists(st.integers(1, 40)), st.sampled_from(["3.1.1", "5"]))
     def test_however_the_bytes_arrive_the_messages_are_the_same(
-        self, sent: list[tuple[str, bytes, bool, int]], cuts: list[int], version: str
+        self, sent: list[tuple[str, bytes, bool, int]], cuts: list[int], version: Version
     ) -> None:
         heard = Heard()
-        session = Session(login(version=version), heard.deliver, heard.when_idle, self.clock, now)
+        session = Session(replace(CONFIG, version=version), heard.deliver, heard.when_idle, self.clock, now)
         wire = self.wired(session)
         data = connack(version=version) + b"".join(
             publish(topic, payload, mid=mid, retained=retained, version=version)
@@ -232,6 +232,19 @@ class MessageTest(Case):
         assert heard.messages == [message[:3] for message in sent]
         assert [ack is not None for ack in heard.acknowledge] == [bool(mid) for *_, mid in sent]
         self.end()
+
+    def test_a_message_that_cannot_be_taken_is_logged_and_the_next_is_taken(self) -> None:
+        def fail(*message: Any) -> None:
+            self.heard.deliver(*message)
+            raise RuntimeError("a bug")
+
+        session = Session(CONFIG, fail, self.heard.when_idle, self.clock, now)
+        wire = self.wired(session)
+        wire.bring(connack() + publish("a", b"1", mid=1) + publish("a", b"2"))
+        assert [payload for _, payload, _ in self.heard.messages] == [b"1", b"2"]
+        assert len(self.flushLoggedErrors(RuntimeError)) == 2
+        self.clock.advance(0)
+        assert (wire.closed, self.heard.idle) == (False, 1)
 
     def test_a_message_is_delivered_with_its_last_byte(self) -> None:
         _, wire = self.accepted()
@@ -334,39 +347,39 @@ class MessageTest(Case):
 
     def test_a_held_session_reads_nothing_and_then_all(self) -> None:
         session, wire = self.accepted()
-        session.hold(True)
+        session.backpressure(True)
         assert wire.producerState == "paused"
         wire.bring(publish("a", b"1") + publish("a", b"2"))
         assert self.heard.messages == []
-        session.hold(False)
+        session.backpressure(False)
         assert wire.producerState == "producing"
         assert [payload for _, payload, _ in self.heard.messages] == [b"1", b"2"]
 
     def test_a_session_that_is_held_by_a_message_keeps_those_behind_it(self) -> None:
         def hold_after_one(*message: Any) -> None:
             self.heard.deliver(*message)
-            session.hold(True)
+            session.backpressure(True)
 
-        session = Session(login(), hold_after_one, self.heard.when_idle, self.clock, now)
+        session = Session(CONFIG, hold_after_one, self.heard.when_idle, self.clock, now)
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2") + publish("a", b"3"))
         for count in (1, 2, 3):
             assert len(self.heard.messages) == count
-            session.hold(False)
+            session.backpressure(False)
 
     def test_holding_a_session_without_connection_does_no_harm(self) -> None:
-        session = Session(login(), self.heard.deliver, self.heard.when_idle, self.clock, now)
-        session.hold(True)
-        session.hold(False)
+        session = self.session()
+        session.backpressure(True)
+        session.backpressure(False)
         session, wire = self.accepted()
         wire.close()
-        session.hold(True)
-        session.hold(False)
+        session.backpressure(True)
+        session.backpressure(False)
         assert self.heard.messages == []
 
 
 class UnreadTest(Case):
-    """A broker that asks, and does not read what it is answered."""
+    """A broker that asks, and does not read our answers."""
 
     def producer(self, wire: Wire) -> Any:
         """What the transport tells to pause."""
@@ -385,7 +398,7 @@ class UnreadTest(Case):
         self.clock.advance(0)
         assert (wire.sent(), wire.aborted) == ([], True)
         self.clock.advance(0)
-        assert "the broker does not read what it is answered" in self.successResultOf(session.lost)
+        assert "the broker does not read our answers" in self.successResultOf(session.lost)
 
     def test_one_that_reads_on_in_time_is_not(self) -> None:
         self.patch(module, "UNREAD_BYTES", 8)
@@ -500,7 +513,7 @@ class EndTest(Case):
 
     def test_who_was_held_reads_the_end_and_no_message(self) -> None:
         session, wire = self.accepted()
-        session.hold(True)
+        session.backpressure(True)
         session.disconnect()
         assert wire.producerState == "producing"
         wire.bring(publish("a", b"1", mid=7))
@@ -509,7 +522,7 @@ class EndTest(Case):
     def test_a_peer_that_does_nothing_is_cut_off_after_a_while(self) -> None:
         session, wire = self.accepted(stuck=True)
         session.disconnect()
-        self.clock.advance(CLOSING - 0.1)
+        self.clock.advance(CLOSE_TIMEOUT - 0.1)
         assert not wire.aborted
         self.clock.advance(0.1)
         assert wire.aborted
@@ -577,8 +590,8 @@ class EndTest(Case):
         assert self.heard.messages == []
 
     @given(st.binary(max_size=60), st.sampled_from(["3.1.1", "5"]), st.booleans())
-    def test_no_bytes_at_all_raise_anything(self, data: bytes, version: str, accepted: bool) -> None:
-        session = Session(login(version=version), Heard().deliver, lambda: None, self.clock, now)
+    def test_no_bytes_at_all_raise_anything(self, data: bytes, version: Version, accepted: bool) -> None:
+        session = Session(replace(CONFIG, version=version), Heard().deliver, lambda: None, self.clock, now)
         wire = self.wired(session)
         session.accepted.addErrback(lambda _: None)
         if accepted:
@@ -605,38 +618,27 @@ class EndTest(Case):
         assert [len(payload) for _, payload, _ in self.heard.messages] == [MAX_PACKET - 3]
         self.assertNoResult(session.lost)
 
-    def test_an_exception_in_deliver_ends_the_connection_and_is_logged_once(self) -> None:
-        def fail(*message: Any) -> None:
-            raise RuntimeError("a bug")
-
-        session = Session(login(), fail, self.heard.when_idle, self.clock, now)
-        wire = self.wired(session)
-        wire.bring(connack() + publish("a", b"1") + publish("a", b"2"))
-        self.clock.advance(0)
-        assert wire.closed
-        assert len(self.flushLoggedErrors(RuntimeError)) == 1
-
 
 class KeepaliveTest(Case):
     def test_a_quiet_connection_is_kept_alive(self) -> None:
         session, wire = self.accepted(keepalive=10)
         for _ in range(5):
-            self.clock.pump([TICK] * 10)
+            self.clock.pump([KEEPALIVE_CHECK] * 10)
             assert [kind for kind, _ in wire.sent()] == [PINGREQ]
             wire.bring(packet(PINGRESP))
         self.assertNoResult(session.lost)
 
     def test_a_broker_that_answers_no_ping_is_given_up(self) -> None:
         session, wire = self.accepted(keepalive=10)
-        self.clock.pump([TICK] * 21)
+        self.clock.pump([KEEPALIVE_CHECK] * 21)
         assert [kind for kind, _ in wire.sent()] == [PINGREQ]
         assert self.successResultOf(session.lost) == "MQTT: Keep alive timeout"
 
     def test_a_broker_that_answers_nothing_and_reads_nothing_is_cut_off(self) -> None:
         session, wire = self.accepted(keepalive=10, stuck=True)
-        self.clock.pump([TICK] * 21)
+        self.clock.pump([KEEPALIVE_CHECK] * 21)
         assert not wire.aborted
-        self.clock.advance(CLOSING)
+        self.clock.advance(CLOSE_TIMEOUT)
         self.clock.advance(0)
         assert wire.aborted
         assert self.successResultOf(session.lost) == "MQTT: Keep alive timeout"
@@ -648,7 +650,7 @@ class KeepaliveTest(Case):
             raise RuntimeError("a bug")
 
         self.patch(session._client, "loop_misc", fail)
-        self.clock.pump([TICK] * 3)
+        self.clock.pump([KEEPALIVE_CHECK] * 3)
         assert wire.closed
         assert len(self.flushLoggedErrors(RuntimeError)) == 1
 

@@ -1,6 +1,6 @@
 """The service that stays connected: each test plays the network, the broker and the clock."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import paho.mqtt.client
@@ -16,10 +16,10 @@ from zope.interface import implementer
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
 from tessflux.config.sections import MqttConfig
-from tessflux.mqtt.session import ANSWER, CLOSING
-from tessflux.mqtt.subscriber import ENOUGH, HELD, STEADY, WATCH, Subscriber
-from tessflux.mqtt.subscription import AGAIN
-from tessflux.mqtt.version import AGAIN as ANOTHER_HOUR
+from tessflux.mqtt.session import CLOSE_TIMEOUT, RESPONSE_TIMEOUT
+from tessflux.mqtt.subscriber import BACKPRESSURE_CHECK, QOS_NOTICE, STEADY, WATCH_PERIOD, Subscriber
+from tessflux.mqtt.subscription import RETRY_REFUSED
+from tessflux.mqtt.version import RETRY_CONFIGURED
 from tessflux.readings.message import Acknowledge, Message
 from tests.log_lines import record
 from tests.mqtt.wire import (
@@ -40,6 +40,19 @@ from tests.mqtt.wire import (
 )
 
 CONFIG = MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), silence=0)
+WITHOUT_RECONNECT: dict[str, Any] = {
+    "topics": ("b", "c"),
+    "share_group": "group",
+    "share_member": 3,
+    "validation": False,
+    "whitelist": frozenset({"x"}),
+    "blacklist": frozenset({"x"}),
+    "new_photometers": 7,
+    "silence": 3600.0,
+    "stats": False,
+    "log_level": "debug",
+}
+"""Other values of the fields that are no part of the connection."""
 
 
 @implementer(IStreamClientEndpoint)
@@ -133,7 +146,7 @@ class Case(SynchronousTestCase):
     def end(self, subscriber: Subscriber) -> None:
         if subscriber.running:
             stopped = subscriber.stopService()
-            self.clock.pump([0, CLOSING, 0])
+            self.clock.pump([0, CLOSE_TIMEOUT, 0])
             self.successResultOf(stopped)
         self.clock.advance(0)
         assert self.clock.getDelayedCalls() == []
@@ -226,7 +239,7 @@ class ConnectTest(Case):
         self.clock.advance(1)
         self.subscribed()
 
-    def test_the_same_complaint_is_made_once_until_it_has_gone(self) -> None:
+    def test_a_problem_is_logged_once_until_it_has_gone(self) -> None:
         self.start()
         for error in ("one", "one", "two", "two"):
             self.network.refuse(OSError(error))
@@ -241,7 +254,7 @@ class ConnectTest(Case):
     def test_a_lost_connection_is_told_and_made_anew(self) -> None:
         self.start()
         self.subscribed().close()
-        assert "Lost the broker tcp:broker:1883: " in self.log()[0]
+        assert "Lost the connection to the broker tcp:broker:1883: " in self.log()[0]
         self.clock.advance(1)
         wire = self.subscribed()
         wire.bring(publish("a", b"again"))
@@ -274,7 +287,7 @@ class ConnectTest(Case):
     def test_a_broker_that_does_not_answer_connect_is_given_up(self) -> None:
         self.start()
         wire = self.network.accept(stuck=True)
-        self.clock.advance(ANSWER)
+        self.clock.advance(RESPONSE_TIMEOUT)
         self.clock.advance(0)
         assert wire.aborted
         assert "no answer within 30 s" in self.log()[0]
@@ -285,7 +298,7 @@ class ConnectTest(Case):
         self.start()
         wire = self.network.accept(stuck=True)
         wire.bring(connack())
-        self.clock.advance(ANSWER)
+        self.clock.advance(RESPONSE_TIMEOUT)
         self.clock.advance(0)
         assert wire.aborted
         assert "no answer within 30 s" in self.log()[0]
@@ -352,14 +365,14 @@ class VersionTest(Case):
         self.clock.advance(4)
         assert self.version(self.network.accept()) == 4
         self.network.wires[-1].close()
-        self.clock.advance(ANOTHER_HOUR)
+        self.clock.advance(RETRY_CONFIGURED)
         assert self.version(self.network.accept()) == 5
 
     def test_a_broker_that_never_answers_mqtt_5_is_asked_for_3_1_1(self) -> None:
         self.start(self.config)
         for seconds in (1, 2):
             assert self.version(self.network.accept()) == 5
-            self.clock.pump([ANSWER, 0, seconds])
+            self.clock.pump([RESPONSE_TIMEOUT, 0, seconds])
         assert self.version(self.network.accept()) == 4
 
     def test_another_refusal_is_no_reason_to_leave_mqtt_5(self) -> None:
@@ -413,43 +426,43 @@ class MessageTest(Case):
     def test_a_silent_connection_is_made_anew(self) -> None:
         self.start(replace(CONFIG, silence=20))
         wire = self.subscribed(stuck=True)
-        self.clock.pump([WATCH] * 3)
+        self.clock.pump([WATCH_PERIOD] * 3)
         wire.bring(publish("a", b"still there"))
-        self.clock.pump([WATCH] * 3)
+        self.clock.pump([WATCH_PERIOD] * 3)
         assert not wire.aborted
-        self.clock.pump([WATCH, 0])
+        self.clock.pump([WATCH_PERIOD, 0])
         assert wire.aborted
-        assert self.log() == ["Lost the broker tcp:broker:1883: no message for 20 s"]
+        assert self.log() == ["Lost the connection to the broker tcp:broker:1883: no message for 20 s"]
         self.clock.advance(1)
         self.subscribed()
 
     def test_without_a_limit_silence_is_no_reason(self) -> None:
         self.start()
         wire = self.subscribed()
-        self.clock.pump([WATCH] * 11)
+        self.clock.pump([WATCH_PERIOD] * 11)
         assert not wire.closed
 
     def test_a_broker_that_is_held_is_not_silent(self) -> None:
         subscriber = self.start(replace(CONFIG, silence=20))
         wire = self.subscribed()
-        subscriber.hold(True)
+        subscriber.backpressure(True)
         assert wire.producerState == "paused"
-        self.clock.pump([WATCH] * 6)
+        self.clock.pump([WATCH_PERIOD] * 6)
         assert not wire.closed
-        subscriber.hold(False)
+        subscriber.backpressure(False)
         assert wire.producerState == "producing"
-        self.clock.pump([WATCH, 0])
+        self.clock.pump([WATCH_PERIOD, 0])
         assert not wire.closed
 
     def test_a_hold_goes_over_to_a_connection_that_is_being_made(self) -> None:
         """Also before it is subscribed: a broker that has a session of ours sends what it kept at once."""
         subscriber = self.start()
-        subscriber.hold(True)
+        subscriber.backpressure(True)
         wire = self.network.accept()
         assert wire.producerState == "paused"
         wire.bring(connack(session_present=True) + publish("a", b"kept", mid=9))
         assert self.taken == []
-        subscriber.hold(False)
+        subscriber.backpressure(False)
         assert wire.producerState == "producing"
         self.agree(wire)
         assert [message.payload for message in self.taken] == [b"kept"]
@@ -457,12 +470,12 @@ class MessageTest(Case):
     def test_while_there_is_no_room_no_connection_is_made(self) -> None:
         subscriber = self.start()
         wire = self.subscribed()
-        subscriber.hold(True)
+        subscriber.backpressure(True)
         wire.close()
-        self.clock.pump([HELD] * 100)
+        self.clock.pump([BACKPRESSURE_CHECK] * 100)
         assert len(self.network.attempts) == 1
-        subscriber.hold(False)
-        self.clock.advance(HELD)
+        subscriber.backpressure(False)
+        self.clock.advance(BACKPRESSURE_CHECK)
         assert len(self.network.attempts) == 2
 
     def test_redelivery_is_asked_for_by_a_new_connection(self) -> None:
@@ -478,20 +491,23 @@ class MessageTest(Case):
         second.bring(publish("a", b"left", mid=9))
         assert [message.payload for message in self.taken] == [b"left", b"left"]
 
-    def test_it_is_said_once_that_all_messages_come_at_qos_0(self) -> None:
+    def test_it_is_logged_once_that_all_messages_come_at_qos_0(self) -> None:
         self.start()
         wire = self.subscribed()
-        for _ in range(3):
-            wire.bring(publish("a", b"x") * ENOUGH)
-        lines = [line for line in self.log(LogLevel.info) if "All messages come at QoS 0" in line]
-        assert len(lines) == 1
+        for messages, lines in ((QOS_NOTICE - 1, 0), (1, 1), (QOS_NOTICE, 1)):
+            wire.bring(publish("a", b"x") * messages)
+            self.clock.advance(WATCH_PERIOD)
+            logged = [line for line in self.log(LogLevel.info) if "All messages come at QoS 0" in line]
+            assert len(logged) == lines
 
-    def test_one_message_at_qos_1_is_enough_not_to_say_so(self) -> None:
+    def test_one_message_at_qos_1_ends_the_question_at_which_qos_they_come(self) -> None:
         self.start()
-        wire = self.subscribed()
-        wire.bring(
-            publish("a", b"x") * (ENOUGH - 1) + publish("a", b"x", mid=1) + publish("a", b"x") * ENOUGH
-        )
+        for messages in (publish("a", b"x", mid=1), publish("a", b"x") * QOS_NOTICE):
+            wire = self.subscribed()
+            wire.bring(messages)
+            self.clock.advance(WATCH_PERIOD)
+            wire.close()
+            self.clock.advance(2)
         assert "All messages" not in " ".join(self.log(LogLevel.info))
 
 
@@ -543,9 +559,9 @@ class ReconfigureTest(Case):
         [(_, body)] = wire.sent()
         wire.bring(suback(mid_of(body), 0x80))
         assert "The broker refuses {'c': 'Unspecified error'}; the others go on" in self.log()[0]
-        self.clock.pump([WATCH] * int(AGAIN / WATCH - 1))
+        self.clock.pump([WATCH_PERIOD] * int(RETRY_REFUSED / WATCH_PERIOD - 1))
         assert wire.sent() == []
-        self.clock.pump([WATCH])
+        self.clock.pump([WATCH_PERIOD])
         assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
         assert self.log(LogLevel.info)[-1] == "Subscribed to ['c']"
         assert not wire.closed
@@ -553,11 +569,11 @@ class ReconfigureTest(Case):
     def test_while_the_broker_is_held_a_reload_waits_since_no_answer_would_be_read(self) -> None:
         subscriber = self.start()
         wire = self.subscribed()
-        subscriber.hold(True)
+        subscriber.backpressure(True)
         subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
-        self.clock.pump([WATCH] * 6)
+        self.clock.pump([WATCH_PERIOD] * 6)
         assert wire.sent() == []
-        subscriber.hold(False)
+        subscriber.backpressure(False)
         assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
 
     def test_a_hold_does_not_wait_for_the_answer_of_the_broker(self) -> None:
@@ -565,9 +581,9 @@ class ReconfigureTest(Case):
         subscriber = self.start()
         wire = self.subscribed()
         subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
-        subscriber.hold(True)
+        subscriber.backpressure(True)
         assert wire.producerState == "paused"
-        subscriber.hold(False)
+        subscriber.backpressure(False)
         assert self.agree(wire) == [(SUBSCRIBE, [("c", 1)])]
         assert not wire.closed
 
@@ -594,9 +610,9 @@ class ReconfigureTest(Case):
         subscriber = self.start()
         wire = self.subscribed(stuck=True)
         subscriber.reconfigure(replace(CONFIG, topics=("a", "b", "c")))
-        self.clock.pump([ANSWER, 0])
+        self.clock.pump([RESPONSE_TIMEOUT, 0])
         assert wire.aborted
-        assert self.log() == ["Lost the broker tcp:broker:1883: no answer within 30 s"]
+        assert self.log() == ["Lost the connection to the broker tcp:broker:1883: no answer within 30 s"]
 
     def test_another_login_connects_anew(self) -> None:
         subscriber = self.start()
@@ -623,12 +639,12 @@ class ReconfigureTest(Case):
     def test_after_a_reload_while_there_is_no_room_a_failure_is_followed_by_a_wait(self) -> None:
         subscriber = self.start()
         wire = self.subscribed()
-        subscriber.hold(True)
+        subscriber.backpressure(True)
         wire.close()
         self.clock.advance(1)
         subscriber.reconfigure(replace(CONFIG, username="other"))
-        subscriber.hold(False)
-        self.clock.advance(HELD)
+        subscriber.backpressure(False)
+        self.clock.advance(BACKPRESSURE_CHECK)
         before = len(self.network.attempts)
         self.network.refuse()
         assert len(self.network.attempts) == before
@@ -652,12 +668,35 @@ class ReconfigureTest(Case):
         assert self.log() == said
         self.subscribed()
 
-    def test_what_does_not_concern_the_connection_leaves_it_alone(self) -> None:
+    def test_what_is_no_part_of_the_connection_changes_without_a_new_one(self) -> None:
+        """Such as a log level; topics are subscribed on the connection that is there."""
         subscriber = self.start()
         wire = self.subscribed()
-        subscriber.reconfigure(replace(CONFIG, whitelist=frozenset({"x"}), silence=50, log_level="debug"))
-        assert wire.sent() == []
-        self.clock.pump([WATCH] * 10 + [0])
+        for name, value in WITHOUT_RECONNECT.items():
+            subscriber.reconfigure(replace(CONFIG, **{name: value}))
+            kinds = {kind for kind, _ in self.agree(wire)}
+            assert kinds == ({SUBSCRIBE, UNSUBSCRIBE} if name in ("topics", "share_group") else set()), name
+            subscriber.reconfigure(CONFIG)
+            self.agree(wire)
+        assert len(self.network.attempts) == 1
+        assert not wire.closed
+
+    def test_everything_else_in_the_config_takes_a_new_connection(self) -> None:
+        """A field that is added later too, unless somebody decides otherwise."""
+        for field in fields(MqttConfig):
+            if field.name not in WITHOUT_RECONNECT:
+                subscriber = self.start()
+                wire = self.subscribed()
+                another: dict[str, Any] = {field.name: object()}
+                subscriber.reconfigure(replace(CONFIG, **another))
+                assert [kind for kind, _ in wire.sent()] == [DISCONNECT], field.name
+                self.end(subscriber)
+
+    def test_another_limit_for_silence_holds_at_once(self) -> None:
+        subscriber = self.start()
+        self.subscribed()
+        subscriber.reconfigure(replace(CONFIG, silence=50))
+        self.clock.pump([WATCH_PERIOD] * 10 + [0])
         assert "no message for 50 s" in self.log()[0]
 
 
@@ -712,7 +751,7 @@ class StopTest(Case):
         wire = self.subscribed(stuck=True)
         stopped = self.stop(subscriber)
         self.assertNoResult(stopped)
-        self.clock.pump([CLOSING, 0])
+        self.clock.pump([CLOSE_TIMEOUT, 0])
         self.successResultOf(stopped)
         assert wire.aborted
 

@@ -14,12 +14,11 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.addresses import BrokerAddress
-from tessflux.config.secret import NO_SECRET
-from tessflux.config.sections import MqttConfig
+from tessflux.config.sections import MqttConfig, Version
 from tessflux.errors import ServerError
-from tessflux.mqtt.pahoclient import Login
-from tessflux.mqtt.session import ANSWER, Session
-from tessflux.mqtt.subscription import AGAIN, Subscription
+from tessflux.logs import RateLimit
+from tessflux.mqtt.session import RESPONSE_TIMEOUT, Session
+from tessflux.mqtt.subscription import RETRY_REFUSED, Subscription
 from tests.log_lines import record
 from tests.mqtt.wire import (
     SUBSCRIBE,
@@ -76,7 +75,7 @@ class Memory:
 class Broker:
     """Has one persistent session. It answers a packet when the test says `step`."""
 
-    def __init__(self, *topics: str, version: str = "3.1.1", deny: Iterable[str] = ()) -> None:
+    def __init__(self, *topics: str, version: Version = "3.1.1", deny: Iterable[str] = ()) -> None:
         self.topics: set[str] | None = set(topics) or None
         self.denied = set(deny)
         self.version = version
@@ -131,7 +130,7 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
         self.log = record(self, "mqtt")
-        self.sessions: list[Session] = []
+        self.refusals = RateLimit(self.clock, period=600, lines=10)
         self.wires: list[Wire] = []
         self.addCleanup(self.end)
 
@@ -143,79 +142,79 @@ class Case(SynchronousTestCase):
 
     def connect(self, broker: Broker, memory: Memory, config: MqttConfig = CONFIG) -> Subscription:
         """A connection that the broker has accepted."""
-        login = Login("me", "", NO_SECRET, 3600, broker.version)  # type: ignore[arg-type]
-        session = Session(login, lambda *message: None, lambda: None, self.clock, self.clock.seconds)
+        spoken = replace(config, keepalive=3600, version=broker.version)
+        session = Session(spoken, lambda *message: None, lambda: None, self.clock, self.clock.seconds)
         session.lost.addErrback(lambda _: None)
         self.wires.append(broker.meet(session, self.clock))
-        return Subscription(session, config, memory, self.clock)
+        return Subscription(session, config, memory, self.clock, self.refusals)
 
-    def settle(self, subscription: Subscription) -> "Deferred[Any]":
-        return Deferred.fromCoroutine(subscription.settle())
+    def synchronise(self, subscription: Subscription) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(subscription.synchronise())
 
-    def finish(self, settled: "Deferred[Any]", broker: Broker, memory: Memory) -> None:
+    def finish(self, done: "Deferred[Any]", broker: Broker, memory: Memory) -> None:
         """Let disk and broker do all that is asked of them."""
         while memory.busy or broker.busy:
             if memory.busy:
                 memory.step()
             else:
                 broker.step()
-        assert self.successResultOf(settled) is None
+        assert self.successResultOf(done) is None
 
 
-class SettleTest(Case):
+class SynchroniseTest(Case):
     def test_a_topic_is_remembered_before_the_broker_hears_of_it(self) -> None:
         broker, memory = Broker(), Memory(slow=True)
-        settled = self.settle(self.connect(broker, memory))
+        done = self.synchronise(self.connect(broker, memory))
         assert not broker.busy
         memory.step()
         assert memory.topics == {"a", "b"}
         assert broker.busy
-        self.finish(settled, broker, memory)
+        self.finish(done, broker, memory)
         assert broker.topics == {"a", "b"}
 
     def test_a_topic_is_forgotten_only_after_the_broker_has(self) -> None:
         broker, memory = Broker("a", "old"), Memory("a", "old", slow=True)
-        settled = self.settle(self.connect(broker, memory))
+        done = self.synchronise(self.connect(broker, memory))
         for _ in range(2):
             memory.step()
         broker.step()
         assert broker.busy
         assert not memory.busy
         assert memory.topics == {"a", "b", "old"}
-        self.finish(settled, broker, memory)
+        self.finish(done, broker, memory)
         assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"]), (UNSUBSCRIBE, ["old"])]
         assert memory.topics == broker.topics == {"a", "b"}
         assert self.log(LogLevel.info) == ["Subscribed to ['a', 'b']", "Unsubscribed from ['old']"]
 
     def test_a_broker_that_has_no_session_of_ours_is_asked_to_unsubscribe_from_nothing(self) -> None:
         broker, memory = Broker(), Memory("a", "old")
-        self.finish(self.settle(self.connect(broker, memory)), broker, memory)
+        self.finish(self.synchronise(self.connect(broker, memory)), broker, memory)
         assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"])]
         assert memory.topics == {"a", "b"}
 
     def test_a_session_that_has_what_is_wanted_costs_no_write(self) -> None:
         broker, memory = Broker("a", "b"), Memory("a", "b", slow=True)
-        settled = self.settle(self.connect(broker, memory))
+        done = self.synchronise(self.connect(broker, memory))
         memory.step()
         broker.step()
         assert not memory.busy
-        self.successResultOf(settled)
+        self.successResultOf(done)
 
     def test_each_session_has_a_memory_of_its_own(self) -> None:
         memory = Memory("old")
         other = replace(CONFIG, client_id="other")
         broker = Broker("x")
-        self.finish(self.settle(self.connect(broker, memory, other)), broker, memory)
+        self.finish(self.synchronise(self.connect(broker, memory, other)), broker, memory)
         assert memory.topics == {"old"}
         assert memory.kept["other"] == {"a", "b"}
 
     def test_a_share_group_is_joined_and_left_as_topics_are(self) -> None:
         broker, memory = Broker("a", "b"), Memory("a", "b")
         subscription = self.connect(broker, memory, replace(CONFIG, share_group="g", share_member=1))
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert broker.topics == memory.topics == {"$share/g/a", "$share/g/b"}
         subscription.want(CONFIG)
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert broker.topics == memory.topics == {"a", "b"}
         # Never both at once: what another member stores would be stored here too.
         kinds = [kind for kind, _ in broker.take_questions()]
@@ -224,22 +223,22 @@ class SettleTest(Case):
     def test_another_group_is_joined_before_the_former_is_left(self) -> None:
         broker, memory = Broker(), Memory()
         subscription = self.connect(broker, memory, replace(CONFIG, share_group="g"))
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         subscription.want(replace(CONFIG, share_group="h"))
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert [kind for kind, _ in broker.take_questions()] == [SUBSCRIBE, SUBSCRIBE, UNSUBSCRIBE]
 
     def test_a_session_is_known_by_whatever_name_its_broker_has(self) -> None:
         broker, memory = Broker("a", "old"), Memory("a", "old")
         same = replace(CONFIG, broker=BrokerAddress("tls", "127.0.0.1", 8883, ""))
-        self.finish(self.settle(self.connect(broker, memory, same)), broker, memory)
+        self.finish(self.synchronise(self.connect(broker, memory, same)), broker, memory)
         assert broker.topics == memory.topics == {"a", "b"}
 
     def test_a_broker_that_does_not_answer_is_not_waited_for_for_ever(self) -> None:
         broker, memory = Broker(), Memory()
-        settled = self.settle(self.connect(broker, memory))
-        self.clock.pump([ANSWER])
-        self.failureResultOf(settled, DeferredTimeout)
+        done = self.synchronise(self.connect(broker, memory))
+        self.clock.pump([RESPONSE_TIMEOUT])
+        self.failureResultOf(done, DeferredTimeout)
 
     @given(
         lives=st.lists(
@@ -264,11 +263,11 @@ class SettleTest(Case):
 
         for topics, steps, forgets in lives:
             subscription = self.connect(broker, memory, config(topics))
-            self.settle(subscription).addErrback(lambda _: None)
+            self.synchronise(subscription).addErrback(lambda _: None)
             for step in steps:
                 if step == "reload":
                     subscription.want(config(topics ^ {"a", "c"} or {"d"}))
-                    self.settle(subscription).addErrback(lambda _: None)
+                    self.synchronise(subscription).addErrback(lambda _: None)
                 elif memory.busy:
                     memory.step()
                 elif broker.busy:
@@ -279,8 +278,8 @@ class SettleTest(Case):
             self.wires[-1].close()
             if forgets:
                 broker.topics = None
-        settled = self.settle(self.connect(broker, memory, config(wanted)))
-        self.finish(settled, broker, memory)
+        done = self.synchronise(self.connect(broker, memory, config(wanted)))
+        self.finish(done, broker, memory)
         assert broker.topics == memory.topics == wanted
         self.end()
 
@@ -289,58 +288,58 @@ class RefusalTest(Case):
     def test_what_is_refused_is_asked_for_again_on_the_same_connection(self) -> None:
         broker, memory = Broker(deny={"b"}), Memory()
         subscription = self.connect(broker, memory)
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert "The broker refuses {'b': 'Unspecified error'}" in self.log(LogLevel.error)[0]
         for _ in range(2):
             assert not subscription.overdue
-            self.clock.advance(AGAIN)
+            self.clock.advance(RETRY_REFUSED)
             assert subscription.overdue
-            self.finish(self.settle(subscription), broker, memory)
-        assert len(self.log(LogLevel.error)) == 1
+            self.finish(self.synchronise(subscription), broker, memory)
+        assert len(self.log(LogLevel.error)) == 2
         broker.denied.clear()
-        self.clock.advance(AGAIN)
-        self.finish(self.settle(subscription), broker, memory)
+        self.clock.advance(RETRY_REFUSED)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert broker.topics == {"a", "b"}
         assert not subscription.overdue
         assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"])] + [(SUBSCRIBE, ["b"])] * 3
         assert self.log(LogLevel.info)[-1] == "Subscribed to ['b']"
-        self.clock.advance(AGAIN)
+        self.clock.advance(RETRY_REFUSED)
         assert not subscription.overdue
 
     def test_a_broker_that_refuses_everything_is_of_no_use(self) -> None:
         broker, memory = Broker(deny={"a", "b"}), Memory()
-        settled = self.settle(self.connect(broker, memory))
+        done = self.synchronise(self.connect(broker, memory))
         broker.step()
-        error = self.failureResultOf(settled, ServerError).value
+        error = self.failureResultOf(done, ServerError).value
         assert "the broker refuses the subscription: {'a': 'Unspecified error', 'b'" in str(error)
 
     def test_a_broker_that_refuses_all_that_a_reload_leaves_is_of_no_use_either(self) -> None:
         broker, memory = Broker(deny={"c"}), Memory()
         subscription = self.connect(broker, memory)
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         subscription.want(replace(CONFIG, topics=("c",)))
-        settled = self.settle(subscription)
+        done = self.synchronise(subscription)
         while broker.busy:
             broker.step()
-        error = self.failureResultOf(settled, ServerError).value
+        error = self.failureResultOf(done, ServerError).value
         assert "the broker refuses the subscription: {'c': 'Unspecified error'}" in str(error)
 
     def test_a_reload_asks_again_at_once(self) -> None:
         broker, memory = Broker(deny={"b"}), Memory()
         subscription = self.connect(broker, memory)
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         broker.denied.clear()
         subscription.want(CONFIG)
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert broker.topics == {"a", "b"}
 
     def test_by_mqtt_5_an_unsubscription_may_be_refused_and_is_asked_for_again(self) -> None:
         broker, memory = Broker("old", version="5", deny={"old"}), Memory("old")
         subscription = self.connect(broker, memory)
-        self.finish(self.settle(subscription), broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert "The broker refuses {'old': 'Not authorized'}" in self.log(LogLevel.error)[0]
         assert broker.topics == memory.topics == {"a", "b", "old"}
         broker.denied.clear()
-        self.clock.advance(AGAIN)
-        self.finish(self.settle(subscription), broker, memory)
+        self.clock.advance(RETRY_REFUSED)
+        self.finish(self.synchronise(subscription), broker, memory)
         assert broker.topics == memory.topics == {"a", "b"}

@@ -1,12 +1,12 @@
 """Which MQTT is spoken: 5 as long as the broker may know it."""
 
-from tessflux.mqtt.version import AGAIN, Choice
+from tessflux.mqtt.version import RETRY_CONFIGURED, Choice
 
 
 def test_3_1_1_is_spoken_for_ever_when_it_is_configured() -> None:
     choice = Choice("3.1.1")
     choice.refused(0)
-    for now in (1, 2, 3, 4 * AGAIN):
+    for now in (1, 2, 3, 4 * RETRY_CONFIGURED):
         choice.lost(now)
         assert choice.next(now) == "3.1.1"
 
@@ -47,8 +47,8 @@ def test_mqtt_5_is_tried_again_after_an_hour() -> None:
     choice = Choice("5")
     choice.refused(100)
     choice.accepted()
-    assert choice.next(100 + AGAIN - 1) == "3.1.1"
-    assert choice.next(100 + AGAIN) == "5"
-    choice.refused(100 + AGAIN)
-    assert choice.next(100 + 2 * AGAIN - 1) == "3.1.1"
-    assert choice.next(100 + 2 * AGAIN) == "5"
+    assert choice.next(100 + RETRY_CONFIGURED - 1) == "3.1.1"
+    assert choice.next(100 + RETRY_CONFIGURED) == "5"
+    choice.refused(100 + RETRY_CONFIGURED)
+    assert choice.next(100 + 2 * RETRY_CONFIGURED - 1) == "3.1.1"
+    assert choice.next(100 + 2 * RETRY_CONFIGURED) == "5"
