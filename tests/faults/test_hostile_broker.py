@@ -27,8 +27,7 @@ from tessflux.mqtt.session import CLOSE_TIMEOUT
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings import Admission, Judge
 from tests.log_lines import record
-from tests.mqtt.test_subscriber import Network
-from tests.mqtt.test_subscription import Memory
+from tests.mqtt.site import Memory, Network
 from tests.mqtt.wire import (
     PUBACK,
     PUBLISH,

@@ -22,8 +22,7 @@ from tessflux.readings.message import Message
 from tessflux.readings.reading import Reading, parse
 from tessflux.stats import MqttStats
 from tests.faults.hostile_payloads import UNPRINTABLE, Payloads, names
-from tests.mqtt.test_subscriber import Network
-from tests.mqtt.test_subscription import Memory
+from tests.mqtt.site import Memory, Network
 from tests.mqtt.wire import SUBSCRIBE, connack, mid_of, suback
 from tests.real.site import Publisher, Site
 from tests.test_intake import FakeSpool

@@ -8,19 +8,16 @@ import paho.mqtt.client
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel
-from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
-from tessflux.config.sections import MqttConfig, Version
+from tessflux.config.sections import Version
 from tessflux.errors import ServerError
 from tessflux.limits import MAX_PACKET
 from tessflux.mqtt import session as module
 from tessflux.mqtt.session import CLOSE_TIMEOUT, KEEPALIVE_CHECK, Refusal, Session
-from tessflux.readings.message import Acknowledge, Message
-from tests.log_lines import record
+from tessflux.readings.message import Message
+from tests.mqtt.site import CONFIG, NOW, Case, Intake
 from tests.mqtt.wire import (
     CONNECT,
     DISCONNECT,
@@ -42,50 +39,13 @@ from tests.mqtt.wire import (
     unsuback,
 )
 
-NOW = 1_700_000_000_250
+LOGIN = replace(CONFIG, username="user", password=Secret("pass"))
 
 
-def now() -> float:
-    """NOW, as a clock tells it."""
-    return NOW / 1000
-
-
-CONFIG = MqttConfig(
-    BrokerAddress("tcp", "broker", 1883, ""), client_id="me", username="user", password=Secret("pass")
-)
-
-
-class Heard:
-    """Takes messages, and keeps them with the way to acknowledge them."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, bytes, bool]] = []
-        self.acknowledge: list[Acknowledge | None] = []
-        self.idle = 0
-
-    def deliver(self, message: Message, acknowledge: Acknowledge | None) -> None:
-        assert message.received_at == NOW
-        self.messages.append((message.topic, message.payload, message.retained))
-        self.acknowledge.append(acknowledge)
-
-    def when_idle(self) -> None:
-        self.idle += 1
-
-
-class Case(SynchronousTestCase):
-    """Every test ends with the connection closed and nothing left on the clock."""
-
-    def setUp(self) -> None:
-        self.clock = Clock()
-        self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
-        self.heard = Heard()
-        self.log = record(self, "mqtt")
-        self.opened: list[tuple[Session, Wire]] = []
-        self.addCleanup(self.end)
-
+class SessionCase(Case):
     def session(self, *, keep: bool = True, **changes: Any) -> Session:
-        config = replace(CONFIG, **changes)
-        return Session(config, self.heard.deliver, self.heard.when_idle, self.clock, now, keep=keep)
+        config = replace(LOGIN, **changes)
+        return Session(config, self.intake.take, self.intake.when_idle, self.clock, self.now, keep=keep)
 
     def open(self, *, stuck: bool = False, **changes: Any) -> tuple[Session, Wire]:
         """A session that has sent CONNECT."""
@@ -95,7 +55,7 @@ class Case(SynchronousTestCase):
     def wired(self, session: Session, *, stuck: bool = False) -> Wire:
         """The connection of a session, open."""
         wire = Wire(session, self.clock, stuck=stuck)
-        self.opened.append((session, wire))
+        self.wires.append(wire)
         wire.open()
         return wire
 
@@ -107,17 +67,8 @@ class Case(SynchronousTestCase):
         wire.sent()
         return session, wire
 
-    def end(self) -> None:
-        for session, wire in self.opened:
-            wire.close()
-            assert session.lost.called
-        self.opened.clear()
-        # A close that was under way comes to nothing.
-        self.clock.advance(0)
-        assert self.clock.getDelayedCalls() == []
 
-
-class ConnectTest(Case):
+class ConnectTest(SessionCase):
     def connect(self, **changes: Any) -> bytes:
         session, wire = self.open(**changes)
         [(kind, body)] = wire.sent()
@@ -213,14 +164,13 @@ messages = st.tuples(
 )
 
 
-class MessageTest(Case):
+class MessageTest(SessionCase):
     @given(st.lists(messages, max_size=8), st.lists(st.integers(1, 40)), st.sampled_from(["3.1.1", "5"]))
     def test_however_the_bytes_arrive_the_messages_are_the_same(
         self, sent: list[tuple[str, bytes, bool, int]], cuts: list[int], version: Version
     ) -> None:
-        heard = Heard()
-        session = Session(replace(CONFIG, version=version), heard.deliver, heard.when_idle, self.clock, now)
-        wire = self.wired(session)
+        self.intake = Intake()
+        wire = self.wired(self.session(version=version))
         data = connack(version=version) + b"".join(
             publish(topic, payload, mid=mid, retained=retained, version=version)
             for topic, payload, retained, mid in sent
@@ -229,57 +179,51 @@ class MessageTest(Case):
             wire.bring(data[:cut])
             data = data[cut:]
         wire.bring(data)
-        assert heard.messages == [message[:3] for message in sent]
-        assert [ack is not None for ack in heard.acknowledge] == [bool(mid) for *_, mid in sent]
+        assert self.intake.messages == [
+            Message(topic, payload, retained, NOW, mid or None) for topic, payload, retained, mid in sent
+        ]
+        assert [each is not None for each in self.intake.acknowledge] == [bool(mid) for *_, mid in sent]
         self.end()
 
     def test_a_message_that_cannot_be_taken_is_logged_and_the_next_is_taken(self) -> None:
-        def fail(*message: Any) -> None:
-            self.heard.deliver(*message)
-            raise RuntimeError("a bug")
-
-        session = Session(CONFIG, fail, self.heard.when_idle, self.clock, now)
-        wire = self.wired(session)
-        wire.bring(connack() + publish("a", b"1", mid=1) + publish("a", b"2"))
-        assert [payload for _, payload, _ in self.heard.messages] == [b"1", b"2"]
+        _, wire = self.accepted()
+        self.intake.broken = True
+        wire.bring(publish("a", b"1", mid=1) + publish("a", b"2"))
+        self.intake.broken = False
+        wire.bring(publish("a", b"3"))
+        assert self.intake.payloads == [b"3"]
         assert len(self.flushLoggedErrors(RuntimeError)) == 2
+        assert self.log(LogLevel.critical) == ["A message on a could not be taken"] * 2
         self.clock.advance(0)
-        assert (wire.closed, self.heard.idle) == (False, 1)
+        assert not wire.closed
 
     def test_a_message_is_delivered_with_its_last_byte(self) -> None:
         _, wire = self.accepted()
         data = publish("a/b", b"payload", retained=True)
         for position in range(len(data) - 1):
             wire.bring(data[position : position + 1])
-        assert self.heard.messages == []
+        assert self.intake.messages == []
         wire.bring(data[-1:])
-        assert self.heard.messages == [("a/b", b"payload", True)]
+        assert self.intake.messages == [Message("a/b", b"payload", True, NOW)]
 
     def test_idle_comes_once_for_all_that_arrived_together(self) -> None:
         _, wire = self.accepted()
-        self.heard.idle = 0
+        self.intake.idle = 0
         wire.bring(b"".join(publish("a", b"x", mid=mid) for mid in range(1, 501)))
-        assert (len(self.heard.messages), self.heard.idle) == (500, 1)
+        assert (len(self.intake.messages), self.intake.idle) == (500, 1)
 
     def test_nothing_is_acknowledged_before_it_is_told_to_and_then_in_that_order(self) -> None:
         _, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7) + publish("a", b"2") + publish("a", b"3", mid=6))
         assert wire.value() == b""
-        seventh, none, sixth = self.heard.acknowledge
-        assert seventh is not None
-        assert sixth is not None
-        assert none is None
-        seventh()
-        sixth()
+        self.intake.commit()
         self.clock.advance(0)
         assert wire.value() == puback(7) + puback(6)
 
     def test_what_is_acknowledged_together_leaves_in_one_write_before_a_goodbye(self) -> None:
         session, wire = self.accepted()
         wire.bring(b"".join(publish("a", b"1", mid=mid) for mid in (7, 8, 9)))
-        for acknowledge in self.heard.acknowledge:
-            assert acknowledge is not None
-            acknowledge()
+        self.intake.commit()
         written: list[bytes] = []
         self.patch(wire, "write", written.append)
         session.disconnect()
@@ -290,23 +234,19 @@ class MessageTest(Case):
         mid = (9).to_bytes(2)
         wire.bring(packet(PUBLISH | 0x04, b"\x00\x01a" + mid + b"1"))
         assert wire.value() == b""
-        [acknowledge] = self.heard.acknowledge
-        assert acknowledge is not None
-        acknowledge()
+        self.intake.commit()
         self.clock.advance(0)
         assert wire.value() == packet(0x50, mid)
         wire.clear()
         wire.bring(packet(0x62, mid))
         assert wire.value() == packet(0x70, mid)
-        assert [payload for _, payload, _ in self.heard.messages] == [b"1"]
+        assert self.intake.payloads == [b"1"]
 
     def test_after_the_connection_was_lost_nothing_is_acknowledged(self) -> None:
         _, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7))
         wire.close()
-        [acknowledge] = self.heard.acknowledge
-        assert acknowledge is not None
-        acknowledge()
+        self.intake.commit()
         self.clock.advance(0)
         assert wire.value() == b""
 
@@ -315,9 +255,7 @@ class MessageTest(Case):
         wire.bring(publish("a", b"1", mid=7))
         session.disconnect()
         wire.sent()
-        [acknowledge] = self.heard.acknowledge
-        assert acknowledge is not None
-        acknowledge()
+        self.intake.commit()
         self.clock.advance(0)
         assert wire.sent() == []
 
@@ -326,16 +264,17 @@ class MessageTest(Case):
         first.bring(publish("a", b"1", mid=7))
         first.close()
         _, second = self.accepted()
-        [acknowledge] = self.heard.acknowledge
-        assert acknowledge is not None
-        acknowledge()
+        self.intake.commit()
         self.clock.advance(0)
         assert second.sent() == []
 
     def test_a_topic_that_is_no_utf_8_has_a_name(self) -> None:
         _, wire = self.accepted()
         wire.bring(packet(PUBLISH, b"\x00\x02\xff\xfe{}") + publish("b", b"next"))
-        assert self.heard.messages == [("(a topic that is no UTF-8)", b"{}", False), ("b", b"next", False)]
+        assert self.intake.messages == [
+            Message("(a topic that is no UTF-8)", b"{}", False, NOW),
+            Message("b", b"next", False, NOW),
+        ]
 
     def test_a_payload_of_many_parts_arrives_whole(self) -> None:
         _, wire = self.accepted()
@@ -343,28 +282,28 @@ class MessageTest(Case):
         data = publish("a", payload)
         for position in range(0, len(data), 997):
             wire.bring(data[position : position + 997])
-        assert self.heard.messages == [("a", payload, False)]
+        assert self.intake.messages == [Message("a", payload, False, NOW)]
 
     def test_a_held_session_reads_nothing_and_then_all(self) -> None:
         session, wire = self.accepted()
         session.backpressure(True)
         assert wire.producerState == "paused"
         wire.bring(publish("a", b"1") + publish("a", b"2"))
-        assert self.heard.messages == []
+        assert self.intake.messages == []
         session.backpressure(False)
         assert wire.producerState == "producing"
-        assert [payload for _, payload, _ in self.heard.messages] == [b"1", b"2"]
+        assert self.intake.payloads == [b"1", b"2"]
 
     def test_a_session_that_is_held_by_a_message_keeps_those_behind_it(self) -> None:
         def hold_after_one(*message: Any) -> None:
-            self.heard.deliver(*message)
+            self.intake.take(*message)
             session.backpressure(True)
 
-        session = Session(CONFIG, hold_after_one, self.heard.when_idle, self.clock, now)
+        session = Session(LOGIN, hold_after_one, self.intake.when_idle, self.clock, self.now)
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2") + publish("a", b"3"))
         for count in (1, 2, 3):
-            assert len(self.heard.messages) == count
+            assert len(self.intake.messages) == count
             session.backpressure(False)
 
     def test_holding_a_session_without_connection_does_no_harm(self) -> None:
@@ -375,10 +314,10 @@ class MessageTest(Case):
         wire.close()
         session.backpressure(True)
         session.backpressure(False)
-        assert self.heard.messages == []
+        assert self.intake.messages == []
 
 
-class UnreadTest(Case):
+class UnreadTest(SessionCase):
     """A broker that asks, and does not read our answers."""
 
     def producer(self, wire: Wire) -> Any:
@@ -392,9 +331,7 @@ class UnreadTest(Case):
         wire.bring(packet(PINGREQ) * 4)
         assert (len(wire.sent()), wire.aborted) == (4, False)
         wire.bring(publish("a", b"1", mid=1))
-        acknowledge = self.heard.acknowledge[0]
-        assert acknowledge is not None
-        acknowledge()
+        self.intake.commit()
         self.clock.advance(0)
         assert (wire.sent(), wire.aborted) == ([], True)
         self.clock.advance(0)
@@ -411,7 +348,7 @@ class UnreadTest(Case):
         assert (len(wire.sent()), wire.aborted) == (80, False)
 
 
-class SubscribeTest(Case):
+class SubscribeTest(SessionCase):
     def ask(self, request: Any) -> "Deferred[Any]":
         return Deferred.fromCoroutine(request)
 
@@ -501,7 +438,7 @@ class SubscribeTest(Case):
         self.end()
 
 
-class EndTest(Case):
+class EndTest(SessionCase):
     def test_goodbye_is_said_and_the_connection_closes(self) -> None:
         session, wire = self.accepted()
         session.disconnect()
@@ -517,7 +454,7 @@ class EndTest(Case):
         session.disconnect()
         assert wire.producerState == "producing"
         wire.bring(publish("a", b"1", mid=7))
-        assert self.heard.messages == []
+        assert self.intake.messages == []
 
     def test_a_peer_that_does_nothing_is_cut_off_after_a_while(self) -> None:
         session, wire = self.accepted(stuck=True)
@@ -559,7 +496,7 @@ class EndTest(Case):
         wire.bring(packet(DISCONNECT, b"\x8e\x00") + publish("a", b"too late", version="5"))
         self.clock.advance(0)
         assert self.successResultOf(session.lost) == "the broker says: Session taken over"
-        assert self.heard.messages == []
+        assert self.intake.messages == []
 
     def test_the_network_gives_its_own_reason(self) -> None:
         session, wire = self.accepted()
@@ -587,11 +524,11 @@ class EndTest(Case):
                 assert wire.closed, name
                 self.successResultOf(session.lost)
                 assert len(self.flushLoggedErrors()) <= 1
-        assert self.heard.messages == []
+        assert self.intake.messages == []
 
     @given(st.binary(max_size=60), st.sampled_from(["3.1.1", "5"]), st.booleans())
     def test_no_bytes_at_all_raise_anything(self, data: bytes, version: Version, accepted: bool) -> None:
-        session = Session(replace(CONFIG, version=version), Heard().deliver, lambda: None, self.clock, now)
+        session = self.session(version=version)
         wire = self.wired(session)
         session.accepted.addErrback(lambda _: None)
         if accepted:
@@ -615,11 +552,11 @@ class EndTest(Case):
         data = publish("a", bytes(MAX_PACKET - 3))
         wire.bring(data[:10])
         wire.bring(data[10:])
-        assert [len(payload) for _, payload, _ in self.heard.messages] == [MAX_PACKET - 3]
+        assert [len(payload) for payload in self.intake.payloads] == [MAX_PACKET - 3]
         self.assertNoResult(session.lost)
 
 
-class KeepaliveTest(Case):
+class KeepaliveTest(SessionCase):
     def test_a_quiet_connection_is_kept_alive(self) -> None:
         session, wire = self.accepted(keepalive=10)
         for _ in range(5):
@@ -655,7 +592,7 @@ class KeepaliveTest(Case):
         assert len(self.flushLoggedErrors(RuntimeError)) == 1
 
 
-class LogTest(Case):
+class LogTest(SessionCase):
     def test_a_connection_as_it_should_be_is_not_worth_a_line(self) -> None:
         session, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=1))

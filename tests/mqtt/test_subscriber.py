@@ -3,15 +3,8 @@
 from dataclasses import fields, replace
 from typing import Any
 
-import paho.mqtt.client
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.task import Clock
 from twisted.logger import LogLevel
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
@@ -20,8 +13,8 @@ from tessflux.mqtt.session import CLOSE_TIMEOUT, RESPONSE_TIMEOUT
 from tessflux.mqtt.subscriber import BACKPRESSURE_CHECK, QOS_NOTICE, STEADY, WATCH_PERIOD, Subscriber
 from tessflux.mqtt.subscription import RETRY_REFUSED
 from tessflux.mqtt.version import RETRY_CONFIGURED
-from tessflux.readings.message import Acknowledge, Message
-from tests.log_lines import record
+from tessflux.readings.message import Message
+from tests.mqtt.site import CONFIG, Case, Memory, Network
 from tests.mqtt.wire import (
     CONNECT,
     DISCONNECT,
@@ -39,7 +32,6 @@ from tests.mqtt.wire import (
     unsuback,
 )
 
-CONFIG = MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), silence=0)
 WITHOUT_RECONNECT: dict[str, Any] = {
     "topics": ("b", "c"),
     "share_group": "group",
@@ -55,112 +47,38 @@ WITHOUT_RECONNECT: dict[str, Any] = {
 """Other values of the fields that are no part of the connection."""
 
 
-@implementer(IStreamClientEndpoint)
-class Network:
-    """An endpoint whose attempts wait until the test decides about them."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.attempts: list[tuple[float, str]] = []
-        self.broken: Exception | None = None
-        self.wires: list[Wire] = []
-        self._waiting: tuple[IProtocolFactory, Deferred[IProtocol]] | None = None
-
-    def endpoint(self, config: MqttConfig) -> IStreamClientEndpoint:
-        self.attempts.append((self._clock.seconds(), str(config.broker)))
-        if self.broken:
-            raise self.broken
-        return self
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        connected: Deferred[IProtocol] = Deferred(self._cancelled)
-        self._waiting = protocolFactory, connected
-        return connected
-
-    def _cancelled(self, connected: Deferred[IProtocol]) -> None:
-        self._waiting = None
-        connected.errback(ConnectingCancelledError(None))
-
-    @property
-    def connecting(self) -> bool:
-        return self._waiting is not None
-
-    def accept(self, *, stuck: bool = False) -> Wire:
-        assert self._waiting is not None
-        (factory, connected), self._waiting = self._waiting, None
-        protocol: Any = factory.buildProtocol(None)  # type: ignore[arg-type]
-        wire = Wire(protocol, self._clock, stuck=stuck)
-        self.wires.append(wire)
-        wire.open()
-        connected.callback(protocol)
-        return wire
-
-    def refuse(self, error: Exception | None = None) -> None:
-        assert self._waiting is not None
-        (_, connected), self._waiting = self._waiting, None
-        connected.errback(error or Refused())
-
-
-class Memory:
-    """A disk that does everything at once."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, frozenset[str]] = {}
-
-    async def subscriptions(self, session: str) -> frozenset[str]:
-        return self.kept.get(session, frozenset())
-
-    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
-        self.kept[session] = topics
-
-
-class Case(SynchronousTestCase):
-    """Every test ends with a stop, and nothing left on the clock."""
+class SubscriberCase(Case):
+    """Every test ends with a stop."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
-        self.log = record(self, "mqtt")
+        super().setUp()
         self.network = Network(self.clock)
         self.memory = Memory()
-        self.taken: list[Message] = []
-        self.acknowledge: list[Acknowledge | None] = []
-        self.idle = 0
-        self.broken_take = False
 
     def start(self, config: MqttConfig = CONFIG) -> Subscriber:
         subscriber = Subscriber(
             config,
-            take=self.take,
-            idle=self.when_idle,
+            take=self.intake.take,
+            idle=self.intake.when_idle,
             memory=self.memory,
             clock=self.clock,
-            now=lambda: 1_700_000_000.25 + self.clock.seconds(),
+            now=self.now,
             endpoint=self.network.endpoint,
             backoff=lambda attempt: float(min(2**attempt, 60)),
         )
         subscriber.startService()
-        self.addCleanup(self.end, subscriber)
+        self.addCleanup(self.finish, subscriber)
         return subscriber
 
-    def end(self, subscriber: Subscriber) -> None:
+    def finish(self, subscriber: Subscriber) -> None:
+        """Stop; nothing is left of the service."""
         if subscriber.running:
             stopped = subscriber.stopService()
             self.clock.pump([0, CLOSE_TIMEOUT, 0])
             self.successResultOf(stopped)
-        self.clock.advance(0)
-        assert self.clock.getDelayedCalls() == []
+        self.end()
         assert not self.network.connecting
         assert all(wire.closed for wire in self.network.wires)
-
-    def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
-        if self.broken_take:
-            raise RuntimeError("a bug")
-        self.taken.append(message)
-        self.acknowledge.append(acknowledge)
-
-    def when_idle(self) -> None:
-        self.idle += 1
 
     def subscribed(self, version: str = "3.1.1", *, stuck: bool = False) -> Wire:
         """Be a broker that says yes to everything."""
@@ -188,7 +106,7 @@ class Case(SynchronousTestCase):
         return [time for time, _ in self.network.attempts]
 
 
-class ConnectTest(Case):
+class ConnectTest(SubscriberCase):
     def test_it_subscribes_at_qos_1_and_takes_what_comes(self) -> None:
         self.start()
         wire = self.network.accept()
@@ -199,17 +117,17 @@ class ConnectTest(Case):
         wire.bring(suback(mid_of(body), 1, 1))
         self.clock.advance(1.5)
         wire.bring(publish("a", b"one", mid=5) + publish("b", b"two", retained=True))
-        assert self.taken == [
+        assert self.intake.messages == [
             Message("a", b"one", False, 1700000001750, 5),
             Message("b", b"two", True, 1700000001750),
         ]
-        first, second = self.acknowledge
+        first, second = self.intake.acknowledge
         assert first is not None
         assert second is None
         first()
         self.clock.advance(0)
         assert wire.value() == puback(5)
-        assert self.idle > 0
+        assert self.intake.idle > 0
         assert self.log() == []
 
     def test_it_asks_for_the_qos_of_the_config(self) -> None:
@@ -219,7 +137,7 @@ class ConnectTest(Case):
             wire.sent()
             wire.bring(connack())
             assert self.agree(wire) == [(SUBSCRIBE, [("a", qos)])]
-            self.end(subscriber)
+            self.finish(subscriber)
 
     def test_it_backs_off_as_it_is_told_and_tries_for_ever(self) -> None:
         self.start()
@@ -258,7 +176,7 @@ class ConnectTest(Case):
         self.clock.advance(1)
         wire = self.subscribed()
         wire.bring(publish("a", b"again"))
-        assert [message.payload for message in self.taken] == [b"again"]
+        assert self.intake.payloads == [b"again"]
 
     def test_connections_that_are_lost_soon_come_ever_later_and_a_steady_one_begins_anew(self) -> None:
         self.start()
@@ -319,7 +237,7 @@ class ConnectTest(Case):
         self.subscribed()
 
 
-class VersionTest(Case):
+class VersionTest(SubscriberCase):
     def setUp(self) -> None:
         super().setUp()
         self.config = replace(CONFIG, version="5")
@@ -333,7 +251,7 @@ class VersionTest(Case):
         self.start(self.config)
         wire = self.subscribed("5")
         wire.bring(publish("a", b"x", mid=3, version="5"))
-        assert [message.payload for message in self.taken] == [b"x"]
+        assert self.intake.payloads == [b"x"]
         wire.close()
         self.clock.advance(1)
         assert self.version(self.network.accept()) == 5
@@ -351,7 +269,7 @@ class VersionTest(Case):
             assert self.version(wire) == 4
             wire.bring(connack())
             self.agree(wire)
-            self.end(subscriber)
+            self.finish(subscriber)
 
     def test_a_broker_that_closes_twice_without_a_word_is_asked_for_3_1_1(self) -> None:
         self.start(self.config)
@@ -409,19 +327,19 @@ class VersionTest(Case):
             self.clock.advance(0)
             self.clock.advance(2)
             assert self.version(self.network.accept()) == 5
-            self.end(subscriber)
+            self.finish(subscriber)
 
 
-class MessageTest(Case):
+class MessageTest(SubscriberCase):
     def test_a_message_that_cannot_be_taken_is_logged_and_the_next_is_taken(self) -> None:
         self.start()
         wire = self.subscribed()
-        self.broken_take = True
+        self.intake.broken = True
         wire.bring(publish("a", b"1") + publish("a", b"2"))
         assert len(self.flushLoggedErrors(RuntimeError)) == 2
-        self.broken_take = False
+        self.intake.broken = False
         wire.bring(publish("a", b"3"))
-        assert [message.payload for message in self.taken] == [b"3"]
+        assert self.intake.payloads == [b"3"]
 
     def test_a_silent_connection_is_made_anew(self) -> None:
         self.start(replace(CONFIG, silence=20))
@@ -461,11 +379,11 @@ class MessageTest(Case):
         wire = self.network.accept()
         assert wire.producerState == "paused"
         wire.bring(connack(session_present=True) + publish("a", b"kept", mid=9))
-        assert self.taken == []
+        assert self.intake.messages == []
         subscriber.backpressure(False)
         assert wire.producerState == "producing"
         self.agree(wire)
-        assert [message.payload for message in self.taken] == [b"kept"]
+        assert self.intake.payloads == [b"kept"]
 
     def test_while_there_is_no_room_no_connection_is_made(self) -> None:
         subscriber = self.start()
@@ -489,7 +407,7 @@ class MessageTest(Case):
         self.clock.advance(1)
         second = self.subscribed()
         second.bring(publish("a", b"left", mid=9))
-        assert [message.payload for message in self.taken] == [b"left", b"left"]
+        assert self.intake.payloads == [b"left", b"left"]
 
     def test_it_is_logged_once_that_all_messages_come_at_qos_0(self) -> None:
         self.start()
@@ -511,7 +429,7 @@ class MessageTest(Case):
         assert "All messages" not in " ".join(self.log(LogLevel.info))
 
 
-class ReconfigureTest(Case):
+class ReconfigureTest(SubscriberCase):
     def test_only_the_difference_of_the_topics_is_subscribed(self) -> None:
         subscriber = self.start()
         wire = self.subscribed()
@@ -690,7 +608,7 @@ class ReconfigureTest(Case):
                 another: dict[str, Any] = {field.name: object()}
                 subscriber.reconfigure(replace(CONFIG, **another))
                 assert [kind for kind, _ in wire.sent()] == [DISCONNECT], field.name
-                self.end(subscriber)
+                self.finish(subscriber)
 
     def test_another_limit_for_silence_holds_at_once(self) -> None:
         subscriber = self.start()
@@ -700,7 +618,7 @@ class ReconfigureTest(Case):
         assert "no message for 50 s" in self.log()[0]
 
 
-class StopTest(Case):
+class StopTest(SubscriberCase):
     def stop(self, subscriber: Subscriber) -> Deferred[None]:
         lines = len(self.log())
         stopped = subscriber.stopService()

@@ -4,22 +4,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import paho.mqtt.client
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
-from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import MqttConfig, Version
 from tessflux.errors import ServerError
 from tessflux.logs import RateLimit
 from tessflux.mqtt.session import RESPONSE_TIMEOUT, Session
+from tessflux.mqtt.subscriber import PROBLEM_PERIOD
 from tessflux.mqtt.subscription import RETRY_REFUSED, Subscription
-from tests.log_lines import record
+from tests.mqtt.site import CONFIG, Case, Memory
 from tests.mqtt.wire import (
     SUBSCRIBE,
     UNSUBSCRIBE,
@@ -30,46 +29,6 @@ from tests.mqtt.wire import (
     topics_of,
     unsuback,
 )
-
-CONFIG = MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), silence=0)
-KEY = "me"
-
-
-class Memory:
-    """What is remembered on a disk that does one thing when the test says `step`, or at once."""
-
-    def __init__(self, *topics: str, slow: bool = False) -> None:
-        self.kept = {KEY: frozenset(topics)} if topics else {}
-        self._slow = slow
-        self._waiting: list[Deferred[None]] = []
-
-    @property
-    def topics(self) -> set[str]:
-        return set(self.kept.get(KEY, ()))
-
-    @property
-    def busy(self) -> bool:
-        return bool(self._waiting)
-
-    async def subscriptions(self, session: str) -> frozenset[str]:
-        await self._turn()
-        return self.kept.get(session, frozenset())
-
-    async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
-        await self._turn()
-        self.kept[session] = topics
-
-    async def _turn(self) -> None:
-        if self._slow:
-            self._waiting.append(Deferred())
-            await self._waiting[-1]
-
-    def step(self) -> None:
-        self._waiting.pop().callback(None)
-
-    def crash(self) -> None:
-        """What waits for the disk has never been done."""
-        self._waiting.clear()
 
 
 class Broker:
@@ -125,20 +84,10 @@ class Broker:
         return asked
 
 
-class Case(SynchronousTestCase):
+class SubscriptionCase(Case):
     def setUp(self) -> None:
-        self.clock = Clock()
-        self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
-        self.log = record(self, "mqtt")
-        self.refusals = RateLimit(self.clock, period=600, lines=10)
-        self.wires: list[Wire] = []
-        self.addCleanup(self.end)
-
-    def end(self) -> None:
-        for wire in self.wires:
-            wire.close()
-        self.clock.advance(0)
-        assert self.clock.getDelayedCalls() == []
+        super().setUp()
+        self.refusals = RateLimit(self.clock, period=PROBLEM_PERIOD, lines=10)
 
     def connect(self, broker: Broker, memory: Memory, config: MqttConfig = CONFIG) -> Subscription:
         """A connection that the broker has accepted."""
@@ -161,7 +110,7 @@ class Case(SynchronousTestCase):
         assert self.successResultOf(done) is None
 
 
-class SynchroniseTest(Case):
+class SynchroniseTest(SubscriptionCase):
     def test_a_topic_is_remembered_before_the_broker_hears_of_it(self) -> None:
         broker, memory = Broker(), Memory(slow=True)
         done = self.synchronise(self.connect(broker, memory))
@@ -284,7 +233,7 @@ class SynchroniseTest(Case):
         self.end()
 
 
-class RefusalTest(Case):
+class RefusalTest(SubscriptionCase):
     def test_what_is_refused_is_asked_for_again_on_the_same_connection(self) -> None:
         broker, memory = Broker(deny={"b"}), Memory()
         subscription = self.connect(broker, memory)
