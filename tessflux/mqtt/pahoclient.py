@@ -5,15 +5,18 @@ paho would open a socket of its own and block on it. Here `_create_socket` gives
 since version 2.0, and a test in `test_session` fails if it moves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from twisted.internet.defer import Deferred
 
 from tessflux.config import MqttConfig
+from tessflux.errors import ServerError
 
 SESSION_EXPIRY = 0xFFFFFFFF
 """MQTT 5: the broker keeps our session for ever, as it does with MQTT 3.1.1."""
@@ -57,7 +60,7 @@ class PahoClient(Client):
     """
 
     def __init__(self, socket: Socket, config: MqttConfig, *, keep: bool) -> None:
-        version5 = config.version == "5"
+        self._version5 = version5 = config.version == "5"
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=config.client_id,
@@ -66,6 +69,10 @@ class PahoClient(Client):
             reconnect_on_failure=False,
         )
         self._given_socket = socket
+        self._requests: dict[int, Deferred[list[ReasonCode]]] = {}
+        self.on_subscribe = self.on_unsubscribe = lambda _client, _data, mid, codes, _properties: (
+            self._on_response(mid, codes)
+        )
         if config.username:
             self.username_pw_set(config.username, config.password.reveal() or None)
         properties = None
@@ -84,5 +91,41 @@ class PahoClient(Client):
             # paho only queues what is sent from within its callbacks.
             self.loop_write()
 
+    async def request_subscribe(self, topics: Sequence[str], qos: int) -> dict[str, str]:
+        """Returns the topics that the broker refused, with its reason. Raises ServerError."""
+        codes = await self._response(self.subscribe([(topic, qos) for topic in topics]))
+        return _refused(topics, codes)
+
+    async def request_unsubscribe(self, topics: Sequence[str]) -> dict[str, str]:
+        """Returns the topics that the broker refused, with its reason. Raises ServerError."""
+        codes = await self._response(self.unsubscribe(list(topics)))
+        # UNSUBACK has codes since MQTT 5.
+        return _refused(topics, codes) if self._version5 else {}
+
+    async def _response(self, sent: tuple[MQTTErrorCode, int | None]) -> list[ReasonCode]:
+        _, mid = sent
+        if mid is None:
+            raise ServerError("the connection was lost before the subscription")
+        response: Deferred[list[ReasonCode]] = Deferred()
+        self._requests[mid] = response
+        return await response
+
+    def _on_response(self, mid: int, codes: list[ReasonCode]) -> None:
+        response = self._requests.pop(mid, None)
+        if response is not None:
+            response.callback(codes)
+
+    def fail_requests(self, error: ServerError) -> None:
+        """No response will come any more."""
+        requests, self._requests = self._requests, {}
+        for response in requests.values():
+            response.errback(error)
+
     def _create_socket(self) -> Any:
         return self._given_socket
+
+
+def _refused(topics: Sequence[str], codes: Sequence[ReasonCode]) -> dict[str, str]:
+    if len(codes) != len(topics):
+        raise ServerError(f"the broker answered {len(codes)} times for {len(topics)} topics")
+    return {topic: str(code) for topic, code in zip(topics, codes, strict=True) if code.is_failure}

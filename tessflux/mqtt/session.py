@@ -11,10 +11,8 @@ import struct
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
-from typing import Any
 
 from paho.mqtt.client import DisconnectFlags
-from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -108,7 +106,6 @@ class Session(Protocol):
         self._splitter = Splitter()
         self._acknowledgements: list[int] = []
         self._acknowledge_timer: IDelayedCall | None = None
-        self._requests: dict[int, Deferred[list[ReasonCode]]] = {}
         self._unread_bytes: int | None = None
 
     def connectionMade(self) -> None:
@@ -119,9 +116,6 @@ class Session(Protocol):
         self._client = client = PahoClient(Socket(self._send, self._close), self._config, keep=self._keep)
         client.on_connect = lambda _client, _data, flags, code, _properties: self._on_connack(
             flags.session_present, code
-        )
-        client.on_subscribe = client.on_unsubscribe = lambda _client, _data, mid, codes, _properties: (
-            self._on_response(mid, codes)
         )
         client.on_disconnect = lambda _client, _data, flags, code, _properties: self._on_disconnect(
             flags, code
@@ -187,11 +181,9 @@ class Session(Protocol):
             self._abort_timer.cancel()
         text = self._reason or (loss_reason(reason) if reason else "")
         error = ServerError(f"the connection was lost: {text}")
-        waiting: list[Deferred[Any]] = [self.accepted, *self._requests.values()]
-        for each in waiting:
-            if not each.called:
-                each.errback(error)
-        self._requests.clear()
+        if not self.accepted.called:
+            self.accepted.errback(error)
+        self._client.fail_requests(error)
         self.lost.callback(text)
 
     def pauseProducing(self) -> None:
@@ -228,21 +220,16 @@ class Session(Protocol):
 
     async def subscribe(self, topics: Sequence[str], qos: int) -> dict[str, str]:
         """Subscribe; returns the topics that the broker refused, with its reason."""
-        codes = await self._request(lambda: self._client.subscribe([(topic, qos) for topic in topics]))
-        return _refused(topics, codes)
+        return await self._open_client().request_subscribe(topics, qos)
 
     async def unsubscribe(self, topics: Sequence[str]) -> dict[str, str]:
         """Unsubscribe; returns the topics that the broker refused, with its reason (MQTT 5 only)."""
-        codes = await self._request(lambda: self._client.unsubscribe(list(topics)))
-        return _refused(topics, codes) if self._version5 else {}
+        return await self._open_client().request_unsubscribe(topics)
 
-    async def _request(self, send: Callable[[], tuple[MQTTErrorCode, int | None]]) -> list[ReasonCode]:
-        _, mid = send() if self._state is OPEN else (None, None)
-        if mid is None:
+    def _open_client(self) -> PahoClient:
+        if self._state is not OPEN:
             raise ServerError("the connection was lost before the subscription")
-        response: Deferred[list[ReasonCode]] = Deferred()
-        self._requests[mid] = response
-        return await response
+        return self._client
 
     def disconnect(self) -> None:
         """Send DISCONNECT; `lost` fires when the transport is closed."""
@@ -302,18 +289,6 @@ class Session(Protocol):
             self.last_message = self._clock.seconds()
             self.accepted.callback(None)
 
-    def _on_response(self, mid: int, codes: list[ReasonCode]) -> None:
-        response = self._requests.pop(mid, None)
-        if response is not None:
-            response.callback(codes)
-
     def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode) -> None:
         who = "the broker says" if flags.is_disconnect_packet_from_server else "MQTT"
         self._reason = self._reason or f"{who}: {code}"
-
-
-def _refused(topics: Sequence[str], codes: Sequence[ReasonCode]) -> dict[str, str]:
-    """The refused topics, each with its reason. Raises ServerError unless each topic has one code."""
-    if len(codes) != len(topics):
-        raise ServerError(f"the broker answered {len(codes)} times for {len(topics)} topics")
-    return {topic: str(code) for topic, code in zip(topics, codes, strict=True) if code.is_failure}

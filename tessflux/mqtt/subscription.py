@@ -134,9 +134,8 @@ class Subscription:
             await self._memory.remember_subscriptions(self._key, topics)
 
     def _note_refused(self, refused: Mapping[str, str]) -> None:
-        if refused:
-            self._refused.update(refused)
-            self._refused_at = self._clock.seconds()
+        self._refused.update(refused)
+        self._refused_at = self._clock.seconds()
 
     async def _within_timeout(self, request: Coroutine[Deferred[Any], Any, T]) -> T:
         return await Deferred.fromCoroutine(request).addTimeout(RESPONSE_TIMEOUT, self._clock)
