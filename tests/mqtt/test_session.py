@@ -60,7 +60,7 @@ class SessionCase(Case):
         return wire
 
     def accepted(self, *, stuck: bool = False, **changes: Any) -> tuple[Session, Wire]:
-        """A session to which the broker has said yes."""
+        """A session that the broker has accepted."""
         session, wire = self.open(stuck=stuck, **changes)
         wire.bring(connack(version=changes.get("version", "3.1.1")))
         assert self.successResultOf(session.accepted) is None
@@ -118,7 +118,7 @@ class ConnectTest(SessionCase):
                 self.successResultOf(session.accepted)
                 assert session.session_present is present
 
-    def test_a_refusal_is_told_with_the_reason_and_the_connection_closed(self) -> None:
+    def test_a_refusal_has_the_reason_of_the_broker_and_closes_the_connection(self) -> None:
         for version, code, reason in (
             ("3.1.1", 4, "Bad user name or password"),
             ("3.1.1", 5, "Not authorized"),
@@ -133,7 +133,7 @@ class ConnectTest(SessionCase):
             self.clock.advance(0)
             assert wire.closed
 
-    def test_a_broker_that_does_not_know_mqtt_5_is_told_apart(self) -> None:
+    def test_a_broker_that_does_not_know_mqtt_5_is_recognised(self) -> None:
         for answer in (connack(0x84, version="5"), connack(1, version="3.1.1")):
             session, wire = self.open(version="5")
             wire.bring(answer)
@@ -145,7 +145,7 @@ class ConnectTest(SessionCase):
         error = self.failureResultOf(session.accepted, ServerError).value
         assert "the connection was lost" in str(error)
 
-    def test_a_second_yes_changes_nothing(self) -> None:
+    def test_a_second_connack_changes_nothing(self) -> None:
         session, wire = self.accepted()
         wire.bring(connack())
         assert self.successResultOf(session.accepted) is None
@@ -212,7 +212,7 @@ class MessageTest(SessionCase):
         wire.bring(b"".join(publish("a", b"x", mid=mid) for mid in range(1, 501)))
         assert (len(self.intake.messages), self.intake.idle) == (500, 1)
 
-    def test_nothing_is_acknowledged_before_it_is_told_to_and_then_in_that_order(self) -> None:
+    def test_nothing_is_acknowledged_before_its_commit_and_then_in_the_order_of_the_messages(self) -> None:
         _, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7) + publish("a", b"2") + publish("a", b"3", mid=6))
         assert wire.value() == b""
@@ -220,7 +220,7 @@ class MessageTest(SessionCase):
         self.clock.advance(0)
         assert wire.value() == puback(7) + puback(6)
 
-    def test_what_is_acknowledged_together_leaves_in_one_write_before_a_goodbye(self) -> None:
+    def test_what_is_acknowledged_together_leaves_in_one_write_before_disconnect(self) -> None:
         session, wire = self.accepted()
         wire.bring(b"".join(publish("a", b"1", mid=mid) for mid in (7, 8, 9)))
         self.intake.commit()
@@ -250,7 +250,7 @@ class MessageTest(SessionCase):
         self.clock.advance(0)
         assert wire.value() == b""
 
-    def test_an_acknowledgement_after_the_goodbye_does_no_harm(self) -> None:
+    def test_an_acknowledgement_after_disconnect_does_no_harm(self) -> None:
         session, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7))
         session.disconnect()
@@ -284,7 +284,7 @@ class MessageTest(SessionCase):
             wire.bring(data[position : position + 997])
         assert self.intake.messages == [Message("a", payload, False, NOW)]
 
-    def test_a_held_session_reads_nothing_and_then_all(self) -> None:
+    def test_under_backpressure_nothing_is_read_and_afterwards_everything(self) -> None:
         session, wire = self.accepted()
         session.backpressure(True)
         assert wire.producerState == "paused"
@@ -294,19 +294,19 @@ class MessageTest(SessionCase):
         assert wire.producerState == "producing"
         assert self.intake.payloads == [b"1", b"2"]
 
-    def test_a_session_that_is_held_by_a_message_keeps_those_behind_it(self) -> None:
-        def hold_after_one(*message: Any) -> None:
+    def test_backpressure_that_a_message_causes_keeps_back_those_behind_it(self) -> None:
+        def backpressure_after_one(*message: Any) -> None:
             self.intake.take(*message)
             session.backpressure(True)
 
-        session = Session(LOGIN, hold_after_one, self.intake.when_idle, self.clock, self.now)
+        session = Session(LOGIN, backpressure_after_one, self.intake.when_idle, self.clock, self.now)
         wire = self.wired(session)
         wire.bring(connack() + publish("a", b"1") + publish("a", b"2") + publish("a", b"3"))
         for count in (1, 2, 3):
             assert len(self.intake.messages) == count
             session.backpressure(False)
 
-    def test_holding_a_session_without_connection_does_no_harm(self) -> None:
+    def test_backpressure_without_a_connection_does_no_harm(self) -> None:
         session = self.session()
         session.backpressure(True)
         session.backpressure(False)
@@ -318,7 +318,7 @@ class MessageTest(SessionCase):
 
 
 class UnreadTest(SessionCase):
-    """A broker that asks, and does not read our answers."""
+    """A broker that sends, and does not read our answers."""
 
     def producer(self, wire: Wire) -> Any:
         """What the transport tells to pause."""
@@ -337,7 +337,7 @@ class UnreadTest(SessionCase):
         self.clock.advance(0)
         assert "the broker does not read our answers" in self.successResultOf(session.lost)
 
-    def test_one_that_reads_on_in_time_is_not(self) -> None:
+    def test_a_broker_that_reads_on_in_time_is_not_cut_off(self) -> None:
         self.patch(module, "UNREAD_BYTES", 8)
         _, wire = self.accepted()
         for _ in range(10):
@@ -373,7 +373,7 @@ class SubscribeTest(SessionCase):
             wire.bring(unsuback(mid_of(body), *([0, 0x87] if version == "5" else []), version=version))
             assert self.successResultOf(answer) == ({"b": "Not authorized"} if version == "5" else {})
 
-    def test_an_answer_with_too_few_or_too_many_codes_is_no_yes(self) -> None:
+    def test_an_answer_with_too_few_or_too_many_codes_is_an_error(self) -> None:
         for version, codes in (("3.1.1", []), ("3.1.1", [1]), ("3.1.1", [1, 1, 1]), ("5", [1]), ("5", [])):
             session, wire = self.accepted(version=version)
             answer = self.ask(session.subscribe(["a", "b"], 1))
@@ -439,7 +439,7 @@ class SubscribeTest(SessionCase):
 
 
 class EndTest(SessionCase):
-    def test_goodbye_is_said_and_the_connection_closes(self) -> None:
+    def test_disconnect_is_sent_and_the_connection_closes(self) -> None:
         session, wire = self.accepted()
         session.disconnect()
         assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
@@ -448,7 +448,7 @@ class EndTest(SessionCase):
         assert self.successResultOf(session.lost) == "tessflux disconnected"
         assert not wire.aborted
 
-    def test_who_was_held_reads_the_end_and_no_message(self) -> None:
+    def test_a_disconnect_ends_backpressure_but_reads_no_message(self) -> None:
         session, wire = self.accepted()
         session.backpressure(True)
         session.disconnect()
@@ -465,7 +465,7 @@ class EndTest(SessionCase):
         assert wire.aborted
         assert self.successResultOf(session.lost) == "tessflux disconnected"
 
-    def test_goodbye_twice_and_after_the_end_does_no_harm(self) -> None:
+    def test_a_second_disconnect_and_one_after_the_end_do_no_harm(self) -> None:
         session, wire = self.accepted()
         session.disconnect()
         session.disconnect()
@@ -475,7 +475,7 @@ class EndTest(SessionCase):
         session.abort("again")
         assert wire.sent() == []
 
-    def test_goodbye_before_the_answer_to_connect(self) -> None:
+    def test_disconnect_before_connect_is_answered(self) -> None:
         session, wire = self.open()
         wire.sent()
         session.disconnect()
@@ -593,7 +593,7 @@ class KeepaliveTest(SessionCase):
 
 
 class LogTest(SessionCase):
-    def test_a_connection_as_it_should_be_is_not_worth_a_line(self) -> None:
+    def test_a_session_without_problems_logs_nothing(self) -> None:
         session, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=1))
         session.disconnect()

@@ -244,6 +244,7 @@ class RefusalTest(SubscriptionCase):
             self.clock.advance(RETRY_REFUSED)
             assert subscription.overdue
             self.finish(self.synchronise(subscription), broker, memory)
+        # Each time after five minutes; it is logged again after ten.
         assert len(self.log(LogLevel.error)) == 2
         broker.denied.clear()
         self.clock.advance(RETRY_REFUSED)
@@ -254,6 +255,17 @@ class RefusalTest(SubscriptionCase):
         assert self.log(LogLevel.info)[-1] == "Subscribed to ['b']"
         self.clock.advance(RETRY_REFUSED)
         assert not subscription.overdue
+
+    def test_what_was_granted_and_is_refused_again_is_news(self) -> None:
+        broker, memory = Broker(), Memory()
+        subscription = self.connect(broker, memory)
+        for denied, lines in (({"b"}, 1), (set(), 1), ({"b"}, 2)):
+            broker.denied = denied
+            subscription.want(replace(CONFIG, topics=("a",)))
+            self.finish(self.synchronise(subscription), broker, memory)
+            subscription.want(CONFIG)
+            self.finish(self.synchronise(subscription), broker, memory)
+            assert len(self.log(LogLevel.error)) == lines
 
     def test_a_broker_that_refuses_everything_is_of_no_use(self) -> None:
         broker, memory = Broker(deny={"a", "b"}), Memory()
