@@ -1,6 +1,6 @@
-"""A network of a test: a bridge in a network namespace, and members in namespaces of their own on it.
+"""A network for a test: a bridge in a network namespace, and members in their own namespaces connected to it.
 
-Nothing leaves it, and no other process sees it: the kernel takes it away with the last process in it.
+Nothing leaves it and no other process sees it. The kernel removes it with the last process in it.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ _BRIDGE = (
     "ip link set bridge0 up",
 )
 
-# The other end of the cable is named after the process: that of a killed member may still be there.
+# The other end of the cable has the process number in its name: that of a killed member may still be there.
 _MEMBER = """
 ip link set lo up &&
 ip link add eth0 type veth peer name "cable$$" netns $PPID &&
@@ -35,9 +35,9 @@ exec "$@"
 
 
 class Network:
-    """In its block this thread, what it starts, and no other, is in the network. Main thread only.
+    """Within its block, this thread and what it starts are in the network. Only for the main thread.
 
-    Where this user may make no network, which takes root, all stay where they are, on loopback.
+    Making a network takes root. Without it everything stays on loopback.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The broker goes, refuses, or is not who it should be: tessflux says why, once, and finds it again."""
+"""The broker goes away, refuses, or is not who it should be: tessflux logs why, once, and connects again."""
 
 import json
 import signal
@@ -24,7 +24,7 @@ DYNAMIC_SECURITY = "mosquitto_dynamic_security.so"
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Site]:
-    """A daemon whose readings wait in the spool, and a broker that the test starts. There is no database."""
+    """A daemon without a database, whose readings wait in the spool, and a broker that the test starts."""
     site = Site(tmp_path, Mosquitto(tmp_path / "mosquitto"), Influxd(tmp_path / "influxd"))
     yield site
     site.end()
@@ -32,7 +32,7 @@ def alone(tmp_path: Path) -> Iterator[Site]:
 
 
 def configure(site: Site, broker: str = "", **mqtt: object) -> None:
-    """Write the config of a daemon that is alone."""
+    """Write the config of a daemon without a database."""
     address = broker or f"tcp:127.0.0.1:{site.mosquitto.port}"
     site.configure(influxdb={"url": "", "schema": ""}, mqtt={"broker": address, **mqtt})
 
@@ -42,8 +42,8 @@ def reload(site: Site, broker: str = "", **mqtt: object) -> None:
     site.signal(signal.SIGHUP)
 
 
-def settings(site: Site, *lines: str) -> None:
-    """Start the broker with these lines of its config."""
+def start_broker(site: Site, *lines: str) -> None:
+    """Start the broker with these lines in its config."""
     site.mosquitto = Mosquitto(site.mosquitto.directory, port=site.mosquitto.port, settings=lines)
     site.mosquitto.start()
 
@@ -59,7 +59,7 @@ def publish(site: Site, freq: float) -> None:
 def test_what_a_broker_has_kept_takes_no_memory_though_it_all_comes_before_we_are_subscribed(
     alone: Site,
 ) -> None:
-    settings(alone, "max_inflight_messages 0", "max_queued_messages 0")
+    start_broker(alone, "max_inflight_messages 0", "max_queued_messages 0")
     configure(alone)
     alone.start()
     alone.stop()
@@ -75,7 +75,7 @@ def test_what_a_broker_has_kept_takes_no_memory_though_it_all_comes_before_we_ar
     assert alone.memory("VmHWM") < 150
 
 
-# It goes, and comes back
+# The broker goes away and comes back
 
 
 def test_a_broker_that_restarts_with_persistence_brings_what_it_has_kept(
@@ -97,7 +97,7 @@ def test_a_broker_that_restarts_with_persistence_brings_what_it_has_kept(
 
 
 def test_a_broker_that_restarts_without_persistence_is_subscribed_anew(alone: Site) -> None:
-    settings(alone, "persistence false")
+    start_broker(alone, "persistence false")
     configure(alone)
     alone.start()
     publish(alone, 1.0)
@@ -112,7 +112,7 @@ def test_a_broker_that_restarts_without_persistence_is_subscribed_anew(alone: Si
 def test_another_client_that_takes_the_client_id_loses_it_again_and_nothing_is_lost(
     bench: FaultSite, publisher: Publisher
 ) -> None:
-    """A mosquitto does not say why; what a broker says by MQTT 5 is passed on, see `test_session`."""
+    """Mosquitto gives no reason; `test_session` shows that the reason of an MQTT 5 broker is logged."""
     bench.configure(mqtt={"client_id": "mine", "version": 5})
     bench.start()
     bench.publish(publisher, 20)
@@ -131,7 +131,7 @@ def test_another_client_that_takes_the_client_id_loses_it_again_and_nothing_is_l
     bench.end_well()
 
 
-# It refuses
+# The broker refuses
 
 
 def test_a_wrong_password_is_said_once_and_a_right_one_is_taken_at_a_reload(
@@ -139,13 +139,13 @@ def test_a_wrong_password_is_said_once_and_a_right_one_is_taken_at_a_reload(
 ) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "tess", "right"], check=True)
-    settings(alone, "allow_anonymous false", f"password_file {passwords}")
+    start_broker(alone, "allow_anonymous false", f"password_file {passwords}")
     configure(alone)
     alone.launch()
     alone.wait_for_log("the broker refuses: Not authorized; tessflux keeps trying")
     reload(alone, username="tess", password="wrong")
     alone.wait_for_log("the broker refuses", times=2)
-    # Once by each config, however often it was tried.
+    # Once for each config, however often it was tried.
     assert alone.logged().count("the broker refuses") == 2
     reload(alone, username="tess", password="right")
     alone.wait_for_log("Subscribed to")
@@ -177,7 +177,7 @@ def test_a_topic_that_the_broker_refuses_does_not_stop_the_others(alone: Site, t
         )
     )
     (plugin,) = Path("/usr/lib").glob(f"*/{DYNAMIC_SECURITY}")
-    settings(alone, f"plugin {plugin}", f"plugin_opt_config_file {rules}")
+    start_broker(alone, f"plugin {plugin}", f"plugin_opt_config_file {rules}")
     configure(alone, topics="STARS4ALL/+/reading, secret/+/reading")
     alone.start()
     publish(alone, 1.0)
@@ -213,13 +213,13 @@ def test_a_topic_that_leaves_the_config_while_tessflux_is_down_or_reconnects_is_
     alone.stop()
 
 
-# TLS, and other ways to it
+# TLS and a Unix socket
 
 
 def test_tls_believes_the_right_broker_only_and_says_what_is_wrong_with_another(
     alone: Site, tmp_path: Path
 ) -> None:
-    """One daemon, which a reload sends to one listener of the broker after the other."""
+    """One daemon; each reload sends it to another listener of the broker."""
     files = {
         "ca": authority(),
         "good": issued("localhost"),
@@ -237,12 +237,12 @@ def test_tls_believes_the_right_broker_only_and_says_what_is_wrong_with_another(
         lines += [f"listener {port} 127.0.0.1", f"certfile {certificate}", f"keyfile {certificate}"]
     lines += [f"cafile {tmp_path / 'ca.pem'}", "require_certificate true"]
     lines += [f"listener 0 {tmp_path / 'socket'}"]
-    settings(alone, *lines)
+    start_broker(alone, *lines)
     ca = tmp_path / "ca.pem"
     configure(alone, f"tls:localhost:{ports['good']}", tls_ca=ca)
     alone.start()
     publish(alone, 1.0)
-    for name, complaint in (
+    for name, problem in (
         ("other", "its certificate is for another host"),
         ("expired", "TLS: certificate verify failed"),
         ("stranger", "TLS: certificate verify failed"),
@@ -250,9 +250,7 @@ def test_tls_believes_the_right_broker_only_and_says_what_is_wrong_with_another(
     ):
         port = ports[name]
         reload(alone, f"tls:localhost:{port}", tls_ca=ca)
-        alone.wait_for_log(
-            f"Cannot use the broker tls:localhost:{port}: the connection was lost: {complaint}"
-        )
+        alone.wait_for_log(f"Cannot use the broker tls:localhost:{port}: the connection was lost: {problem}")
         assert alone.logged().count("Subscribed to") == 1, name
     client = tmp_path / "client.pem"
     reload(alone, f"tls:localhost:{ports['asks']}", tls_ca=ca, tls_cert=client, tls_key=client)

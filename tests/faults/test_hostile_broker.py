@@ -1,4 +1,4 @@
-"""Whatever a broker sends, the connection lives or ends with one line, and nothing is left of it."""
+"""Whatever a broker sends, the connection goes on or ends with one log line, and leaves nothing behind."""
 
 import contextlib
 import random
@@ -51,11 +51,11 @@ VERSIONS: tuple[Literal["3.1.1", "5"], ...] = ("3.1.1", "5")
 BROKER = BrokerAddress("tcp", "broker", 1883, "")
 PUBREC = 0x50
 EVIL_MIDS = (0, 60_001, 60_002, 65_535)
-"""Numbers of what means harm; those of real messages are lower."""
+"""Packet identifiers of hostile packets; those of real messages are lower."""
 
 
 def evil(rng: random.Random, version: str) -> bytes:
-    """One packet, or what is none, that no good broker sends at that moment."""
+    """One packet, or some bytes that are none, that no good broker sends at that moment."""
     mid = rng.choice(EVIL_MIDS)
     number = mid.to_bytes(2)
 
@@ -75,12 +75,12 @@ def evil(rng: random.Random, version: str) -> bytes:
         case 4:
             return puback(mid)
         case 5:
-            # PUBREC, PUBREL, PUBCOMP, PINGREQ, PINGRESP: right or wrong, and with something behind them.
+            # PUBREC, PUBREL, PUBCOMP, PINGREQ or PINGRESP, with or without bytes that do not belong there.
             return packet(rng.choice([0x50, 0x60, 0x62, 0x70, 0xC0, 0xD0]), number + some(6))
         case 6:
             return packet(rng.choice([0x00, 0x10, 0x82, 0xA2, 0xE0, 0xF0]), number + some(12))
         case 7:
-            # Both QoS bits, or one that is only for others, and a duplicate.
+            # QoS 2, QoS 3, or a duplicate.
             return packet(PUBLISH | rng.choice([4, 6, 8, 13, 14]), text("a") + number + some(12))
         case 8:
             return packet(
@@ -94,7 +94,7 @@ def evil(rng: random.Random, version: str) -> bytes:
             # A length of up to 256 MiB, or one that does not end.
             return bytes([rng.choice([0x20, 0x90, 0x32, 0x30, 0xD0]), 0xFF, 0xFF, 0xFF, rng.randrange(256)])
         case 11:
-            # Properties of MQTT 5 with a length that is not theirs, or an unknown one.
+            # Properties of MQTT 5 with a wrong length, or unknown ones.
             properties = rng.choice(
                 [b"\x05\x11\0\0", b"\x03\x99\0\0", b"\xff\xff\xff\xff\x01", b"\x06\x1f\xff\xffabc"]
             )
@@ -127,10 +127,10 @@ class Case(SynchronousTestCase):
         self.patch(paho.mqtt.client, "time_func", self.clock.seconds)
         self.log = record(self, "mqtt")
         self.network = Network(self.clock)
-        unheard = Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock)
+        unlogged = Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock)
         config = MqttConfig(BROKER)
         self.intake = Intake(
-            config, InfluxConfig(), Judge(Admission()), self.site.spool, self.site.stats, unheard
+            config, InfluxConfig(), Judge(Admission()), self.site.spool, self.site.stats, unlogged
         )
         self.published = 0
 
@@ -158,13 +158,13 @@ class Case(SynchronousTestCase):
         wire.bring(suback(mid_of(asked), 1, version=version))
 
     def good(self, version: str) -> bytes:
-        """A reading; its number is in `seq` too, so that it is known again."""
+        """A reading. Its `seq` is its packet identifier, so a test can recognise it."""
         self.published += 1
         return publish("a", row(PLAIN, seq=self.published), mid=self.published, version=version)
 
     def acknowledged(self, wire: Wire) -> set[int]:
         mids = {mid_of(body) for kind, body in wire.sent() if kind in (PUBACK, PUBREC)}
-        # There is no message without a number to acknowledge.
+        # 0 is no packet identifier.
         assert 0 not in mids
         return mids.difference(EVIL_MIDS)
 
@@ -172,7 +172,7 @@ class Case(SynchronousTestCase):
         return {int(float(line.partition("seq=")[2].partition(",")[0])) for line in self.site.on_disk()}
 
     def stop(self, subscriber: Subscriber) -> None:
-        """What is left of the service is nothing."""
+        """Stop; nothing is left of the service."""
         stopped = subscriber.stopService()
         self.site.thread.release()
         self.clock.pump([0, CLOSE_TIMEOUT, FLUSH, 0])
@@ -205,19 +205,19 @@ class AnythingTest(Case):
 
     def test_300_hostile_brokers_end_a_connection_with_one_line_or_not_at_all(self) -> None:
         rng = random.Random(20260301)
-        ends, acknowledged, said = 0, 0, 0
+        ends, acknowledged, seen = 0, 0, 0
         for _ in range(300):
             ended, mids = self.attack(rng)
             ends += ended
             acknowledged += len(mids)
-            lines = [line for line in self.log()[said:] if "does not take MQTT" not in line]
-            said = len(self.log())
+            lines = [line for line in self.log()[seen:] if "does not take MQTT" not in line]
+            seen = len(self.log())
             assert len(lines) == ended, lines
             assert all(line.startswith(("Lost", "Cannot use")) for line in lines), lines
             assert all(len(line) < 300 for line in lines), lines
-        # No packet is a bug of ours.
+        # No packet finds a bug of ours.
         assert self.log(LogLevel.critical) == []
-        # Were they too mild or too wild, they would test nothing.
+        # If the brokers were too mild or too wild, this would test nothing.
         assert ends > 150
         assert 300 - ends > 10
         assert acknowledged > 150
@@ -258,7 +258,6 @@ class AnythingTest(Case):
 
 # The real daemon
 
-
 GREETING = connack() + suback(1, 1)
 VISITS = [
     b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100,
@@ -267,11 +266,11 @@ VISITS = [
     GREETING + bytes([PUBLISH]) + b"\xff\xff\xff\x7f" + bytes(400_000),
     connack() + suback(1),
 ]
-"""What a hostile broker says, one thing a connection."""
+"""What a hostile broker sends, one item for each connection."""
 
 
 class HostileBroker(threading.Thread):
-    """Says one thing after another to those who connect, and hangs up when all was read."""
+    """Sends one item to each connection, and closes it when everything was read."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -280,11 +279,11 @@ class HostileBroker(threading.Thread):
         self.visits = 0
 
     def run(self) -> None:
-        for words in VISITS:
+        for data in VISITS:
             with self._socket.accept()[0] as connection, contextlib.suppress(OSError):
                 connection.settimeout(DEADLINE)
                 connection.recv(1_024)
-                connection.sendall(words)
+                connection.sendall(data)
                 connection.shutdown(socket.SHUT_WR)
                 while connection.recv(65_536):
                     pass
@@ -311,13 +310,13 @@ def test_after_a_hostile_broker_a_good_one_on_its_port_is_used(tmp_path: Path, i
     finally:
         site.end()
     assert "Traceback" not in site.logged()
-    # A connection has at most two lines, its end among them; and there are the reloads, start and stop.
+    # Each connection has at most two lines; the rest are the reloads, the start and the stop.
     assert len(site.logged().splitlines()) < 40
     assert site.logged().replace("\n", "").isprintable()
 
 
 def try_at_once(site: Site, times: int) -> None:
-    """Give the daemon a new config, so that it does not wait longer and longer between two attempts."""
+    """Give the daemon a new config, so that it does not back off."""
     site.configure(mqtt={"keepalive": 60 + times})
     site.signal(signal.SIGHUP)
     site.wait_for_log("Reloaded", times)

@@ -176,5 +176,5 @@ class VolumeTest(SynchronousTestCase):
         stopped = subscriber.stopService()
         clock.pump([0, 60])
         self.successResultOf(stopped)
-        assert 60 * hours < len(self.lines) <= 3 * 60 * hours + 30
+        assert 30 * hours < len(self.lines) <= 3 * 60 * hours + 30
         assert max(map(len, self.lines)) < 300

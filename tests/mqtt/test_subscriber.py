@@ -369,7 +369,7 @@ class VersionTest(SubscriberCase):
 
 
 class MessageTest(SubscriberCase):
-    def test_a_silent_connection_is_replaced(self) -> None:
+    def test_a_silent_connection_is_made_anew(self) -> None:
         self.start(replace(CONFIG, silence=20))
         wire = self.subscribed(stuck=True)
         self.clock.pump([WATCH_PERIOD] * 3)
