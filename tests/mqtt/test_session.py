@@ -451,6 +451,7 @@ class EndTest(SessionCase):
     def test_a_disconnect_ends_backpressure_but_reads_no_message(self) -> None:
         session, wire = self.accepted()
         session.backpressure(True)
+        wire.bring(publish("a", b"0", mid=6))
         session.disconnect()
         assert wire.producerState == "producing"
         wire.bring(publish("a", b"1", mid=7))
