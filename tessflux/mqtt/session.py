@@ -266,8 +266,6 @@ class Session(Protocol):
     def _acknowledge(self, response: int) -> None:
         # A commit acknowledges many messages; the responses leave in one write.
         if not self._acknowledgements:
-            if self._state is not OPEN:
-                return
             self._acknowledge_timer = self._clock.callLater(0, self._send_acknowledgements)
         self._acknowledgements.append(response)
 
