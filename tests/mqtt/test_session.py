@@ -443,6 +443,8 @@ class EndTest(SessionCase):
         session, wire = self.accepted()
         session.disconnect()
         assert [kind for kind, _ in wire.sent()] == [DISCONNECT]
+        # The transport would wait for its producer to end.
+        assert wire.producer is None
         self.assertNoResult(session.lost)
         self.clock.advance(0)
         assert self.successResultOf(session.lost) == "tessflux disconnected"

@@ -340,10 +340,14 @@ class VersionTest(SubscriberCase):
 
     def test_our_own_disconnect_is_no_problem_and_no_reason_to_leave_mqtt_5(self) -> None:
         subscriber = self.start(self.config)
-        self.network.accept()
-        subscriber.reconfigure(replace(self.config, username="other"))
-        self.clock.advance(0)
-        self.clock.advance(1)
+        for disconnect in (
+            subscriber.redeliver,
+            subscriber.redeliver,
+            lambda: subscriber.reconfigure(replace(self.config, username="other")),
+        ):
+            self.network.accept()
+            disconnect()
+            self.clock.advance(0)
         assert self.version(self.network.accept()) == 5
         self.successResultOf(self.stop(subscriber))
         assert self.log() == []
@@ -591,6 +595,9 @@ class ReconfigureTest(SubscriberCase):
         now = self.clock.seconds()
         subscriber.reconfigure(replace(CONFIG, broker=BrokerAddress("tcp", "other", 1883, "")))
         assert self.network.attempts[-1] == (now, "tcp:other:1883")
+        self.network.refuse()
+        self.clock.advance(1)
+        assert self.network.attempts[-1] == (now + 1, "tcp:other:1883")
 
     def test_after_a_reload_while_there_is_no_room_a_failure_is_followed_by_a_wait(self) -> None:
         subscriber = self.start()
