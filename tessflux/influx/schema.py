@@ -18,7 +18,7 @@ from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
-from tessflux.influx.session import Endless, Session
+from tessflux.influx.bounded import Endless, Session
 
 _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
