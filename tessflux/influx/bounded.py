@@ -1,7 +1,7 @@
-"""A session for the `influxdb` package, in which every answer ends: bounded in its bytes and in its time.
+"""HTTP for the `influxdb` package, with a bound on the length and the time of every answer.
 
-requests reads all that comes for as long as it comes, and its timeout is one for each piece. So what a
-connection reads from is replaced; this works for the status line, the headers and the body alike.
+The requests library reads whatever comes for as long as it comes, and its timeout applies to each piece. So
+the file that a connection reads from is replaced, which bounds status line, headers and body alike.
 """
 
 import io
@@ -19,11 +19,12 @@ from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 
 
 class Endless(Exception):
-    """An answer was too long, or took too long. No OSError, of which urllib3 makes one of its own."""
+    """An answer was too long, or took too long. It is no OSError, which urllib3 would replace by an error of
+    its own."""
 
 
-class _Limited(io.RawIOBase):
-    """What comes from a socket for one answer: new pieces of it for `seconds`, its timeout."""
+class _BoundedFile(io.RawIOBase):
+    """One answer from a socket: pieces of it are read for `seconds` in all."""
 
     def __init__(self, source: io.RawIOBase, seconds: float) -> None:
         self._source, self._seconds = source, seconds
@@ -35,17 +36,17 @@ class _Limited(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         if time.monotonic() > self._end:
-            self._too_late()
+            self._time_out()
         try:
-            came = self._source.readinto(buffer)
+            received = self._source.readinto(buffer)
         except TimeoutError:
-            self._too_late()
-        self._bytes -= came or 0
+            self._time_out()
+        self._bytes -= received or 0
         if self._bytes < 0:
             raise Endless(f"an answer of more than {HEADER_BYTES + ANSWER_BYTES} bytes")
-        return came
+        return received
 
-    def _too_late(self) -> Never:
+    def _time_out(self) -> Never:
         raise Endless(f"no answer within {self._seconds:g} s")
 
     def close(self) -> None:
@@ -53,23 +54,23 @@ class _Limited(io.RawIOBase):
         super().close()
 
 
-class _Answer(HTTPResponse):
+class _BoundedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Limited(self.fp.detach(), sock.gettimeout() or 0.0))
+        self.fp = io.BufferedReader(_BoundedFile(self.fp.detach(), sock.gettimeout() or 0.0))
 
     def begin(self) -> None:
         super().begin()
-        # Nobody asked for compression, and a few bytes may become gigabytes.
+        # We did not ask for compression, and a few bytes may unpack to gigabytes.
         del self.headers["Content-Encoding"]
 
 
 class _Connection(HTTPConnection):
-    response_class = _Answer
+    response_class = _BoundedResponse
 
 
 class _SecureConnection(HTTPSConnection):
-    response_class = _Answer
+    response_class = _BoundedResponse
 
 
 class _Pool(HTTPConnectionPool):
@@ -86,9 +87,9 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
-class Session(requests.Session):
-    """Knows neither proxies nor passwords of the environment, as the writing of readings does not; follows no
-    redirection. Raises Endless besides what requests raises."""
+class BoundedSession(requests.Session):
+    """Uses no proxy and no password from the environment, as the writing of readings uses none, and follows
+    no redirection. Raises Endless besides what requests raises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,8 +98,7 @@ class Session(requests.Session):
         self.headers["Accept-Encoding"] = "identity"
 
     def request(self, method: str | bytes, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
-        """Send what is to be done in the body: a statement may hold a password, and an address stands in the
-        log of every proxy."""
+        """Put the statement into the body: it may hold a password, and every proxy logs addresses."""
         if method == "POST" and options.get("params"):
             form = {"Content-Type": "application/x-www-form-urlencoded"}
             options |= {
@@ -109,5 +109,5 @@ class Session(requests.Session):
         return super().request(method, url, **options)
 
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
-        """Bound the connections, whatever adapter the package would like."""
+        """Use the bounded connections, whatever adapter the package asks for."""
         super().mount(prefix, _Adapter())

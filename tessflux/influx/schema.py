@@ -1,8 +1,8 @@
-"""All that is done with InfluxDB but writing readings: the data definition file, and what there is.
+"""What is done with InfluxDB besides writing readings: the data definition file, its version, our rights.
 
-Through the `influxdb` package, which blocks: every call here runs in a thread. Statements may hold passwords,
-so a statement is named by its number and its first words, an error never shows what stands in quotes, and of
-what InfluxDB says about a statement with a password only such words are shown as cannot be the password.
+It uses the `influxdb` package, which blocks: every call here runs in a thread. Statements may hold passwords,
+so a statement is named by its number and its first words, and an error shows nothing that stands in quotes.
+Of an error about a statement with a password only words are shown that cannot be the password.
 """
 
 import re
@@ -18,7 +18,7 @@ from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
-from tessflux.influx.bounded import Endless, Session
+from tessflux.influx.bounded import BoundedSession, Endless
 
 _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
@@ -26,18 +26,18 @@ _TOKEN = re.compile(
 )
 _FROM_PASSWORD = re.compile(r"\bPASSWORD\b.*", re.IGNORECASE | re.DOTALL)
 _VERB = re.compile(r"(?:ALTER|CREATE|DELETE|DROP|EXPLAIN|GRANT|KILL|REVOKE|SELECT|SET|SHOW)\b", re.IGNORECASE)
-"""What a statement of InfluxQL begins with. Other text may be the rest of a password with a quote in it."""
+"""How a statement of InfluxQL begins. Any other text may be the rest of a password that has a quote in it."""
 _HARMLESS = re.compile(
     r"expected [A-Z;=, ]+ at line \d+, char \d+|user (?:not found|already exists)", re.IGNORECASE
 )
-# requests shows the whole address, and the package sends what it asks as a part of it.
+# An error of requests shows the whole address, which may contain the query.
 _ADDRESS = re.compile(r" with url: \S+")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'""")
 _DATABASE = re.compile(r"""\bCREATE\s+DATABASE\s+(?:"((?:\\.|[^"\\])*)"|(\w+))""", re.IGNORECASE)
 
 
 def statements(text: str) -> Iterator[str]:
-    """The statements of a data definition file: separated by semicolons, without comments, over any lines."""
+    """The statements of a data definition file: separated by semicolons, without their comments."""
     words: list[str] = []
     for token in [*_TOKEN.findall(text), ";"]:
         if token == ";":
@@ -55,7 +55,7 @@ def databases(text: str) -> list[str]:
 
 
 class _Rejected(ServerError):
-    """The server has answered, and the answer is no."""
+    """The server has answered with an error."""
 
 
 class Administration:
@@ -68,7 +68,7 @@ class Administration:
         self._client = InfluxDBClient(
             host=url.hostname,
             port=url.port or (443 if url.scheme == "https" else 80),
-            # As bytes, since requests knows no letters but those of Latin-1.
+            # As bytes, since requests encodes text as Latin-1.
             username=config.username.encode() or None,
             password=config.password.reveal().encode() or None,
             path=url.path,
@@ -76,7 +76,7 @@ class Administration:
             verify_ssl=config.tls_ca or True,
             timeout=config.timeout,
             retries=1,
-            session=Session(),
+            session=BoundedSession(),
         )
 
     def close(self) -> None:
@@ -84,20 +84,20 @@ class Administration:
         self._client.close()
 
     def version(self) -> str:
-        """The version of the server; raises when it does not answer."""
+        """The version of the server."""
         return str(self._call(self._client.ping))
 
     def may_create(self) -> bool:
-        """Whether our user may create databases, which only an administrator may."""
+        """Whether our user is an administrator, who may create databases."""
         try:
-            # Who may not create may not list the users either.
+            # Only an administrator may list the users.
             self._call(self._client.get_list_users)
         except _Rejected:
             return False
         return True
 
     def define(self) -> list[str]:
-        """Run the data definition file; returns a line for each statement that failed, the others are done.
+        """Run the data definition file; returns a line for each statement that failed. The others were run.
 
         Raises OSError when the file cannot be read, ServerError when the server does not answer.
         """
@@ -118,8 +118,8 @@ class Administration:
             return call()
         except (InfluxDBClientError, InfluxDBServerError) as error:
             # The package keeps the answer of a 5xx as bytes.
-            [said] = error.args
-            answer = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+            [content] = error.args
+            answer = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
             shown = self._config.password.hide(self._config.username, answer)
             raise _Rejected(_QUOTED.sub("'...'", shown).strip()) from None
         except Endless as error:
@@ -127,24 +127,24 @@ class Administration:
         except requests.Timeout:
             raise ServerError(f"{self._config.url}: no answer within {self._config.timeout:g} s") from None
         except requests.TooManyRedirects:
-            raise ServerError(f"{self._config.url}: it sends us elsewhere; is the url right?") from None
+            raise ServerError(f"{self._config.url}: it redirects us; is the url right?") from None
         except requests.exceptions.SSLError as error:
             raise ServerError(f"{self._config.url}: TLS: {_ADDRESS.sub('', str(error))}") from None
         except requests.ConnectionError:
             raise ServerError(
-                f"{self._config.url}: no connection; nothing listens there, or not for us"
+                f"{self._config.url}: no connection; is the server running, and is the url right?"
             ) from None
         except (requests.RequestException, OSError, ValueError) as error:
             raise ServerError(f"{self._config.url}: {_ADDRESS.sub('', str(error))}") from None
 
 
 def _describe(statement: str, error: str) -> str:
-    """A statement and what is wrong with it, without its password."""
+    """A statement and its error, without its password."""
     is_statement = _VERB.match(statement)
     first_words = (
         " ".join(_FROM_PASSWORD.sub("PASSWORD", statement).split()[:4]) if is_statement else "no statement"
     )
     if _FROM_PASSWORD.search(statement) or not is_statement:
         found = _HARMLESS.search(error)
-        error = found[0] if found else "refused; the reason is not shown, since it may have the password"
+        error = found[0] if found else "refused; the reason is not shown, since it may contain the password"
     return f"({first_words} ...): {error}"

@@ -372,7 +372,7 @@ def test_a_redirection_is_not_followed(influx: Influx, tmp_path: Path) -> None:
     ) as (url, _):
         elsewhere = Influx()
         elsewhere.url = url
-        with pytest.raises(ServerError, match="sends us elsewhere"):
+        with pytest.raises(ServerError, match="redirects us"):
             define(elsewhere, tmp_path, "CREATE DATABASE a")
     assert influx.asked == []
 
