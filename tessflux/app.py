@@ -94,11 +94,14 @@ class App:
             self._influx_stats,
             client=self._client,
             define=self._define,
-            refresh=self._refresh,
+            read_secret=lambda secret: self._in_thread("influxdb")(secret.refreshed),
             clock=reactor,
             backoff=_backoff,
         )
-        self._writer = Writer(server, self._spool.queue, self._influx_stats, clock=reactor, now=time.time)
+        self._deliveries = logs.Reports(Logger(namespace="influxdb"), reactor)
+        self._writer = Writer(
+            server, self._spool.queue, self._influx_stats, self._deliveries, clock=reactor, now=time.time
+        )
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._stopping = False
@@ -226,7 +229,7 @@ class App:
 
     def _report(self) -> None:
         self._photometers.period()
-        self._writer.reports.period()
+        self._deliveries.period()
         if forgotten := self._spool.store.forgotten - self._forgotten:
             self._forgotten += forgotten
             log.warn(
@@ -252,10 +255,6 @@ class App:
 
         problems: list[str] = await self._in_thread("influxdb")(define)
         return problems
-
-    async def _refresh(self, config: InfluxConfig) -> InfluxConfig:
-        password = await self._in_thread("influxdb")(config.password.refreshed)
-        return replace(config, password=password)
 
 
 async def _wait_for(work: Awaitable[object]) -> None:

@@ -1,10 +1,28 @@
 """The way out: what is sent to InfluxDB, when, and what its answers mean.
 
-In:   a `Batch` of the oldest lines in the spool.
-Out:  one verdict on each request; the batch is retired when every line of it is in the database or refused.
+In:   a `Batch` of the oldest lines from the queue of the spool.
+Out:  the batch is retired when each of its lines is in the database, expired or refused.
 
-`Writer` delivers to a `Server`, which asks by an `InfluxClient` over an `agent`. `schema` runs the data
-definition file; it is imported only where it is needed, since it brings 10 MB of libraries.
+`Writer` takes batches from the queue, `Delivery` brings one into the database, `Server` repeats a request
+until the answer is about its lines, `InfluxClient` makes one request over an `agent`. Each answer has one
+verdict:
+
+  answer                     verdict       what is done about it                  where
+  -------------------------  ------------  -------------------------------------  ----------------------
+  204; 200 without a text    Delivered     the lines are retired                  Delivery._post
+  "beyond retention policy"  Expired       the oldest are dropped and counted     Delivery._post
+  any other 400 or 422       BadLines      bisect; bad lines go into quarantine   Delivery._post
+  413                        TooLarge      send halves, and remember the size     Delivery._shrink
+  404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
+  401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
+  429, 503                   Busy          wait as Retry-After asks, or back off  Server._wait_out
+  all else, or no answer     Unreachable   back off                               Server._back_off
+
+`verdict.classify` decides which verdict it is, `verdict.about_lines` whether it counts for the lines of the
+request or for the server: the second timeout in a row counts as TooLarge, and a server that finds a single
+line too large, or a request without lines bad, is backed off from.
+
+`schema` runs the data definition file; import it only where it is needed, since it brings 10 MB of libraries.
 """
 
 from tessflux.influx.client import InfluxClient

@@ -1,4 +1,4 @@
-"""One write request to InfluxDB, and the one verdict on it, also when there is no answer."""
+"""One write request to InfluxDB -> one verdict, even if there is no answer."""
 
 import gzip
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from zope.interface import implementer
 
 from tessflux import __version__
 from tessflux.config import InfluxConfig
-from tessflux.influx.connection import why
-from tessflux.influx.verdict import BadLines, Delivered, Expired, Unreachable, Verdict, judge, saw_no_lines
+from tessflux.influx.connection import explain_loss
+from tessflux.influx.verdict import BadLines, Delivered, Expired, Unreachable, Verdict, classify, saw_no_lines
 from tessflux.limits import ANSWER_BYTES
 from tessflux.readings import lineprotocol
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 GZIP_LEVEL = 1
-"""Lines shrink to a sixth at this level already; the higher ones cost CPU for little more."""
+"""Lines shrink to a sixth at this level already; a higher one costs CPU and gains little."""
 
 
 @implementer(IBodyProducer)
 class _Body:
-    """The bytes of a request, given to the transport at once."""
+    """The bytes of a request, written to the transport at once."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -46,20 +46,20 @@ class _Body:
         return done
 
     def pauseProducing(self) -> None:
-        """All is written already."""
+        """Everything is written already."""
 
     resumeProducing = stopProducing = pauseProducing
 
 
 class _Answer(Protocol):
-    """Collects the beginning of a body, and closes the connection of one that does not end."""
+    """Collects the beginning of a body, and closes the connection if the body is too long."""
 
     def __init__(self) -> None:
         self.received = b""
         self.broken_off = False
-        """Whether it ended before its end, and not by us."""
-        self.endless = False
-        """Whether it had no length, so that nobody knows if this was its end."""
+        """Whether the connection ended before the body was complete, and it was not us who closed it."""
+        self.without_length = False
+        """Whether the end of the connection was the end of the body, so that it may be incomplete."""
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
 
     @property
@@ -76,8 +76,7 @@ class _Answer(Protocol):
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        # An answer without a length ends with its connection.
-        self.endless = bool(reason.check(PotentialDataLoss))
+        self.without_length = bool(reason.check(PotentialDataLoss))
         self.broken_off = not self._is_full and not reason.check(ResponseDone, PotentialDataLoss)
         if not self.done.called:
             self.done.callback(self.received)
@@ -102,24 +101,24 @@ class InfluxClient:
         self._headers = Headers(headers)
 
     async def write(self, lines: Sequence[str]) -> Verdict:
-        """Post the lines; no lines at all ask whether the database is there.
+        """Post the lines. A request without lines asks whether the database is there.
 
         Raises nothing but CancelledError.
         """
         body = lineprotocol.text(lines).encode()
         if self._compress:
             body = gzip.compress(body, GZIP_LEVEL)
-        again = True
+        may_repeat = True
         while True:
             request = Deferred.fromCoroutine(self._post(body, lines))
             try:
-                return await request.addTimeout(self._timeout, self._clock, _too_late)
+                return await request.addTimeout(self._timeout, self._clock, _time_out)
             except Exception as error:
                 if _is_cancelled(error):
                     raise CancelledError() from None
-                if again and _hung_up(error):
-                    # It may have been a kept connection whose end was under way, said or not.
-                    again = False
+                if may_repeat and _hung_up(error):
+                    # The server may have closed an idle connection just when it was used again.
+                    may_repeat = False
                     continue
                 slow = isinstance(error, DeferredTimeout)
                 return Unreachable(_explain(error, self._timeout), slow=slow)
@@ -130,23 +129,23 @@ class InfluxClient:
         response.deliverBody(answer)
         text = await answer.done
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
-        # Some proxies show the whole request in their errors, which go into the log and the quarantine.
-        verdict = judge(response.code, text, retry_after, datetime.now(UTC), self._hide_login)
+        # Some proxies quote the whole request in their errors, which go into the log and the quarantine.
+        verdict = classify(response.code, text, retry_after, datetime.now(UTC), self._hide_login)
         if lines and response.code != 204 and saw_no_lines(text):
-            return Unreachable(f"{response.code}, our lines did not arrive there")
+            return Unreachable(f"{response.code}, but our lines did not arrive there")
         if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):
-            return Unreachable(f"{response.code}, and then the answer broke off")
-        if answer.endless and isinstance(verdict, Delivered):
-            return Unreachable(f"{response.code}, and nobody knows whether more was to come")
+            return Unreachable(f"{response.code}, but the answer broke off")
+        if answer.without_length and isinstance(verdict, Delivered):
+            return Unreachable(f"{response.code}, but the answer may be incomplete")
         return verdict
 
 
-def _too_late(result: Verdict | Failure, timeout: float) -> Verdict | Failure:
+def _time_out(result: Verdict | Failure, timeout: float) -> Verdict | Failure:
     return Failure(DeferredTimeout()) if isinstance(result, Failure) else result
 
 
 def _is_cancelled(error: Exception) -> bool:
-    """Whether a request was broken off by us: the agent has an error for each of its states."""
+    """Whether we cancelled the request: the agent has an error for each state that it may be in."""
     reasons = error.reasons if isinstance(error, ResponseFailed) else [Failure(error)]
     return any(reason.check(CancelledError, ConnectingCancelledError) for reason in reasons)
 
@@ -163,5 +162,5 @@ def _explain(error: Exception, timeout: float) -> str:
     if isinstance(error, DeferredTimeout):
         return f"no answer within {timeout:g} s"
     if isinstance(error, ResponseFailed):
-        return "; ".join(why(failure) for failure in error.reasons)
+        return "; ".join(explain_loss(failure) for failure in error.reasons)
     return str(error) or type(error).__name__

@@ -1,6 +1,6 @@
-"""Connections to InfluxDB for Twisted's HTTP client: verified where the url says https, and bounded.
+"""Connections to InfluxDB for Twisted's HTTP client: verified if the url says https, and bounded.
 
-The client by itself would keep all headers and skip all 1xx answers for as long as they come.
+Without a bound the client would keep headers and skip 1xx answers for as long as they come.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from tessflux.tls import tls_problem
 
 
 def agent(reactor: Any, trust_root: Any, timeout: float) -> Agent:
-    """A client that keeps one connection open; `timeout` seconds may pass until it is there."""
+    """An HTTP client that keeps one connection open; making it may take `timeout` seconds."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = 1
     endpoints = _Endpoints(reactor, trust_root, timeout)
@@ -54,36 +54,36 @@ class _BoundedEndpoint:
         return connected.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
 
-def why(failure: Failure) -> str:
-    """Why a connection ended before its answer did, in words for the operator."""
+def explain_loss(failure: Failure) -> str:
+    """Why a connection was lost before the answer was complete, in words for the operator."""
     if problem := tls_problem(failure.value, "influxdb", "url"):
         return problem
     match failure.value:
         case ConnectionAborted():
             return f"more than {HEADER_BYTES + ANSWER_BYTES} bytes without an end"
         case ConnectionDone():
-            return "it hung up without an answer"
+            return "the server hung up without an answer"
         case ConnectionLost() | ConnectError():
             return failure.getErrorMessage()
         case _:
-            return "its answer is no HTTP"
+            return "the answer is not HTTP"
 
 
 class _Bounded(ProtocolWrapper):
-    """Hangs up when more comes for one request than anybody reads."""
+    """Aborts the connection when the answer to one request is longer than what is read of it."""
 
-    _came = 0
+    _received = 0
 
     def write(self, data: bytes) -> None:
-        self._came = 0
+        self._received = 0
         super().write(data)  # type: ignore[no-untyped-call]
 
     def writeSequence(self, data: list[bytes]) -> None:
         self.write(b"".join(data))
 
     def dataReceived(self, data: bytes) -> None:
-        self._came += len(data)
-        if self._came > HEADER_BYTES + ANSWER_BYTES:
+        self._received += len(data)
+        if self._received > HEADER_BYTES + ANSWER_BYTES:
             self.transport.abortConnection()  # type: ignore[union-attr]
         else:
             super().dataReceived(data)  # type: ignore[no-untyped-call]

@@ -1,9 +1,9 @@
-"""Lines -> the database, or the quarantine: which ones are wrong is found by halving.
+"""Lines -> the database, or the quarantine. Which lines are bad is found by bisecting.
 
-InfluxDB takes the good lines of a request that it answers with an error, and does not always name the others.
-Writing a line again is harmless, so the request is repeated in parts until all lines of a part are bad: where
-the error names a field, the lines with it and those without, else halves. And a line that stands alone is to
-blame only if the answer is about it: a proxy may refuse whatever comes.
+InfluxDB takes the good lines of a request that it answers with an error, and does not always name the bad
+ones. Writing a line again is harmless, so the request is repeated in parts until all lines of a part are bad:
+if the error names a field, the lines with it and those without, else halves. A line that is posted alone is
+to blame only if a request without lines gets through: a proxy may refuse whatever comes.
 """
 
 import re
@@ -23,85 +23,85 @@ log = Logger(namespace="influxdb")
 REFUSED_LINE = "refused by InfluxDB"
 
 GROW_AFTER = 100
-"""Good requests of the largest size after which a larger one is tried, so that trying costs little."""
-
-Parts = tuple[Sequence[str], ...]
+"""Requests of the largest size that must succeed before a larger one is tried: a server whose limit stays
+refuses one in a hundred."""
 
 
 @dataclass
-class Placed:
-    """What became of lines: how many are in the database, how many too old for it, and which it refuses."""
+class Result:
+    """What became of lines: how many are in the database, how many are too old for it, which it refused."""
 
     delivered: int = 0
     expired: int = 0
     refused: list[Quarantined] = field(default_factory=list)
 
 
-class Placing:
+class Delivery:
     """`limit` is how many lines go into one request."""
 
     def __init__(self, server: Server, reports: Reports, now: Callable[[], float]) -> None:
         self._server, self._reports, self._now = server, reports, now
-        self.begin_anew()
+        self.forget_sizes()
 
-    def begin_anew(self) -> None:
-        """Forget what the former server took."""
-        self.limit = self._smallest = BATCH_LINES
-        self._good = 0
+    def forget_sizes(self) -> None:
+        """Begin with the largest requests again: this is another server."""
+        self.limit = self._smallest_logged = BATCH_LINES
+        self._succeeded = 0
 
-    async def place(self, lines: Sequence[str]) -> Placed:
-        """Bring lines into the database, or find out why not."""
-        placed = Placed()
-        # Not by recursion: how deep it goes is for the server to say.
-        waiting = [lines]
-        while waiting:
-            if part := waiting.pop():
-                waiting += reversed(await self._place(part, placed))
-        return placed
+    async def deliver(self, lines: Sequence[str]) -> Result:
+        """Post lines until each of them is in the database, expired or refused."""
+        result = Result()
+        # A stack in place of recursion, since the server decides how deep this goes.
+        parts = [lines]
+        while parts:
+            part = parts.pop()
+            if len(part) > self.limit:
+                parts += reversed(_bisect(part))
+            elif part:
+                parts += reversed(await self._post(part, result))
+        return result
 
-    async def _place(self, lines: Sequence[str], placed: Placed) -> Parts:
-        """Send lines once; returns what is to be sent again, in parts."""
-        if len(lines) > self.limit:
-            return _halves(lines)
-        verdict = await self._server.answer(lines)
+    async def _post(self, lines: Sequence[str], result: Result) -> list[Sequence[str]]:
+        """Post lines once; returns the parts of them that must be posted again."""
+        verdict = await self._server.post(lines)
         match verdict:
             case Delivered():
-                placed.delivered += len(lines)
-                self._send_more(len(lines))
-                return ()
+                result.delivered += len(lines)
+                self._grow(len(lines))
+                return []
             case TooLarge(reason):
-                self._send_less(len(lines), reason)
-                return (lines,)
+                self._shrink(len(lines), reason)
+                return [lines]
             case Expired(dropped, reason) if dropped >= len(lines):
-                placed.expired += len(lines)
+                result.expired += len(lines)
                 self._reports.note("readings", "older than the retention policy keeps", reason)
-                return ()
+                return []
             case Expired(dropped):
-                # The others may be in, or not; the dropped ones are the oldest.
-                lines = sorted(lines, key=lineprotocol.time)
-                return lines[:dropped], lines[dropped:]
+                # The dropped lines are the oldest. The others may be in the database or not.
+                by_age = sorted(lines, key=lineprotocol.time)
+                return [by_age[:dropped], by_age[dropped:]]
             case BadLines(reason):
-                bad = await self._to_blame(lines, verdict)
+                bad = await self._find_bad(lines, verdict)
                 if not bad and len(lines) > 1:
-                    return _suspects(lines, verdict.field) or _halves(lines)
-                placed.refused += [self._refuse(line, reason) for line in lines if line in bad]
-                return ([line for line in lines if line not in bad],)
+                    return _split_by_field(lines, verdict.field) or _bisect(lines)
+                result.refused += [self._refuse(line, reason) for line in lines if line in bad]
+                return [[line for line in lines if line not in bad]]
 
-    async def _to_blame(self, lines: Sequence[str], verdict: BadLines) -> set[str]:
-        """Those of the lines that certainly cause the verdict; none if a line alone is to be tried again."""
+    async def _find_bad(self, lines: Sequence[str], verdict: BadLines) -> set[str]:
+        """The lines that certainly caused the verdict."""
         if verdict.dropped == len(lines):
             return set(lines)
-        shown = set(verdict.quoted).intersection(lines)
-        if len(lines) == 1 and not shown and await self._server.is_well():
-            # Once more: what was refused in passing is not bad.
-            verdict_again = await self._server.answer(lines)
-            return set(lines) if isinstance(verdict_again, BadLines) else set()
-        return shown
+        quoted = set(verdict.quoted).intersection(lines)
+        if len(lines) == 1 and not quoted and await self._server.is_healthy():
+            # Once more: it may have been refused by something that has passed.
+            repeated = await self._server.post(lines)
+            return set(lines) if isinstance(repeated, BadLines) else set()
+        return quoted
 
-    def _send_less(self, count: int, reason: str) -> None:
-        self.limit, self._good = (count + 1) // 2, 0
-        if self.limit < self._smallest:
-            self._smallest = self.limit
+    def _shrink(self, count: int, reason: str) -> None:
+        self.limit, self._succeeded = (count + 1) // 2, 0
+        if self.limit < self._smallest_logged:
+            self._smallest_logged = self.limit
             log.info(
                 "{count} lines at once are too many ({reason}); sending {limit} from now on",
                 count=count,
@@ -109,11 +109,11 @@ class Placing:
                 limit=self.limit,
             )
 
-    def _send_more(self, count: int) -> None:
+    def _grow(self, count: int) -> None:
         if self.limit < BATCH_LINES and count > self.limit // 2:
-            self._good += 1
-            if self._good == GROW_AFTER:
-                self.limit, self._good = min(2 * self.limit, BATCH_LINES), 0
+            self._succeeded += 1
+            if self._succeeded == GROW_AFTER:
+                self.limit, self._succeeded = min(2 * self.limit, BATCH_LINES), 0
 
     def _refuse(self, line: str, reason: str) -> Quarantined:
         name = lineprotocol.photometer(line)
@@ -121,17 +121,15 @@ class Placing:
         return Quarantined(int(self._now() * 1000), "", name, REFUSED_LINE, reason, line.encode())
 
 
-def _halves(lines: Sequence[str]) -> Parts:
+def _bisect(lines: Sequence[str]) -> list[Sequence[str]]:
     middle = len(lines) // 2
-    return lines[:middle], lines[middle:]
+    return [lines[:middle], lines[middle:]]
 
 
-def _suspects(lines: Sequence[str], field: str) -> Parts | None:
-    """The lines that have a field and those that have not; None when that does not tell them apart."""
-    if not field:
-        return None
+def _split_by_field(lines: Sequence[str], field: str) -> list[Sequence[str]]:
+    """The lines that have a field and those that do not; nothing if that does not tell them apart."""
     has_field = re.compile(f"[ ,]{field}=").search
-    suspects = [line for line in lines if has_field(line)]
+    suspects = [line for line in lines if field and has_field(line)]
     if 0 < len(suspects) < len(lines):
-        return suspects, [line for line in lines if not has_field(line)]
-    return None
+        return [suspects, [line for line in lines if not has_field(line)]]
+    return []

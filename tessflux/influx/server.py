@@ -1,50 +1,55 @@
-"""One InfluxDB, and how to live with it: it is asked until it says something about the lines.
+"""One InfluxDB: it is asked until it says something about the lines, and not about itself.
 
-missing           run the data definition file, if there is one; else park
-unauthorised      park: one error, the secret is read anew, another attempt every PARKED seconds
-busy              as long as the server asks for, else back off
-all else          back off: exponentially with jitter
+Trouble with the server is handled here, trouble with lines in `delivery`; the table in `tessflux.influx` has
+both.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from tessflux.config import InfluxConfig
+from tessflux.config import InfluxConfig, Secret
 from tessflux.errors import ServerError
+from tessflux.influx.sleeper import Sleeper
 from tessflux.influx.verdict import (
     BadLines,
     Busy,
     Delivered,
     Expired,
+    LinesVerdict,
     Missing,
     TooLarge,
     Unauthorised,
     Unreachable,
     Verdict,
+    about_lines,
 )
+from tessflux.logs import RateLimit
 from tessflux.stats import InfluxStats
 
 log = Logger(namespace="influxdb")
 
-PARKED = 30.0
-"""Seconds between two attempts at a server that needs its operator."""
+PARK_SECONDS = 30.0
+"""Between two attempts at a server that needs its operator. Soon enough for one who has just mended
+something, seldom enough to fill no log of the server."""
 
-IDLE = 60.0
-"""Seconds between two looks around while nothing happens; whatever does happen ends them."""
+IDLE_SECONDS = 60.0
+"""Between two checks while nothing happens. Every event ends the wait; this is only for one that was
+missed."""
 
-COMPLAINTS, PERIOD = 10, 600.0
-"""At most so many complaints are said in so many seconds, should the server come and go."""
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds that a server may ask us to wait. A wrong date must not stop the delivery for a year."""
 
-LONGEST_WAIT = 300.0
-"""Seconds that a server may ask us to wait; it may not mean a year."""
+PROBLEM_PERIOD, PROBLEM_LINES = 600.0, 10
+"""A problem that lasts is logged again after so many seconds, and so many lines are written in that time: a
+server that comes and goes would fill the log."""
 
-LinesVerdict = Delivered | Expired | BadLines | TooLarge
-"""What a server can say about lines; everything else it says about itself."""
+NOT_OF_THE_CONNECTION = ("batch", "flush_interval", "stats", "log_level")
+"""Settings that change nothing about the connection, or about what is written where. Any other setting, and
+so one that is added later, makes a new client."""
 
 
 class WriteClient(Protocol):
@@ -54,36 +59,23 @@ class WriteClient(Protocol):
 
 
 class NoServer(Exception):
-    """The config names no server any more."""
+    """The config no longer names a server."""
 
 
-class Rest:
-    """A wait that can be ended when something happens that makes it worth while to look again."""
+@dataclass
+class _Connection:
+    """A client, and what happened since it last said something about lines."""
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._over: Deferred[None] | None = None
-
-    async def wait(self, seconds: float) -> None:
-        """Wait so many seconds, or until `end` is called."""
-        self._over = Deferred()
-        timer = self._clock.callLater(seconds, self.end)
-        try:
-            await self._over
-        finally:
-            self._over = None
-            if timer.active():
-                timer.cancel()
-
-    def end(self) -> None:
-        """End the wait, if there is one."""
-        if self._over is not None:
-            self._over.callback(None)
+    client: WriteClient
+    timeouts: int = 0
+    """Requests in a row that were not answered in time."""
+    ran_file: bool = False
+    """Whether the data definition file was run."""
 
 
 class Server:
-    """`client` makes the client for a config; `define` runs its data definition file and `refresh` reads its
-    secret anew, both in a thread."""
+    """`client` makes the client for a config; `define` runs the data definition file of a config, and
+    `read_secret` reads a secret again, both in a thread."""
 
     def __init__(
         self,
@@ -92,91 +84,89 @@ class Server:
         *,
         client: Callable[[InfluxConfig], WriteClient],
         define: Callable[[InfluxConfig], Awaitable[list[str]]],
-        refresh: Callable[[InfluxConfig], Awaitable[InfluxConfig]],
+        read_secret: Callable[[Secret], Awaitable[Secret]],
         clock: IReactorTime,
         backoff: Callable[[int], float],
     ) -> None:
-        self._stats, self._clock, self._backoff = stats, clock, backoff
-        self._make_client, self._define, self._refresh = client, define, refresh
-        self._rest = Rest(clock)
-        self._said_at: deque[float] = deque(maxlen=COMPLAINTS)
+        self._stats, self._backoff = stats, backoff
+        self._make_client, self._define, self._read_secret = client, define, read_secret
+        self._sleeper = Sleeper(clock)
+        self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self.paused = False
-        self.use(config)
+        self._use(config)
 
-    def use(self, config: InfluxConfig) -> None:
-        """Ask the server of another config, from the next request on, which is made at once."""
+    def _use(self, config: InfluxConfig) -> None:
         self._connect(config)
-        self.known = False
-        """Whether it has been asked."""
-        self._complaint = self._said = ""
-        self._rest.end()
+        self.takes_lines = False
+        """Whether it did when it was last asked."""
+        self._is_new = True
+        self._problems.over()
 
     def _connect(self, config: InfluxConfig) -> None:
-        # Should that fail, the former config goes on being used, and a reload sees a change.
-        self._client = self._make_client(config)
+        # If this fails, the former config stays in use, and the next reload sees a change.
+        self._connection = _Connection(self._make_client(config))
         self.config = config
 
+    def reconfigure(self, config: InfluxConfig) -> bool:
+        """Use another config from the next request on.
+
+        Returns whether that is another connection: then nothing counts that was learnt about the server, and
+        the next request is made at once.
+        """
+        irrelevant = {name: getattr(self.config, name) for name in NOT_OF_THE_CONNECTION}
+        if replace(config, **irrelevant) == self.config:
+            self.config = config
+            return False
+        self._use(config)
+        self._sleeper.wake()
+        return True
+
     def pause(self) -> None:
-        """Ask nothing more after the request that is under way."""
+        """Post nothing more after the request that is under way."""
         self.paused = True
 
     def resume(self) -> None:
-        """Ask again, at once."""
+        """Post again, at once."""
         self.paused = False
-        self._rest.end()
+        self._sleeper.wake()
 
-    @property
-    def takes_lines(self) -> bool:
-        """Whether it did when it was asked last."""
-        return self.known and not self._complaint
-
-    async def is_well(self) -> bool:
-        """Post no lines until the server takes that; False if it did not at once."""
-        _, attempt = await self._insist([])
-        return attempt == 0
-
-    async def answer(self, lines: Sequence[str]) -> LinesVerdict:
-        """Post lines until the server says something about them, and not about itself. Raises NoServer.
-
-        A line alone is never TooLarge: it has a few hundred bytes, and a server that does not take those
-        speaks about itself.
-        """
-        verdict, _ = await self._insist(lines)
+    async def post(self, lines: Sequence[str]) -> LinesVerdict:
+        """Post lines until the server says something about them. Raises NoServer."""
+        verdict, _ = await self._retry(lines)
         return verdict
 
-    async def _insist(self, lines: Sequence[str]) -> tuple[LinesVerdict, int]:
-        """As `answer`; returns also how many attempts came to nothing."""
-        attempt, ran_file, slow = 0, False, 0
-        client = self._client
+    async def is_healthy(self) -> bool:
+        """Post no lines until the server accepts that; True if it did at the first attempt."""
+        _, failed = await self._retry([])
+        return failed == 0
+
+    async def _retry(self, lines: Sequence[str]) -> tuple[LinesVerdict, int]:
+        """As `post`; returns also how many attempts failed before."""
+        failed = 0
         while True:
             while self.paused:
-                await self._rest.wait(IDLE)
+                await self._sleeper.sleep(IDLE_SECONDS)
             if not self.config.url:
                 raise NoServer
-            if client is not self._client:
-                client, ran_file, slow = self._client, False, 0
-            verdict = await self._ask(lines)
-            if isinstance(verdict, Delivered | Expired):
-                if client is self._client:
-                    self._recovered()
-                return verdict, attempt
-            # With a new config in the meantime, its server may see things differently.
-            if client is self._client:
-                if (lines and isinstance(verdict, BadLines)) or (
-                    len(lines) > 1 and isinstance(verdict, TooLarge)
-                ):
-                    return verdict, attempt
-                slow = slow + 1 if isinstance(verdict, Unreachable) and verdict.slow else 0
-                if slow > 1 and len(lines) > 1:
-                    # A slow way may have the time for fewer.
-                    return TooLarge(verdict.reason), attempt
-                ran_file = await self._endure(verdict, attempt, ran_file)
-            attempt += 1
+            connection = self._connection
+            verdict = await self._post_once(connection, lines)
+            answer = about_lines(verdict, len(lines), connection.timeouts)
+            if connection is self._connection:
+                if answer is None:
+                    await self._wait_out(verdict, failed)
+                else:
+                    connection.timeouts, connection.ran_file = 0, False
+                    if isinstance(answer, Delivered | Expired):
+                        self._log_end_of_problem()
+                    return answer, failed
+            elif isinstance(answer, Delivered | Expired):
+                return answer, failed
+            # A new connection came meanwhile: what the former server refused, the new one may take.
+            failed += 1
 
-    async def _ask(self, lines: Sequence[str]) -> Verdict:
-        """One request, counted."""
+    async def _post_once(self, connection: _Connection, lines: Sequence[str]) -> Verdict:
         self._stats.requested += 1
-        verdict = await self._client.write(lines)
+        verdict = await connection.client.write(lines)
         match verdict:
             case Delivered() | Expired():
                 self._stats.ok += 1
@@ -184,90 +174,87 @@ class Server:
                 self._stats.failed += 1
             case _:
                 self._stats.rejected += 1
+        timed_out = isinstance(verdict, Unreachable) and verdict.slow
+        connection.timeouts = connection.timeouts + 1 if timed_out else 0
         return verdict
 
-    async def _endure(
-        self,
-        verdict: BadLines | TooLarge | Missing | Unauthorised | Busy | Unreachable,
-        attempt: int,
-        ran_file: bool,
-    ) -> bool:
-        """Wait until it is worth asking again; returns whether the data definition file was run by now."""
+    async def _wait_out(self, verdict: Verdict, failed: int) -> None:
+        """Do what can be done about a verdict on the server, and wait until another attempt makes sense."""
         match verdict:
             case Missing(reason):
-                return await self._provide(reason, attempt, ran_file)
+                await self._create_missing(reason, failed)
             case Unauthorised(reason):
-                self._complain(reason, "check username, password and the user's rights")
-                await self._rest.wait(PARKED)
-                await self._renew()
-            case Busy(reason, seconds):
-                self._complain(reason, "it is busy")
-                # A server that asks for no pause at all gets one all the same.
-                await self._rest.wait(min(seconds or self._backoff(attempt), LONGEST_WAIT))
+                await self._park(reason, "check username, password and the user's rights")
+                await self._reload_secret()
+            case Busy(reason, retry_after):
+                self._log_problem(reason, "it is busy")
+                # Even a server that asks for no pause at all gets one.
+                await self._sleeper.sleep(min(retry_after or self._backoff(failed), LONGEST_RETRY_AFTER))
             case TooLarge(reason):
-                self._complain(reason, "it must take larger requests; InfluxDB: max-body-size in [http]")
-                await self._rest.wait(self._backoff(attempt))
+                advice = "it must take larger requests; InfluxDB: max-body-size in [http]"
+                await self._back_off(reason, advice, failed)
             case Unreachable(reason) | BadLines(reason):
-                self._complain(reason, "is it running, and is the url right?")
-                await self._rest.wait(self._backoff(attempt))
-        return ran_file
+                await self._back_off(reason, "is it running, and is the url right?", failed)
 
-    async def _provide(self, reason: str, attempt: int, ran_file: bool) -> bool:
-        """Create what is missing, and wait if that does not help; returns whether the file was run."""
-        config = self.config
-        problems: list[str] = []
+    async def _back_off(self, reason: str, advice: str, failed: int) -> None:
+        self._log_problem(reason, advice)
+        await self._sleeper.sleep(self._backoff(failed))
+
+    async def _park(self, reason: str, advice: str) -> None:
+        """Wait for the operator."""
+        self._log_problem(reason, advice)
+        await self._sleeper.sleep(PARK_SECONDS)
+
+    async def _create_missing(self, reason: str, failed: int) -> None:
+        """Run the data definition file; park if there is none or it does not help."""
+        config, connection = self.config, self._connection
         if not config.schema:
-            self._complain(reason, "create it, or name a data definition file in [influxdb] schema")
+            await self._park(reason, "create it, or name a data definition file in [influxdb] schema")
+            return
+        gone = ""
+        problems: list[str] = []
+        try:
+            problems = await self._define(config)
+        except ServerError as error:
+            gone = str(error)
+        except OSError as error:
+            problems = [str(error)]
+        if connection is not self._connection:
+            return
+        if gone:
+            await self._back_off(gone, "is it running, and is the url right?", failed)
+        elif problems:
+            text = f"{config.schema}: {'; '.join(problems)}"
+            await self._park(text, "mend the file, or have an administrator run it")
+        elif connection.ran_file:
+            await self._park(reason, f"{config.schema} does not create it")
         else:
-            try:
-                problems = await self._define(config)
-            except ServerError as error:
-                self._complain(str(error), "is it running, and is the url right?")
-                await self._rest.wait(self._backoff(attempt))
-                return ran_file
-            except OSError as error:
-                problems = [str(error)]
-            if self.config != config:
-                return False
-            if problems:
-                self._complain(
-                    f"{config.schema}: {'; '.join(problems)}",
-                    "mend the file, or have an administrator run it",
-                )
-            elif ran_file:
-                self._complain(reason, f"{config.schema} does not create it")
-            else:
-                log.info("Ran the data definition file {file}", file=config.schema)
-                return True
-        await self._rest.wait(PARKED)
-        return ran_file
+            connection.ran_file = True
+            log.info("Ran the data definition file {file}", file=config.schema)
 
-    async def _renew(self) -> None:
-        """Read the secret again: somebody may have changed it."""
-        config = self.config
-        renewed = await self._refresh(config)
-        if renewed != config and self.config == config:
-            self._connect(renewed)
+    async def _reload_secret(self) -> None:
+        """Read the secret again: the operator may have changed it."""
+        connection = self._connection
+        secret = await self._read_secret(self.config.password)
+        if connection is self._connection and secret != self.config.password:
+            self._connect(replace(self.config, password=secret))
 
-    def _complain(self, reason: str, advice: str) -> None:
-        """Say what is wrong with the server, once for as long as it stays the same."""
-        text, now = f"{reason} ({advice})", self._clock.seconds()
-        self._complaint = text
-        many = len(self._said_at) == COMPLAINTS and now - self._said_at[0] < PERIOD
-        if text != self._said and not many:
-            self._said = text
-            self._said_at.append(now)
+    def _log_problem(self, reason: str, advice: str) -> None:
+        self.takes_lines = False
+        text = f"{reason} ({advice})"
+        if self._problems.admits(text):
             log.error(
                 "InfluxDB at {url} takes no readings: {text}; they wait in the spool",
                 url=self.config.url,
                 text=text,
             )
 
-    def _recovered(self) -> None:
-        if self._said or not self.known:
+    def _log_end_of_problem(self) -> None:
+        self.takes_lines = True
+        if self._problems.over() or self._is_new:
+            self._is_new = False
             log.info(
                 "InfluxDB at {url} takes readings into {dbname}",
                 url=self.config.url,
                 dbname=self.config.dbname,
             )
-        self.known, self._complaint, self._said = True, "", ""

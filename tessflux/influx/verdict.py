@@ -1,7 +1,8 @@
-"""What InfluxDB has answered -> one verdict. Pure.
+"""An answer of InfluxDB -> one verdict. Pure.
 
-A verdict is not an exception: every answer, right or wrong, comes to one of these, and `server` and `placing`
-decide what to do about it. The texts are those of InfluxDB 1.x, and of 2 and 3 where they differ.
+Every answer, right or wrong, has its verdict: `classify` is the table. A verdict is no exception; what is
+done about each is told in `tessflux.influx`. The texts are those of InfluxDB 1, and of 2 and 3 where they
+differ.
 """
 
 import json
@@ -12,10 +13,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 LONGEST_REASON = 500
-"""Characters of what the server says that go into logs, and into the quarantine with every line."""
+"""Characters of an error that are kept: they go into the log, and into the quarantine with every line."""
 
 NO_LINES = ("writing requires points", "incoming write was empty")
-"""What InfluxDB 2 and 3 answer to a request without lines, when they have found the database."""
+"""What InfluxDB 2 and 3 answer to a request without lines once they have found the database."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Expired:
-    """`dropped` lines, at least one, are older than the retention policy keeps. The others are in, or could
-    not be read: InfluxDB tells only the one or the other."""
+    """`dropped` lines, at least one, are older than the retention policy keeps. The others are in the
+    database or could not be read: InfluxDB reports only one kind of error at a time."""
 
     dropped: int
     reason: str
@@ -34,10 +35,10 @@ class Expired:
 
 @dataclass(frozen=True)
 class BadLines:
-    """Some lines are wrong; `quoted` are those that the answer shows. The others may be in or not.
+    """Some lines are bad; `quoted` are those that the answer shows. The others may be in the database or not.
 
-    `dropped` is how many lines the database understood and left out, and `field` what it disliked in one
-    of them, if it says so.
+    `dropped` is how many lines the database understood and left out; `field` is the field that it refused in
+    one of them, if it names one.
     """
 
     reason: str
@@ -69,7 +70,8 @@ class Unauthorised:
 
 @dataclass(frozen=True)
 class Busy:
-    """The server is there but takes nothing now; `retry_after` seconds are its own wish."""
+    """The server is there but takes nothing now; it asks us to wait for `retry_after` seconds, if it says
+    so."""
 
     reason: str
     retry_after: float | None = None
@@ -77,14 +79,17 @@ class Busy:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """No answer, or none that makes sense: connection, timeout, 5xx, redirection, a stranger's 404. `slow`
-    says that it did not come in time."""
+    """No answer, or none of a working InfluxDB: no connection, a timeout (`slow`), 5xx, a redirection, the
+    404 of some other server."""
 
     reason: str
     slow: bool = False
 
 
-Verdict = Delivered | Expired | BadLines | TooLarge | Missing | Unauthorised | Busy | Unreachable
+LinesVerdict = Delivered | Expired | BadLines | TooLarge
+"""What a server can say about lines; every other verdict is about the server itself."""
+
+Verdict = LinesVerdict | Missing | Unauthorised | Busy | Unreachable
 
 _FIELD = re.compile(r'input field "(\w+)" on measurement')
 _UNPARSABLE, _END_OF_LINE = "unable to parse '", "': "
@@ -94,58 +99,91 @@ _PARTIAL = re.compile(
     r".* dropped=(?P<dropped>\d{1,9})(?: for database: .*)?",
     re.DOTALL,
 )
-"""The whole of the text, since a photometer's name may stand in another error and say the same. InfluxDB 1
-begins with "partial write", 2 puts something before it."""
+"""It must match the whole text, since a photometer's name in another error may contain the same words.
+InfluxDB 1 begins with "partial write", 2 puts something before it."""
 
 _MISSING = re.compile(r"(database|bucket|retention policy)\b.*\bnot found|unable to find DBRP")
-"""Any other 404 comes from somebody who has no databases, and need not see the data definition file."""
+"""Any other 404 comes from a server that is no InfluxDB, to which the data definition file is not sent."""
 
 
-def judge(
+def classify(
     code: int, body: bytes, retry_after: str | None, now: datetime, hide: Callable[[str], str] = str
 ) -> Verdict:
-    """The verdict on one answer; `hide` takes out of its text what nobody must read."""
+    """The verdict on one answer. `hide` takes out of its text what nobody may read."""
     text = hide(_error_text(body))
     reason = f"{code} {text[:LONGEST_REASON]}".rstrip()
-    if code in (200, 204, 400, 404, 422) and text.startswith("<"):
-        # A page of somebody between us and the database: it says nothing about lines.
-        return Unreachable(reason)
-    if code == 204 or (code == 200 and body.strip() in (b"", b"{}")) or text in NO_LINES:
-        return Delivered()
-    # InfluxDB 2 has said so with a 500 too.
-    partial = _PARTIAL.fullmatch(text)
-    if partial or code in (400, 422):
-        dropped = int(partial["dropped"]) if partial else 0
-        if dropped and partial and partial["expired"]:
-            return Expired(dropped, reason)
-        field = _FIELD.search(text)
-        return BadLines(reason, _quoted(text), dropped, field[1] if field else "")
-    if code in (401, 403):
-        return Unauthorised(reason)
-    if _MISSING.search(text) and code in (404, 500):
-        return Missing(reason)
-    if code == 413:
-        return TooLarge(reason)
-    if code in (429, 503):
-        return Busy(reason, _seconds(retry_after, now))
-    return Unreachable(reason)
+    match code:
+        case 200 | 204 | 400 | 404 | 422 if text.startswith("<"):
+            # A page from something between us and the database: it says nothing about lines.
+            return Unreachable(reason)
+        case 204:
+            return Delivered()
+        case 200 if body.strip() in (b"", b"{}"):
+            return Delivered()
+        case _ if text in NO_LINES:
+            return Delivered()
+        # Whatever the code: InfluxDB 2 sends it with a 500 too.
+        case _ if partial := _PARTIAL.fullmatch(text):
+            dropped = int(partial["dropped"])
+            if dropped and partial["expired"]:
+                return Expired(dropped, reason)
+            return BadLines(reason, _quoted(text), dropped, _field(text))
+        case 400 | 422:
+            return BadLines(reason, _quoted(text), 0, _field(text))
+        case 401 | 403:
+            return Unauthorised(reason)
+        case 404 | 500 if _MISSING.search(text):
+            return Missing(reason)
+        case 413:
+            return TooLarge(reason)
+        case 429 | 503:
+            return Busy(reason, _seconds(retry_after, now))
+        case _:
+            return Unreachable(reason)
+
+
+def about_lines(verdict: Verdict, count: int, timeouts: int) -> LinesVerdict | None:
+    """What a verdict says about the `count` lines of its request; None if it speaks about the server.
+
+    `timeouts` is how many requests in a row were not answered in time, this one included.
+    """
+    match verdict:
+        case Delivered() | Expired():
+            return verdict
+        # A server that refuses a request without lines has something against us, not against lines.
+        case BadLines() if count > 0:
+            return verdict
+        # A line has a few hundred bytes. A server that finds one alone too large takes nothing at all.
+        case TooLarge() if count > 1:
+            return verdict
+        # A slow connection may have the time for fewer lines.
+        case Unreachable(reason, slow=True) if count > 1 and timeouts > 1:
+            return TooLarge(reason)
+        case _:
+            return None
 
 
 def _quoted(text: str) -> tuple[str, ...]:
-    """The lines that an error shows."""
+    """The lines that an error quotes."""
     parts = [part.partition(_END_OF_LINE) for part in text.split(_UNPARSABLE)[1:]]
     return tuple(line for line, end, _ in parts if end)
 
 
+def _field(text: str) -> str:
+    """The field that an error names, or nothing."""
+    found = _FIELD.search(text)
+    return found[1] if found else ""
+
+
 def saw_no_lines(body: bytes) -> bool:
-    """Whether a server says that a request was empty."""
+    """Whether the server found no lines in the request."""
     return _error_text(body) in NO_LINES
 
 
 def _error_text(body: bytes) -> str:
-    """What the server says is wrong: the "error" of its JSON, or whatever it sent."""
+    """The "error" or "message" of the JSON, or whatever the server sent."""
     text = _error_of(body.decode("utf-8", "replace").strip())
-    # JSON may hold half a character, which nobody can store.
+    # JSON may hold half of a surrogate pair, which SQLite cannot store.
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -160,7 +198,7 @@ def _error_of(text: str) -> str:
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """What Retry-After asks for, given in seconds or as a date."""
+    """The wait that Retry-After asks for, in seconds or as a date."""
     if retry_after is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""What is sent to InfluxDB and when: the oldest lines first, one request at a time, until it has answered.
+"""What is posted to InfluxDB and when: the oldest lines first, one request at a time, until it has answered.
 
-A request goes when `batch` lines wait, but PACE after the one before, or when the oldest is `flush_interval`
-old; a full one goes at once. It carries all that waits, up to BATCH_LINES. Only an answer about the lines
-retires them; what else may come, see `server`.
+A request is due when `batch` lines wait, but PACE after the one before, or when the oldest is
+`flush_interval` old; a full one is due at once. It carries all that waits, up to BATCH_LINES. Only an answer
+about the lines retires them; what else may happen stands in `server`.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tessflux.config import InfluxConfig
-from tessflux.influx.delivery import Placing
-from tessflux.influx.server import IDLE, PARKED, NoServer, Rest, Server
+from tessflux.influx.delivery import Delivery
+from tessflux.influx.server import IDLE_SECONDS, PARK_SECONDS, NoServer, Server
+from tessflux.influx.sleeper import Sleeper
 from tessflux.logs import Reports
 from tessflux.readings import Quarantined
 from tessflux.spool import Batch
@@ -26,11 +27,14 @@ log = Logger(namespace="influxdb")
 
 PACE = 0.1
 """Seconds from the beginning of one request to that of the next, unless that is full or `flush_interval`
-shorter. Few large requests cost InfluxDB two thirds of what many small ones do."""
+shorter. A few large requests cost InfluxDB two thirds of what many small ones do."""
+
+EMPTY_HEAD_SECONDS = 1.0
+"""Until the queue is asked again that has given out none of its waiting lines: its disk failed just now."""
 
 
 class Source(Protocol):
-    """Where the lines wait: the spool."""
+    """Where the lines wait: the queue of the spool."""
 
     @property
     def waiting(self) -> int: ...
@@ -46,27 +50,27 @@ class Writer(Service):
     def __init__(
         self,
         server: Server,
-        spool: Source,
+        queue: Source,
         stats: InfluxStats,
+        reports: Reports,
         *,
         clock: IReactorTime,
         now: Callable[[], float],
     ) -> None:
-        self._server, self._spool, self._stats, self._clock = server, spool, stats, clock
-        self.reports = Reports(log, clock)
-        self._idle, self._rest = Rest(clock), Rest(clock)
-        self._placing = Placing(server, self.reports, now)
+        self._server, self._queue, self._stats, self._clock = server, queue, stats, clock
+        self._delivery = Delivery(server, reports, now)
+        self._idle, self._after_error = Sleeper(clock), Sleeper(clock)
         self._loop: Deferred[None] | None = None
         self._draining = False
-        self._began = float("-inf")
-        """When the last request was begun (clock seconds)."""
+        self._last_request = float("-inf")
+        """When it began (clock seconds)."""
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._loop = Deferred.fromCoroutine(self._run())
 
     def stopService(self) -> Deferred[None]:
-        """Break off what is under way; what InfluxDB has not answered for goes on waiting in the spool."""
+        """Cancel the request that is under way; its lines go on waiting in the spool."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
@@ -76,7 +80,8 @@ class Writer(Service):
             await self._loop
 
     async def drain(self, seconds: float) -> None:
-        """Send what waits, without regard to `batch`, as long as the server takes it, for so long at most."""
+        """Deliver what waits, whatever `batch` says, for as long as the server takes it; `seconds` at
+        most."""
         end = self._clock.seconds() + seconds
         self._draining = True
         self.wake()
@@ -86,28 +91,27 @@ class Writer(Service):
             await deferLater(self._clock, 0.02)
 
     def pause(self) -> None:
-        """Send nothing more after the request that is under way; readings go on into the spool."""
+        """Post nothing more after the request that is under way; readings still go into the spool."""
         self._server.pause()
 
     def resume(self) -> None:
-        """Send again."""
+        """Post again."""
         self._server.resume()
-        self._interrupt()
+        self._look_again()
 
     def reconfigure(self, config: InfluxConfig) -> None:
-        """Use another server, database or policy from the next request on."""
-        if config != self._server.config:
-            self._placing.begin_anew()
-            self._server.use(config)
-            self._interrupt()
+        """Use another config from the next request on."""
+        if self._server.reconfigure(config):
+            self._delivery.forget_sizes()
+        self._look_again()
 
     def wake(self) -> None:
         """Lines have come."""
-        self._idle.end()
+        self._idle.wake()
 
-    def _interrupt(self) -> None:
-        self._idle.end()
-        self._rest.end()
+    def _look_again(self) -> None:
+        self._idle.wake()
+        self._after_error.wake()
 
     async def _run(self) -> None:
         failed = False
@@ -115,8 +119,8 @@ class Writer(Service):
             try:
                 if failed:
                     failed = False
-                    await self._rest.wait(PARKED)
-                await self._turn()
+                    await self._after_error.sleep(PARK_SECONDS)
+                await self._step()
             except NoServer:
                 continue
             except Exception as error:
@@ -126,38 +130,42 @@ class Writer(Service):
                 failed = True
 
     def _due(self) -> float | None:
-        """Seconds until a request is due, None when there is nothing to send or nobody to take it."""
+        """Seconds until a request is due; None if there is nothing to post or no server to take it."""
         config = self._server.config
         if not config.url or self._server.paused:
             return None
-        if not self._server.known:
+        if not self._server.takes_lines:
             return 0.0
-        if not self._spool.waiting:
+        if not self._queue.waiting:
             return None
-        oldest = self._spool.oldest
-        if self._draining or self._spool.waiting >= self._placing.limit or oldest is None:
+        oldest = self._queue.oldest
+        if self._draining or self._queue.waiting >= self._delivery.limit or oldest is None:
             return 0.0
-        if self._spool.waiting >= config.batch:
-            when = self._began + min(PACE, config.flush_interval)
+        if self._queue.waiting >= config.batch:
+            when = self._last_request + min(PACE, config.flush_interval)
         else:
             when = oldest + config.flush_interval
         return max(0.0, when - self._clock.seconds())
 
-    async def _turn(self) -> None:
+    async def _step(self) -> None:
+        """Wait until something is due, ask the server whether it takes lines, or deliver a batch."""
         due = self._due()
         if due != 0.0:
-            await self._idle.wait(IDLE if due is None else due)
-        elif not self._server.known:
-            await self._server.answer([])
+            await self._idle.sleep(IDLE_SECONDS if due is None else due)
+        elif not self._server.takes_lines:
+            await self._server.post([])
         else:
-            self._began = self._clock.seconds()
-            batch = await self._spool.head(self._placing.limit)
-            if not batch.lines:
-                await self._rest.wait(1.0)
-                return
-            placed = await self._placing.place(batch.lines)
-            # What is not retired comes again, and is counted then.
-            if await self._spool.retire(batch, placed.refused):
-                self._stats.delivered += placed.delivered
-                self._stats.expired += placed.expired
-                self._stats.quarantined += len(placed.refused)
+            await self._deliver_batch()
+
+    async def _deliver_batch(self) -> None:
+        self._last_request = self._clock.seconds()
+        batch = await self._queue.head(self._delivery.limit)
+        if not batch.lines:
+            await self._after_error.sleep(EMPTY_HEAD_SECONDS)
+            return
+        result = await self._delivery.deliver(batch.lines)
+        # What could not be retired is delivered once more, and counted then.
+        if await self._queue.retire(batch, result.refused):
+            self._stats.delivered += result.delivered
+            self._stats.expired += result.expired
+            self._stats.quarantined += len(result.refused)

@@ -14,11 +14,12 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from tessflux.config.sections import InfluxConfig, SpoolConfig
+from tessflux.config import InfluxConfig, Secret, SpoolConfig
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
-from tessflux.influx.server import LONGEST_WAIT, PARKED, Server
+from tessflux.influx.server import LONGEST_RETRY_AFTER, PARK_SECONDS, Server, log
 from tessflux.influx.writer import Writer
+from tessflux.logs import Reports
 from tessflux.readings import Admitted, Stored
 from tessflux.spool import Queue, Spool
 from tessflux.spool.journal import second_look
@@ -124,8 +125,8 @@ class AnswerTest(TestCase):
         await spool.close()
 
     def writer(self, config: InfluxConfig, queue: Queue, stats: InfluxStats, clock: Faster) -> Writer:
-        async def refresh(config: InfluxConfig) -> InfluxConfig:
-            return config
+        async def read_secret(secret: Secret) -> Secret:
+            return secret
 
         async def define(config: InfluxConfig) -> list[str]:
             raise AssertionError("there is no data definition file")
@@ -136,11 +137,11 @@ class AnswerTest(TestCase):
             stats,
             client=lambda config: InfluxClient(config, self.agent, self.reactor),
             define=define,
-            refresh=refresh,
+            read_secret=read_secret,
             clock=clock,  # type: ignore[arg-type]
             backoff=lambda attempt: 1.0 + attempt,
         )
-        writer = Writer(server, queue, stats, clock=clock, now=lambda: 1.0)  # type: ignore[arg-type]
+        writer = Writer(server, queue, stats, Reports(log, clock), clock=clock, now=lambda: 1.0)  # type: ignore[arg-type]
         writer.startService()
         return writer
 
@@ -212,7 +213,7 @@ class AnswerTest(TestCase):
         for asked, least, most in (
             ("7", 7.0, 7.0),
             (soon, 80.0, 90.0),
-            ("86400", LONGEST_WAIT, LONGEST_WAIT),
+            ("86400", LONGEST_RETRY_AFTER, LONGEST_RETRY_AFTER),
             ("0", 1.0, 1.0),
             ("soon", 1.0, 1.0),
         ):
@@ -221,7 +222,7 @@ class AnswerTest(TestCase):
                     told = await self.deliver(Answer(status, headers={"Retry-After": asked}))
                     assert [wait for wait in told.waits if least <= wait <= most]
         told = await self.deliver(error(401, "authorization failed"))
-        assert PARKED in told.waits
+        assert PARK_SECONDS in told.waits
 
     async def test_lines_that_the_answer_shows_go_into_quarantine(self) -> None:
         shown = f"unable to parse '{LINES[1]}': why\nunable to parse '{LINES[4]}': why"

@@ -7,10 +7,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tessflux.config.sections import InfluxConfig
-from tessflux.influx.server import Server
+from tessflux.config import InfluxConfig, Secret
+from tessflux.influx.server import Server, log
 from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
 from tessflux.influx.writer import Writer
+from tessflux.logs import Reports
 from tessflux.readings import Quarantined
 from tessflux.spool.journal import Batch
 from tessflux.stats import InfluxStats
@@ -104,11 +105,11 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.log = record(self, "influxdb")
         self.stats = InfluxStats()
-        self.spool = Memory(self.clock)
+        self.queue = Memory(self.clock)
         self.databases: list[Database] = []
         self.defined: list[str] = []
         self.problems: list[str] | Exception = []
-        self.refreshed: Callable[[InfluxConfig], InfluxConfig] = lambda config: config
+        self.secret_on_disk: Secret | None = None
         self.answer: Callable[[Sequence[str]], Verdict] | None = None
 
     @property
@@ -132,22 +133,27 @@ class Case(SynchronousTestCase):
             raise self.problems
         return self.problems
 
-    async def refresh(self, config: InfluxConfig) -> InfluxConfig:
-        return self.refreshed(config)
+    async def read_secret(self, secret: Secret) -> Secret:
+        return self.secret_on_disk or secret
 
-    def start(self, config: InfluxConfig = CONFIG, spool: Any = None, *, known: bool = True) -> Writer:
+    def start(self, config: InfluxConfig = CONFIG, queue: Any = None, *, known: bool = True) -> Writer:
         """A writer; unless told otherwise its database is there, and answers when the test says so."""
         server = Server(
             config,
             self.stats,
             client=self.make,
             define=self.define,
-            refresh=self.refresh,
+            read_secret=self.read_secret,
             clock=self.clock,
             backoff=lambda attempt: float(min(2**attempt, 60)),
         )
         writer = Writer(
-            server, spool or self.spool, self.stats, clock=self.clock, now=lambda: 1_700_000_000.5
+            server,
+            queue or self.queue,
+            self.stats,
+            Reports(log, self.clock),
+            clock=self.clock,
+            now=lambda: 1_700_000_000.5,
         )
         writer.startService()
         self.addCleanup(self.end, writer)
@@ -163,6 +169,6 @@ class Case(SynchronousTestCase):
 
     def add(self, writer: Writer, *numbers: int) -> list[str]:
         lines = [line(number) for number in numbers]
-        self.spool.add(*lines)
+        self.queue.add(*lines)
         writer.wake()
         return lines

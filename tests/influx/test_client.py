@@ -24,7 +24,7 @@ from twisted.trial.unittest import TestCase
 from tessflux.config.secret import Secret
 from tessflux.config.sections import InfluxConfig
 from tessflux.influx.client import InfluxClient
-from tessflux.influx.connection import agent, why
+from tessflux.influx.connection import agent, explain_loss
 from tessflux.influx.verdict import (
     BadLines,
     Busy,
@@ -35,7 +35,7 @@ from tessflux.influx.verdict import (
     Unauthorised,
     Unreachable,
     Verdict,
-    judge,
+    classify,
 )
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tests.certificates import authority, issued, self_signed
@@ -169,7 +169,7 @@ VERDICTS: list[tuple[int, bytes, Verdict]] = [
 
 @pytest.mark.parametrize(("code", "body", "verdict"), VERDICTS)
 def test_every_answer_has_its_verdict(code: int, body: bytes, verdict: Verdict) -> None:
-    assert judge(code, body, None, NOW) == verdict
+    assert classify(code, body, None, NOW) == verdict
 
 
 @pytest.mark.parametrize(
@@ -197,38 +197,38 @@ def test_every_answer_has_its_verdict(code: int, body: bytes, verdict: Verdict) 
 def test_retry_after_is_read_in_seconds_or_as_a_date(
     code: int, header: str | None, seconds: float | None
 ) -> None:
-    assert judge(code, b"", header, NOW) == Busy(str(code), seconds)
+    assert classify(code, b"", header, NOW) == Busy(str(code), seconds)
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ConnectionDone(), "it hung up without an answer"),
+        (ConnectionDone(), "the server hung up without an answer"),
         (ConnectionLost(), "Connection to the other side was lost in a non-clean fashion."),
         (ConnectionAborted(), "more than 131072 bytes without an end"),
         (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS: wrong version number"),
         (SSL.SysCallError(-1, "Unexpected EOF"), "TLS: (-1, 'Unexpected EOF')"),
-        (ValueError("b'" + "x" * 16_000), "its answer is no HTTP"),
+        (ValueError("b'" + "x" * 16_000), "the answer is not HTTP"),
     ],
 )
 def test_what_ended_a_connection_is_said_in_words(error: Exception, said: str) -> None:
-    assert why(Failure(error)) == said
+    assert explain_loss(Failure(error)) == said
 
 
 @given(st.integers(100, 599), st.binary(), st.none() | st.text())
 def test_no_answer_is_without_a_verdict(code: int, body: bytes, retry_after: str | None) -> None:
-    assert judge(code, body, retry_after, NOW) is not None
+    assert classify(code, body, retry_after, NOW) is not None
 
 
 @given(st.text())
 def test_any_text_of_an_error_is_read(text: str) -> None:
-    assert isinstance(judge(500, error(text), None, NOW), Unreachable | Missing)
+    assert isinstance(classify(500, error(text), None, NOW), Unreachable | Missing)
 
 
 def test_a_reason_is_short_however_much_the_server_says_and_every_quoted_line_is_found() -> None:
     lines = [f"r,name=n{number} bad" for number in range(2_000)]
     text = "\n".join(f"unable to parse '{line}': invalid field format" for line in lines)
-    verdict = judge(400, error(text), None, NOW)
+    verdict = classify(400, error(text), None, NOW)
     assert isinstance(verdict, BadLines)
     assert verdict.quoted == tuple(lines)
     assert len(verdict.reason) < 600
@@ -237,7 +237,7 @@ def test_a_reason_is_short_however_much_the_server_says_and_every_quoted_line_is
 def test_an_error_full_of_beginnings_of_quotes_is_read_quickly() -> None:
     """A search that began anew at each of them would take minutes, while nothing else happens."""
     text = "unable to parse '" * 200_000
-    verdict = judge(400, text.encode(), None, NOW)
+    verdict = classify(400, text.encode(), None, NOW)
     assert isinstance(verdict, BadLines)
     assert verdict.quoted == ()
 
@@ -245,22 +245,22 @@ def test_an_error_full_of_beginnings_of_quotes_is_read_quickly() -> None:
 def test_a_name_in_an_error_does_not_pass_for_another_error() -> None:
     name = "points beyond retention policy dropped=1"
     said = f"partial write: max-values-per-tag limit exceeded (5/5): measurement=r tag=name value={name}"
-    assert isinstance(judge(400, error(said), None, NOW), BadLines)
+    assert isinstance(classify(400, error(said), None, NOW), BadLines)
     said = f"partial write: unable to parse 'r,name=partial\\ write:\\ {name}': invalid number dropped=0"
-    assert isinstance(judge(400, error(said), None, NOW), BadLines)
+    assert isinstance(classify(400, error(said), None, NOW), BadLines)
     said = f"limit exceeded: name=partial write: {name}"
-    assert isinstance(judge(400, error(said), None, NOW), BadLines)
-    assert isinstance(judge(500, error(said), None, NOW), Unreachable)
+    assert isinstance(classify(400, error(said), None, NOW), BadLines)
+    assert isinstance(classify(500, error(said), None, NOW), Unreachable)
 
 
 def test_half_a_character_in_an_error_can_be_stored() -> None:
-    verdict = judge(400, b'{"error": "bad \\ud800 name"}', None, NOW)
+    verdict = classify(400, b'{"error": "bad \\ud800 name"}', None, NOW)
     assert verdict == BadLines("400 bad \\ud800 name")
 
 
 def test_a_200_with_a_text_is_no_delivery() -> None:
     for body in (b'{"error":"timeout"}', b"Please log in", b'{"results":[]}x', b'{"page":"log in"}', b"[]"):
-        assert isinstance(judge(200, body, None, NOW), Unreachable)
+        assert isinstance(classify(200, body, None, NOW), Unreachable)
 
 
 class Server(Protocol):
@@ -383,7 +383,7 @@ class ClientTest(TestCase):
             server.transport.loseConnection()
 
         self.react = hang_up
-        assert await self.write("x") == Unreachable("it hung up without an answer")
+        assert await self.write("x") == Unreachable("the server hung up without an answer")
         assert len(self.requests) == 2
 
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
@@ -504,7 +504,7 @@ class ClientTest(TestCase):
 
             self.react = cut
             with self.subTest(code=code, half=half):
-                assert await self.write("x") == Unreachable(f"{code}, and then the answer broke off")
+                assert await self.write("x") == Unreachable(f"{code}, but the answer broke off")
 
     async def test_an_answer_without_a_length_ends_with_its_connection(self) -> None:
         def old(server: Server) -> None:
@@ -522,7 +522,7 @@ class ClientTest(TestCase):
             server.transport.loseConnection()  # type: ignore[union-attr]
 
         self.react = dies
-        assert await self.write("x") == Unreachable("200, and nobody knows whether more was to come")
+        assert await self.write("x") == Unreachable("200, but the answer may be incomplete")
 
     async def test_however_an_answer_is_framed_it_has_its_verdict_and_the_next_request_its_own(self) -> None:
         """On the same connection or on another; the second answer is always that of a healthy server."""
@@ -633,7 +633,7 @@ class ClientTest(TestCase):
         self.react = lambda server: server.raw(
             b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
         )
-        assert await self.write("x") == Unreachable("400, our lines did not arrive there")
+        assert await self.write("x") == Unreachable("400, but our lines did not arrive there")
         assert await self.write() == Delivered()
 
     async def test_a_server_that_never_comes_to_its_answer_is_hung_up_on(self) -> None:

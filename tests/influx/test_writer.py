@@ -14,7 +14,7 @@ from tessflux.config.secret import Secret
 from tessflux.config.sections import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.delivery import GROW_AFTER, REFUSED_LINE
-from tessflux.influx.server import COMPLAINTS, IDLE, LONGEST_WAIT, PARKED
+from tessflux.influx.server import IDLE_SECONDS, LONGEST_RETRY_AFTER, PARK_SECONDS, PROBLEM_LINES
 from tessflux.influx.verdict import (
     BadLines,
     Busy,
@@ -25,7 +25,7 @@ from tessflux.influx.verdict import (
     Unauthorised,
     Unreachable,
     Verdict,
-    judge,
+    classify,
 )
 from tessflux.influx.writer import PACE
 from tessflux.limits import BATCH_LINES
@@ -37,7 +37,7 @@ from tests.log_lines import record
 
 
 def said(text: str) -> Verdict:
-    return judge(400, json.dumps({"error": text}).encode(), None, datetime.now(UTC))
+    return classify(400, json.dumps({"error": text}).encode(), None, datetime.now(UTC))
 
 
 class DueTest(Case):
@@ -46,7 +46,7 @@ class DueTest(Case):
         assert self.database.requests == [[]]
         self.database.reply(Delivered())
         assert self.log(LogLevel.info) == ["InfluxDB at http://db:8086 takes readings into tessdb"]
-        self.clock.advance(IDLE)
+        self.clock.advance(IDLE_SECONDS)
         assert self.database.requests == [[]]
 
     def test_a_full_batch_goes_at_once(self) -> None:
@@ -67,8 +67,8 @@ class DueTest(Case):
         assert self.requests == [[*lines, line(2)]]
 
     def test_lines_that_waited_from_the_start_go_at_once(self) -> None:
-        self.spool.add(line(1))
-        self.spool.oldest = None
+        self.queue.add(line(1))
+        self.queue.oldest = None
         self.start()
         assert self.requests == [[line(1)]]
 
@@ -82,7 +82,7 @@ class DueTest(Case):
         self.database.reply(Delivered())
         assert self.requests == [first, second + third]
         self.database.reply(Delivered())
-        assert (self.spool.lines, self.stats.delivered) == ([], 8)
+        assert (self.queue.lines, self.stats.delivered) == ([], 8)
 
     def test_a_request_that_is_not_full_comes_no_sooner_than_the_pace(self) -> None:
         self.answer = lambda lines: Delivered()
@@ -106,7 +106,7 @@ class DueTest(Case):
 
     def test_a_request_carries_no_more_than_the_limit_and_the_next_follows_at_once(self) -> None:
         lines = [line(number) for number in range(BATCH_LINES + 2)]
-        self.spool.add(*lines)
+        self.queue.add(*lines)
         self.answer = lambda lines: Delivered()
         self.start()
         assert self.requests == [lines[:BATCH_LINES], lines[BATCH_LINES:]]
@@ -114,21 +114,21 @@ class DueTest(Case):
     def test_nothing_is_retired_before_the_answer(self) -> None:
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)
-        assert self.spool.lines == lines
+        assert self.queue.lines == lines
         self.database.reply(Delivered())
-        assert self.spool.lines == []
+        assert self.queue.lines == []
         assert (self.stats.requested, self.stats.ok, self.stats.delivered) == (2, 2, 3)
 
     def test_an_empty_head_is_looked_at_again_a_moment_later(self) -> None:
         writer = self.start()
-        head = self.spool.head
+        head = self.queue.head
 
         async def nothing(limit: int) -> Batch:
             return Batch(0, [])
 
-        self.spool.head = nothing  # type: ignore[method-assign]
+        self.queue.head = nothing  # type: ignore[method-assign]
         lines = self.add(writer, 1, 2, 3)
-        self.spool.head = head  # type: ignore[method-assign]
+        self.queue.head = head  # type: ignore[method-assign]
         assert self.requests == []
         self.clock.advance(1)
         assert self.requests == [lines]
@@ -142,11 +142,11 @@ class DueTest(Case):
 
     def test_an_exception_is_logged_and_delivery_goes_on(self) -> None:
         writer = self.start()
-        self.spool.broken = RuntimeError("a bug")
+        self.queue.broken = RuntimeError("a bug")
         lines = self.add(writer, 1, 2, 3)
         assert len(self.flushLoggedErrors(RuntimeError)) == 1
         assert self.requests == []
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         assert self.requests == [lines]
 
 
@@ -159,11 +159,11 @@ class VerdictTest(Case):
                 for _ in range(4):
                     self.database.reply(verdict)
                     self.add(writer, 4)
-                    self.clock.advance(LONGEST_WAIT)
+                    self.clock.advance(LONGEST_RETRY_AFTER)
                 assert self.database.requests == [[], *([lines] * 5)]
-                assert self.spool.lines[:3] == lines
+                assert self.queue.lines[:3] == lines
                 self.end(writer)
-                self.spool.lines.clear()
+                self.queue.lines.clear()
 
     def test_the_back_off_grows_and_begins_anew_after_an_answer(self) -> None:
         writer = self.start()
@@ -206,23 +206,23 @@ class VerdictTest(Case):
             self.database.reply(Busy("503 request throttled"))
             self.clock.advance(1)
             self.database.reply(Delivered())
-        assert len(self.log(LogLevel.error)) == COMPLAINTS
-        assert len(self.log(LogLevel.info)) - before == COMPLAINTS
+        assert len(self.log(LogLevel.error)) == PROBLEM_LINES
+        assert len(self.log(LogLevel.info)) - before == PROBLEM_LINES
 
     def test_a_database_that_goes_for_good_after_it_came_and_went_is_said_to_do_so(self) -> None:
         writer = self.start()
-        for _ in range(COMPLAINTS + 1):
+        for _ in range(PROBLEM_LINES + 1):
             self.add(writer, 1, 2, 3)
             self.database.reply(Delivered())
             self.clock.advance(PACE)
             self.add(writer, 1, 2, 3)
             self.database.reply(DOWN)
             self.clock.advance(1)
-        assert len(self.log(LogLevel.error)) == COMPLAINTS
+        assert len(self.log(LogLevel.error)) == PROBLEM_LINES
         for _ in range(15):
             self.database.reply(DOWN)
             self.clock.advance(60)
-        assert len(self.log(LogLevel.error)) == COMPLAINTS + 1
+        assert len(self.log(LogLevel.error)) == PROBLEM_LINES + 1
 
     def test_a_server_that_goes_while_the_file_is_run_is_asked_again_soon(self) -> None:
         writer = self.start(replace(CONFIG, schema="/etc/schema"))
@@ -236,7 +236,12 @@ class VerdictTest(Case):
         assert "no connection (is it running, and is the url right?)" in complaint
 
     def test_a_busy_server_is_left_alone_as_long_as_it_asks_for(self) -> None:
-        for asked, wait in ((7.0, 7.0), (LONGEST_WAIT * 1_000, LONGEST_WAIT), (0.0, 1.0), (None, 1.0)):
+        for asked, wait in (
+            (7.0, 7.0),
+            (LONGEST_RETRY_AFTER * 1_000, LONGEST_RETRY_AFTER),
+            (0.0, 1.0),
+            (None, 1.0),
+        ):
             with self.subTest(asked):
                 writer = self.start()
                 self.add(writer, 1, 2, 3)
@@ -255,22 +260,22 @@ class VerdictTest(Case):
         self.database.reply(Expired(2, "400 partial write: points beyond retention policy dropped=2"))
         assert self.requests[2:] == [lines[:1]]
         self.database.reply(Delivered())
-        assert (self.spool.lines, self.spool.quarantine) == ([], [])
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
         assert (self.stats.delivered, self.stats.expired) == (1, 2)
         assert len(self.log(LogLevel.warn)) == 1
 
     def test_a_server_that_always_says_that_one_is_too_old_is_believed(self) -> None:
         self.answer = lambda lines: Expired(1, "400") if lines else Delivered()
-        self.spool.add(*map(line, range(2_000)))
+        self.queue.add(*map(line, range(2_000)))
         self.start()
-        assert (self.spool.lines, self.stats.expired) == ([], 2_000)
+        assert (self.queue.lines, self.stats.expired) == ([], 2_000)
 
     def test_a_server_that_spares_one_line_at_a_time_is_believed_too(self) -> None:
         """However often: what it says must not go as deep as Python can."""
         self.answer = lambda lines: Expired(max(1, len(lines) - 1), "400") if lines else Delivered()
-        self.spool.add(*map(line, range(2_000)))
+        self.queue.add(*map(line, range(2_000)))
         self.start()
-        assert (self.spool.lines, self.stats.expired) == ([], 2_000)
+        assert (self.queue.lines, self.stats.expired) == ([], 2_000)
 
     def test_too_large_a_request_is_halved_and_the_size_remembered(self) -> None:
         writer = self.start(replace(CONFIG, batch=8))
@@ -285,13 +290,13 @@ class VerdictTest(Case):
             self.add(writer, *range(5))
             self.clock.advance(PACE)
         assert [len(lines) for lines in self.requests[6:]] == [2, 2, 1] * 2
-        assert (self.spool.lines, self.spool.quarantine, self.stats.delivered) == ([], [], 18)
+        assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 18)
         assert self.log() == []
 
     def test_a_batch_that_is_larger_than_the_size_that_works_is_halved_at_once(self) -> None:
         writer = self.start()
-        chunk = self.spool.head
-        self.spool.head = lambda limit: chunk(1_000)  # type: ignore[method-assign]
+        chunk = self.queue.head
+        self.queue.head = lambda limit: chunk(1_000)  # type: ignore[method-assign]
         self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
         self.add(writer, *range(4))
         lines = self.add(writer, *range(4, 8))
@@ -315,7 +320,7 @@ class VerdictTest(Case):
         large = [lines for lines in self.requests[2:] if len(lines) > 2]
         assert [len(lines) for lines in large] == [4, 4, 4]
         assert len([text for text in self.log(LogLevel.info) if "too many" in text]) == 2
-        assert (self.stats.delivered, self.spool.lines) == (8 * GROW_AFTER, [])
+        assert (self.stats.delivered, self.queue.lines) == (8 * GROW_AFTER, [])
 
     def test_a_way_that_is_too_slow_for_a_batch_takes_it_in_parts(self) -> None:
         writer = self.start(replace(CONFIG, batch=8))
@@ -324,7 +329,7 @@ class VerdictTest(Case):
         self.add(writer, *range(8))
         self.clock.pump([60] * 5)
         assert [len(lines) for lines in self.requests] == [8, 8, 4, 4, 2, 2, 2, 2]
-        assert (self.spool.lines, self.spool.quarantine, self.stats.delivered) == ([], [], 8)
+        assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 8)
         assert "no answer within 30 s" in self.log(LogLevel.error)[0]
 
     def test_a_server_that_takes_not_even_a_single_line_is_to_blame_for_that(self) -> None:
@@ -332,12 +337,12 @@ class VerdictTest(Case):
         self.database.answer = lambda lines: TooLarge("413") if lines else Delivered()
         lines = self.add(writer, 1, 2, 3)
         self.clock.pump([60] * 5)
-        assert (self.spool.lines, self.spool.quarantine) == (lines, [])
+        assert (self.queue.lines, self.queue.quarantine) == (lines, [])
         [complaint] = self.log(LogLevel.error)
         assert "413 (it must take larger requests" in complaint
         self.database.answer = lambda lines: Delivered()
         self.clock.advance(60)
-        assert (self.spool.lines, self.stats.delivered) == ([], 3)
+        assert (self.queue.lines, self.stats.delivered) == ([], 3)
 
     def test_a_probe_that_the_server_does_not_like_is_repeated_after_a_while(self) -> None:
         for verdict in (BadLines("400 Bad Request"), TooLarge("413")):
@@ -373,13 +378,13 @@ class BadLineTest(Case):
             accepted.update(sent)
             return Delivered()
 
-        self.stats, self.spool, self.answer = InfluxStats(), Memory(self.clock), partial
-        self.spool.add(*lines)
+        self.stats, self.queue, self.answer = InfluxStats(), Memory(self.clock), partial
+        self.queue.add(*lines)
         writer = self.start(replace(CONFIG, batch=1))
         self.end(writer)
         assert accepted == set(lines) - bad
-        assert sorted(row.payload.decode() for row in self.spool.quarantine) == sorted(bad)
-        assert self.spool.lines == []
+        assert sorted(row.payload.decode() for row in self.queue.quarantine) == sorted(bad)
+        assert self.queue.lines == []
         assert (self.stats.delivered, self.stats.quarantined) == (count - len(bad), len(bad))
         assert self.stats.requested == self.stats.ok + self.stats.rejected
 
@@ -388,9 +393,9 @@ class BadLineTest(Case):
         lines = self.add(writer, 1, 2, 3)
         self.database.reply(BadLines("400 unable to parse", (lines[1], "not one of ours")))
         assert self.requests[1:] == [[lines[0], lines[2]]]
-        assert self.spool.lines == lines
+        assert self.queue.lines == lines
         self.database.reply(Delivered())
-        assert self.spool.quarantine == [
+        assert self.queue.quarantine == [
             Quarantined(1700000000500, "", "stars2", REFUSED_LINE, "400 unable to parse", lines[1].encode())
         ]
         assert self.log() == ["stars2: refused by InfluxDB: 400 unable to parse"]
@@ -399,7 +404,7 @@ class BadLineTest(Case):
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)
         self.database.reply(BadLines("400", tuple(lines)))
-        assert (self.requests, self.spool.lines, len(self.spool.quarantine)) == ([lines], [], 3)
+        assert (self.requests, self.queue.lines, len(self.queue.quarantine)) == ([lines], [], 3)
 
     def test_a_database_that_goes_down_while_a_batch_is_halved_loses_nothing(self) -> None:
         writer = self.start()
@@ -409,7 +414,7 @@ class BadLineTest(Case):
         self.clock.advance(1)
         self.database.reply(Delivered())
         self.database.reply(BadLines("400"))
-        assert self.spool.lines == lines
+        assert self.queue.lines == lines
         self.database.reply(Delivered())
         self.database.reply(BadLines("400"))
         assert self.requests == [lines, lines[:1], lines[:1], lines[1:], lines[1:2], lines[2:]]
@@ -417,8 +422,8 @@ class BadLineTest(Case):
         self.database.reply(Delivered())
         assert self.requests[-2:] == [lines[2:], lines[2:]]
         self.database.reply(BadLines("400"))
-        assert self.spool.lines == []
-        assert [row.payload.decode() for row in self.spool.quarantine] == [lines[2]]
+        assert self.queue.lines == []
+        assert [row.payload.decode() for row in self.queue.quarantine] == [lines[2]]
 
     def test_a_line_that_is_refused_once_in_passing_is_not_bad(self) -> None:
         writer = self.start()
@@ -426,20 +431,20 @@ class BadLineTest(Case):
         self.clock.advance(60)
         for verdict in (BadLines("400 Bad Request"), Delivered(), Delivered(), Delivered()):
             self.database.reply(verdict)
-        assert (self.spool.lines, self.spool.quarantine) == ([], [])
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
 
     def test_a_proxy_that_refuses_whatever_comes_is_to_blame_and_no_line(self) -> None:
         writer = self.start()
         self.database.answer = lambda lines: BadLines("400 Bad Request")
         lines = self.add(writer, 1, 2, 3)
         self.clock.pump([60] * 5)
-        assert (self.spool.lines, self.spool.quarantine) == (lines, [])
+        assert (self.queue.lines, self.queue.quarantine) == (lines, [])
         # It is asked without lines as long as it does not take even that.
         assert self.database.requests == [[], lines, lines[:1], *[[]] * 6]
         assert len(self.log(LogLevel.error)) == 1
         self.database.answer = lambda lines: Delivered()
         self.clock.advance(60)
-        assert (self.spool.lines, self.spool.quarantine) == ([], [])
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
         assert self.requests[2:] == [lines[:1], lines[1:]]
         assert (self.stats.delivered, self.stats.quarantined) == (3, 0)
 
@@ -447,13 +452,13 @@ class BadLineTest(Case):
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)
         self.database.reply(BadLines("400 partial write: field type conflict dropped=3", dropped=3))
-        assert (self.requests, self.spool.lines, len(self.spool.quarantine)) == ([lines], [], 3)
+        assert (self.requests, self.queue.lines, len(self.queue.quarantine)) == ([lines], [], 3)
 
     def test_lines_are_told_apart_by_the_field_that_the_database_dislikes(self) -> None:
         writer = self.start()
         lines = [each.replace("mag=", "vbat=7.0,mag=") for each in map(line, (1, 3, 5))]
         good = [line(2), line(4)]
-        self.spool.add(lines[0], good[0], lines[1], good[1], lines[2])
+        self.queue.add(lines[0], good[0], lines[1], good[1], lines[2])
         writer.wake()
         error = "400 partial write: field type conflict"
         self.database.reply(BadLines(error, dropped=3, field="vbat"))
@@ -461,7 +466,7 @@ class BadLineTest(Case):
         self.database.reply(BadLines(error, dropped=3, field="vbat"))
         assert self.requests[2:] == [good]
         self.database.reply(Delivered())
-        assert [row.payload.decode() for row in self.spool.quarantine] == lines
+        assert [row.payload.decode() for row in self.queue.quarantine] == lines
         assert (self.stats.delivered, self.stats.quarantined) == (2, 3)
 
     def test_a_field_that_all_lines_have_or_none_tells_nothing_apart(self) -> None:
@@ -472,13 +477,13 @@ class BadLineTest(Case):
                 self.database.reply(BadLines("400", dropped=1, field=field))
                 assert self.requests[-1] == lines[:1]
                 self.end(writer)
-                self.spool = Memory(self.clock)
+                self.queue = Memory(self.clock)
 
     def test_a_server_that_shows_one_bad_line_at_a_time_is_asked_until_all_are_known(self) -> None:
         self.answer = lambda lines: BadLines("400", tuple(lines[:1])) if lines else Delivered()
-        self.spool.add(*map(line, range(2_000)))
+        self.queue.add(*map(line, range(2_000)))
         self.start()
-        assert (self.spool.lines, self.stats.quarantined) == ([], 2_000)
+        assert (self.queue.lines, self.stats.quarantined) == ([], 2_000)
 
     @settings(deadline=None)
     @given(st.lists(st.sampled_from(["good", "conflict", "old", "unreadable"]), max_size=40))
@@ -503,13 +508,13 @@ class BadLineTest(Case):
                 return said(f"partial write: points beyond retention policy dropped={len(old)}")
             return said(f"partial write: {unreadable} dropped=0") if unreadable else Delivered()
 
-        self.stats, self.spool, self.answer = InfluxStats(), Memory(self.clock), influxdb
-        self.spool.add(*kind_of)
+        self.stats, self.queue, self.answer = InfluxStats(), Memory(self.clock), influxdb
+        self.queue.add(*kind_of)
         self.end(self.start(replace(CONFIG, batch=1)))
         bad = {each for each, kind in kind_of.items() if kind in ("conflict", "unreadable")}
         assert accepted == {each for each, kind in kind_of.items() if kind == "good"}
-        assert sorted(row.payload.decode() for row in self.spool.quarantine) == sorted(bad)
-        assert self.spool.lines == []
+        assert sorted(row.payload.decode() for row in self.queue.quarantine) == sorted(bad)
+        assert self.queue.lines == []
         assert self.stats.delivered == len(accepted)
         assert self.stats.expired == kinds.count("old")
         assert self.stats.quarantined == len(bad)
@@ -520,12 +525,12 @@ class BadLineTest(Case):
         self.database.reply(BadLines("400", (lines[0],)))
         writer.reconfigure(replace(CONFIG, url=""))
         self.databases[0].reply(DOWN)
-        assert (self.stats.quarantined, self.spool.lines) == (0, lines)
+        assert (self.stats.quarantined, self.queue.lines) == (0, lines)
         writer.reconfigure(CONFIG)
         self.database.reply(Delivered())
         self.database.reply(BadLines("400", (lines[0],)))
         self.database.reply(Delivered())
-        assert (self.stats.delivered, self.stats.quarantined, self.spool.lines) == (2, 1, [])
+        assert (self.stats.delivered, self.stats.quarantined, self.queue.lines) == (2, 1, [])
 
 
 class ParkTest(Case):
@@ -541,7 +546,7 @@ class ParkTest(Case):
         assert self.defined == ["/etc/schema"]
         assert self.requests == [lines] * 5
         self.database.reply(Delivered())
-        assert self.spool.lines == []
+        assert self.queue.lines == []
         assert len(self.log(LogLevel.error)) == 1
 
     def test_what_the_file_does_not_create_is_said_once_and_tried_again(self) -> None:
@@ -550,7 +555,7 @@ class ParkTest(Case):
         self.database.reply(self.MISSING)
         for _ in range(5):
             self.database.reply(self.MISSING)
-            self.clock.advance(PARKED - 0.1)
+            self.clock.advance(PARK_SECONDS - 0.1)
             assert self.database.waiting == []
             self.clock.advance(0.1)
         [complaint] = self.log(LogLevel.error)
@@ -563,7 +568,7 @@ class ParkTest(Case):
         self.add(writer, 1, 2, 3)
         for _ in range(3):
             self.database.reply(self.MISSING)
-            self.clock.advance(PARKED)
+            self.clock.advance(PARK_SECONDS)
         assert self.defined == []
         [complaint] = self.log(LogLevel.error)
         assert "create it, or name a data definition file in [influxdb] schema" in complaint
@@ -575,7 +580,7 @@ class ParkTest(Case):
         for _ in range(3):
             self.database.reply(self.MISSING)
             assert self.database.waiting == []
-            self.clock.advance(PARKED)
+            self.clock.advance(PARK_SECONDS)
         [complaint] = self.log(LogLevel.error)
         assert "statement 1: wrong" in complaint
         assert "statement 2: wrong too" in complaint
@@ -587,7 +592,7 @@ class ParkTest(Case):
         self.problems = ["statement 1: wrong"]
         self.database.reply(self.MISSING)
         self.problems = []
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         self.database.reply(self.MISSING)
         assert self.requests == [lines] * 3
         assert len(self.log(LogLevel.error)) == 1
@@ -598,7 +603,7 @@ class ParkTest(Case):
         for problem in (OSError("no such file"), ServerError("gone")):
             self.problems = problem
             self.database.reply(self.MISSING)
-            self.clock.advance(PARKED)
+            self.clock.advance(PARK_SECONDS)
         assert len(self.log(LogLevel.error)) == 2
         assert "no such file" in self.log(LogLevel.error)[0]
         assert self.flushLoggedErrors() == []
@@ -608,29 +613,29 @@ class ParkTest(Case):
         lines = self.add(writer, 1, 2, 3)
         for _ in range(2):
             self.database.reply(Unauthorised("401 authorization failed"))
-            self.clock.advance(PARKED - 0.1)
+            self.clock.advance(PARK_SECONDS - 0.1)
             assert self.database.waiting == []
             self.clock.advance(0.1)
         assert len(self.databases) == 1
-        self.refreshed = lambda config: replace(config, password=Secret("new", "/file"))
+        self.secret_on_disk = Secret("new", "/file")
         self.database.reply(Unauthorised("401 authorization failed"))
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         assert self.database.config.password == Secret("new", "/file")
         assert self.database.requests == [lines]
         self.database.reply(Unauthorised("401 authorization failed"))
         assert len(self.log(LogLevel.error)) == 1
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         self.database.reply(Delivered())
-        assert (self.spool.lines, self.stats.rejected) == ([], 4)
+        assert (self.queue.lines, self.stats.rejected) == ([], 4)
 
     def test_a_secret_that_is_read_too_late_does_not_undo_a_new_config(self) -> None:
-        reading: Deferred[InfluxConfig] = Deferred()
-        self.refresh = lambda config: reading  # type: ignore[method-assign,assignment,return-value]
+        reading: Deferred[Secret] = Deferred()
+        self.read_secret = lambda secret: reading  # type: ignore[method-assign,assignment,return-value]
         writer = self.start()
         self.add(writer, 1, 2, 3)
         self.database.reply(FAILING["unauthorised"])
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         writer.reconfigure(replace(CONFIG, dbname="other"))
-        reading.callback(replace(CONFIG, password=Secret("new")))
+        reading.callback(Secret("new"))
         assert self.database.config.dbname == "other"
         assert len(self.database.waiting) == 1

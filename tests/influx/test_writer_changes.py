@@ -12,7 +12,7 @@ from twisted.logger import LogLevel
 
 from tessflux.config.sections import InfluxConfig, SpoolConfig
 from tessflux.influx.delivery import REFUSED_LINE
-from tessflux.influx.server import IDLE, PARKED
+from tessflux.influx.server import IDLE_SECONDS, PARK_SECONDS
 from tessflux.influx.verdict import BadLines, Delivered, Missing, TooLarge
 from tessflux.influx.writer import PACE, Writer
 from tessflux.readings import Admitted, Stored
@@ -27,7 +27,7 @@ class PauseTest(Case):
         writer = self.start()
         writer.pause()
         lines = self.add(writer, 1, 2, 3)
-        self.clock.pump([IDLE] * 3)
+        self.clock.pump([IDLE_SECONDS] * 3)
         assert self.requests == []
         writer.resume()
         assert self.requests == [lines]
@@ -37,9 +37,9 @@ class PauseTest(Case):
         lines = self.add(writer, 1, 2, 3)
         writer.pause()
         self.database.reply(Delivered())
-        assert self.spool.lines == []
+        assert self.queue.lines == []
         more = self.add(writer, 4, 5, 6)
-        self.clock.pump([IDLE] * 3)
+        self.clock.pump([IDLE_SECONDS] * 3)
         assert self.requests == [lines]
         writer.resume()
         assert self.requests == [lines, more]
@@ -48,11 +48,11 @@ class PauseTest(Case):
         for name, verdict in FAILING.items():
             with self.subTest(name):
                 writer = self.start()
-                self.spool.lines.clear()
+                self.queue.lines.clear()
                 lines = self.add(writer, 1, 2, 3)
                 self.database.reply(verdict)
                 writer.pause()
-                self.clock.pump([IDLE] * 10)
+                self.clock.pump([IDLE_SECONDS] * 10)
                 assert self.database.requests == [[], lines]
                 writer.resume()
                 assert self.database.requests == [[], lines, lines]
@@ -63,7 +63,7 @@ class PauseTest(Case):
         lines = self.add(writer, 1, 2, 3)
         writer.pause()
         self.database.reply(BadLines("400"))
-        self.clock.pump([IDLE] * 3)
+        self.clock.pump([IDLE_SECONDS] * 3)
         assert self.requests == [lines]
         writer.resume()
         assert self.requests == [lines, lines[:1]]
@@ -72,7 +72,7 @@ class PauseTest(Case):
         writer = self.start(known=False)
         writer.pause()
         self.database.reply(DOWN)
-        self.clock.pump([IDLE] * 3)
+        self.clock.pump([IDLE_SECONDS] * 3)
         assert len(self.database.requests) == 1
         writer.resume()
         assert len(self.database.requests) == 2
@@ -112,7 +112,7 @@ class ReconfigureTest(Case):
         self.database.reply(Missing("404"))
         assert self.defined == ["/old", "/new"]
         self.database.reply(Delivered())
-        assert (self.spool.lines, self.log(LogLevel.error)) == ([], [])
+        assert (self.queue.lines, self.log(LogLevel.error)) == ([], [])
 
     def test_after_the_former_was_defined_the_new_one_is_too(self) -> None:
         writer = self.start(replace(CONFIG, schema="/old"))
@@ -123,7 +123,7 @@ class ReconfigureTest(Case):
         self.database.reply(Missing("404"))
         assert self.defined == ["/old", "/new"]
         self.database.reply(Delivered())
-        assert self.spool.lines == []
+        assert self.queue.lines == []
 
     def test_one_that_cannot_be_used_now_can_be_used_later(self) -> None:
         """Such as when a file that it names is away for a moment."""
@@ -143,7 +143,7 @@ class ReconfigureTest(Case):
         for name, verdict in FAILING.items():
             with self.subTest(name):
                 writer = self.start()
-                self.spool.lines.clear()
+                self.queue.lines.clear()
                 lines = self.add(writer, 1, 2, 3)
                 self.database.reply(verdict)
                 writer.reconfigure(self.OTHER)
@@ -155,7 +155,7 @@ class ReconfigureTest(Case):
         for verdict in [*FAILING.values(), BadLines("400"), TooLarge("413")]:
             with self.subTest(verdict):
                 writer = self.start()
-                self.spool.lines.clear()
+                self.queue.lines.clear()
                 lines = self.add(writer, 1, 2, 3)
                 before = self.database
                 writer.reconfigure(self.OTHER)
@@ -164,7 +164,7 @@ class ReconfigureTest(Case):
                 assert self.database.requests == [lines]
                 assert self.log(LogLevel.error) == []
                 self.database.reply(Delivered())
-                assert (self.spool.lines, self.spool.quarantine) == ([], [])
+                assert (self.queue.lines, self.queue.quarantine) == ([], [])
                 self.end(writer)
         assert self.stats.requested == self.stats.ok + self.stats.rejected + self.stats.failed
 
@@ -174,7 +174,7 @@ class ReconfigureTest(Case):
         before = self.database
         writer.reconfigure(self.OTHER)
         before.reply(Delivered())
-        assert self.spool.lines == []
+        assert self.queue.lines == []
         # What the new one can do is not known yet.
         assert self.database.requests == [[]]
         assert "http://other:8086 takes" not in " ".join(self.log(LogLevel.info))
@@ -186,8 +186,8 @@ class ReconfigureTest(Case):
         lines = self.add(writer, 1, 2, 3)
         self.database.reply(DOWN)
         writer.reconfigure(replace(CONFIG, url=""))
-        self.clock.pump([IDLE] * 5)
-        assert self.spool.lines == lines
+        self.clock.pump([IDLE_SECONDS] * 5)
+        assert self.queue.lines == lines
         assert self.database.requests == []
         writer.reconfigure(CONFIG)
         assert self.database.requests == [[]]
@@ -222,7 +222,7 @@ class DrainTest(Case):
         self.database.reply(Delivered())
         self.clock.advance(0.02)
         self.successResultOf(drained)
-        assert self.spool.lines == []
+        assert self.queue.lines == []
 
     def test_it_takes_no_longer_than_it_may(self) -> None:
         writer = self.start()
@@ -233,7 +233,7 @@ class DrainTest(Case):
         self.clock.pump([0.02] * 12)
         self.successResultOf(drained)
         self.successResultOf(writer.stopService())
-        assert self.spool.lines == lines
+        assert self.queue.lines == lines
 
     def test_it_does_not_wait_for_a_server_that_takes_nothing(self) -> None:
         writer = self.start()
@@ -255,7 +255,7 @@ class DrainTest(Case):
             self.end(writer)
 
         drains_at_once(self.start())
-        self.spool.add(line(1))
+        self.queue.add(line(1))
         drains_at_once(self.start(InfluxConfig()))
         drains_at_once(self.start(known=False))
         paused = self.start(known=False)
@@ -269,7 +269,7 @@ class StopTest(Case):
         """It ends at once, quietly, and what was not answered for still waits."""
         said = len(self.log())
         self.successResultOf(writer.stopService())
-        assert self.spool.lines == lines
+        assert self.queue.lines == lines
         assert self.clock.getDelayedCalls() == []
         requests = len(self.requests)
         writer.wake()
@@ -296,13 +296,13 @@ class StopTest(Case):
         self.database.reply(BadLines("400"))
         self.database.reply(BadLines("400"))
         self.stop(writer, lines)
-        assert self.spool.quarantine == []
+        assert self.queue.quarantine == []
 
     def test_in_every_wait(self) -> None:
         for name, verdict in FAILING.items():
             with self.subTest(name):
                 writer = self.start()
-                self.spool.lines.clear()
+                self.queue.lines.clear()
                 lines = self.add(writer, 1, 2, 3)
                 self.database.reply(verdict)
                 self.stop(writer, lines)
@@ -312,12 +312,12 @@ class StopTest(Case):
         lines = self.add(writer, 1, 2, 3)
         self.database.reply(DOWN)
         writer.pause()
-        self.clock.advance(IDLE)
+        self.clock.advance(IDLE_SECONDS)
         self.stop(writer, lines)
 
     def test_after_an_exception(self) -> None:
         writer = self.start()
-        self.spool.broken = RuntimeError("a bug")
+        self.queue.broken = RuntimeError("a bug")
         lines = self.add(writer, 1, 2, 3)
         assert len(self.flushLoggedErrors(RuntimeError)) == 1
         self.stop(writer, lines)
@@ -330,11 +330,11 @@ class StopTest(Case):
         self.stop(writer, lines)
 
     def test_while_the_secret_is_read(self) -> None:
-        self.refresh = lambda config: Deferred()  # type: ignore[method-assign,assignment,return-value]
+        self.read_secret = lambda secret: Deferred()  # type: ignore[method-assign,assignment,return-value]
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)
         self.database.reply(FAILING["unauthorised"])
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         self.stop(writer, lines)
 
     def test_twice(self) -> None:
@@ -372,7 +372,7 @@ class SpoolTest(Case):
         return lines
 
     def test_what_was_not_answered_for_is_sent_after_the_next_start(self) -> None:
-        writer = self.start(spool=self.real.queue)
+        writer = self.start(queue=self.real.queue)
         self.wake = writer.wake
         first = self.store(self.real, 1, 2, 3)
         self.database.reply(Delivered())
@@ -381,14 +381,14 @@ class SpoolTest(Case):
         self.close(self.real)
         again = self.open()
         assert again.queue.waiting == 3
-        self.start(spool=again.queue)
+        self.start(queue=again.queue)
         assert self.requests == [first, second, second]
         self.database.reply(Delivered())
         assert again.queue.waiting == 0
         self.close(again)
 
     def test_what_a_database_refuses_is_in_the_quarantine_on_disk(self) -> None:
-        writer = self.start(spool=self.real.queue)
+        writer = self.start(queue=self.real.queue)
         self.wake = writer.wake
         self.database.answer = lambda lines: BadLines("400") if line(2) in lines else Delivered()
         self.store(self.real, 1, 2, 3)
@@ -406,6 +406,6 @@ class CancelTest(Case):
         lines = self.add(writer, 1, 2, 3)
         [waiting], self.database.waiting = self.database.waiting, []
         waiting.errback(CancelledError())
-        self.clock.advance(PARKED)
+        self.clock.advance(PARK_SECONDS)
         assert self.requests == [lines, lines]
         assert len(self.flushLoggedErrors(CancelledError)) == 1
