@@ -1,13 +1,16 @@
-"""A writer between a spool in memory and a database that the test plays."""
+"""A writer between a queue in memory and a database that the test plays; a client before an HTTP server."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tessflux.config import InfluxConfig, Secret
+from tessflux.influx.client import InfluxClient
+from tessflux.influx.connection import agent
 from tessflux.influx.server import Server, log
 from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
 from tessflux.influx.writer import Writer
@@ -33,7 +36,7 @@ def line(number: int) -> str:
 
 
 class Memory:
-    """A spool without a disk: the lines that wait, and the quarantine."""
+    """A queue without a disk: the lines that wait, and the quarantine."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -102,6 +105,10 @@ class Case(SynchronousTestCase):
     """Every test ends with a stop, and nothing left on the clock."""
 
     def setUp(self) -> None:
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Begin anew, for the next row of a table."""
         self.clock = Clock()
         self.log = record(self, "influxdb")
         self.stats = InfluxStats()
@@ -109,8 +116,9 @@ class Case(SynchronousTestCase):
         self.databases: list[Database] = []
         self.defined: list[str] = []
         self.problems: list[str] | Exception = []
-        self.secret_on_disk: Secret | None = None
+        self.secret_on_disk: Secret | Deferred[Secret] | None = None
         self.answer: Callable[[Sequence[str]], Verdict] | None = None
+        self.client_error: Exception | None = None
 
     @property
     def database(self) -> Database:
@@ -122,6 +130,8 @@ class Case(SynchronousTestCase):
         return [lines for database in self.databases for lines in database.requests if lines]
 
     def make(self, config: InfluxConfig) -> Database:
+        if self.client_error:
+            raise self.client_error
         database = Database(config)
         database.answer = self.answer
         self.databases.append(database)
@@ -134,6 +144,8 @@ class Case(SynchronousTestCase):
         return self.problems
 
     async def read_secret(self, secret: Secret) -> Secret:
+        if isinstance(self.secret_on_disk, Deferred):
+            return await self.secret_on_disk
         return self.secret_on_disk or secret
 
     def start(self, config: InfluxConfig = CONFIG, queue: Any = None, *, known: bool = True) -> Writer:
@@ -156,19 +168,114 @@ class Case(SynchronousTestCase):
             now=lambda: 1_700_000_000.5,
         )
         writer.startService()
-        self.addCleanup(self.end, writer)
+        self.addCleanup(self.end, writer, self.clock, self.databases)
         if known and not self.answer and config.url:
             self.database.reply(Delivered())
         return writer
 
-    def end(self, writer: Writer) -> None:
+    def end(self, writer: Writer, clock: Clock, databases: list[Database]) -> None:
         if writer.running:
             self.successResultOf(writer.stopService())
-        assert self.clock.getDelayedCalls() == []
-        assert all(not database.waiting for database in self.databases)
+        assert clock.getDelayedCalls() == []
+        assert all(not database.waiting for database in databases)
 
     def add(self, writer: Writer, *numbers: int) -> list[str]:
         lines = [line(number) for number in numbers]
         self.queue.add(*lines)
         writer.wake()
         return lines
+
+    def reply(self, *verdicts: Verdict, after: float = 0.0) -> None:
+        """Answer each request so, and let so many seconds pass."""
+        for verdict in verdicts:
+            self.database.reply(verdict)
+            self.clock.advance(after)
+
+    @property
+    def quarantined(self) -> list[str]:
+        """The lines in quarantine."""
+        return [row.payload.decode() for row in self.queue.quarantine]
+
+    def assert_waits(self, seconds: float) -> None:
+        """The next request comes after so many seconds and no sooner."""
+        self.clock.advance(seconds - 0.1)
+        assert self.database.waiting == []
+        self.clock.advance(0.1)
+        assert len(self.database.waiting) == 1
+
+
+class HttpServer(Protocol):
+    """Reads one request after the other, and lets the test decide on the answer."""
+
+    def __init__(self, case: "ClientCase") -> None:
+        self._case = case
+        self._data = b""
+        self.ended: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._data += data
+        while b"\r\n\r\n" in self._data:
+            head, _, rest = self._data.partition(b"\r\n\r\n")
+            first, *headers = head.decode("latin-1").split("\r\n")
+            fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}
+            length = int(fields["content-length"])
+            if len(rest) < length:
+                return
+            self._data = rest[length:]
+            self._case.requested(self, first, fields, rest[:length])
+
+    def connectionMade(self) -> None:
+        self._case.connections.append(self)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.ended.callback(None)
+
+    def answer(self, status: str, body: bytes = b"", *headers: str) -> None:
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+        self.raw("\r\n".join(lines).encode() + body)
+
+    def raw(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+
+class ClientCase(TestCase):
+    """The real HTTP client against a server of this process."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.clock = Clock()
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections: list[HttpServer] = []
+        self.react: Callable[[HttpServer], object] = lambda server: server.answer("204 No Content")
+        self.port = self.listen()
+        self.agent = agent(self.reactor, None, 30.0)
+        self.addCleanup(self.end)
+
+    def listen(self) -> Any:
+        factory = Factory.forProtocol(lambda: HttpServer(self))
+        return self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+
+    async def end(self) -> None:
+        await self.agent._pool.closeCachedConnections()
+        await self.port.stopListening()
+        for server in self.connections:
+            if not server.ended.called:
+                server.transport.abortConnection()  # type: ignore[union-attr]
+            await server.ended
+        assert self.clock.getDelayedCalls() == []
+
+    def requested(self, server: HttpServer, first: str, headers: dict[str, str], body: bytes) -> None:
+        self.requests.append((first, headers, body))
+        self.react(server)
+
+    def client(self, host: str = "127.0.0.1", **changes: Any) -> InfluxClient:
+        config = InfluxConfig(**{"url": f"http://{host}:{self.port.getHost().port}", **changes})
+        return InfluxClient(config, self.agent, self.clock)
+
+    async def write(self, *lines: str, **changes: Any) -> Verdict:
+        return await self.client(**changes).write(lines)

@@ -1,207 +1,30 @@
-"""What is sent to InfluxDB byte by byte, and the verdict on everything that can come back."""
+"""What is sent to InfluxDB byte by byte, and the verdict on every way in which an answer may come or not."""
 
 import gzip
-import json
 import re
 from base64 import b64encode
-from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, PrivateCertificate, platformTrust, trustRootFromCertificates
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
 
-from tessflux.config.secret import Secret
-from tessflux.config.sections import InfluxConfig
+from tessflux.config import InfluxConfig, Secret
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent, explain_loss
-from tessflux.influx.verdict import (
-    BadLines,
-    Busy,
-    Delivered,
-    Expired,
-    Missing,
-    TooLarge,
-    Unauthorised,
-    Unreachable,
-    Verdict,
-    classify,
-)
+from tessflux.influx.verdict import BadLines, Busy, Delivered, Unauthorised, Unreachable
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tests.certificates import authority, issued, self_signed
-
-NOW = datetime(2024, 3, 20, 12, 0, 0, tzinfo=UTC)
-LINE = 'r,name=o\'neil mag="x" 1'
-CONFLICT = (
-    'partial write: field type conflict: input field "mag" on measurement "r" is type integer,'
-    " already exists as type float dropped=1"
-)
-BEYOND = "partial write: points beyond retention policy"
-BEYOND_2 = (
-    "failure writing points to database: partial write: dropped 550 points outside retention policy of"
-    " duration 8760h0m0s - oldest point r,name=a at 2022-05-09T10:22:00Z dropped because it violates a"
-    " Retention Policy Lower Bound at 2025-03-05T16:34:57.686Z, newest point r,name=b at 2025-02-23T14:44:00Z"
-    " dropped because it violates a Retention Policy Lower Bound at 2025-03-05T16:34:57.686Z dropped=550"
-    " for database: 91040e1bf6671dfd for retention policy: autogen"
-)
-PAGE = b"<html><body><h1>400 Bad Request</h1></body></html>"
-
-
-def error(text: str) -> bytes:
-    return json.dumps({"error": text}).encode() + b"\n"
-
-
-def message(text: str) -> bytes:
-    return json.dumps({"code": "internal error", "message": text}).encode()
-
-
-def said(code: int, text: str) -> str:
-    return f"{code} {text}"
-
-
-VERDICTS: list[tuple[int, bytes, Verdict]] = [
-    (204, b"", Delivered()),
-    (200, b"", Delivered()),
-    (200, b"{}", Delivered()),
-    (404, error('database not found: "nope"'), Missing('404 database not found: "nope"')),
-    (404, error('bucket "nope" not found'), Missing('404 bucket "nope" not found')),
-    # InfluxDB 2 at /write, when no mapping leads to a bucket.
-    (404, message("unable to find DBRP"), Missing("404 unable to find DBRP")),
-    (404, b"404 page not found\n", Unreachable("404 404 page not found")),
-    (
-        404,
-        b"<html>no such database; not found</html>",
-        Unreachable("404 <html>no such database; not found</html>"),
-    ),
-    (404, error("no"), Unreachable("404 no")),
-    (500, error("retention policy not found: zzz"), Missing("500 retention policy not found: zzz")),
-    (400, error(CONFLICT), BadLines(said(400, CONFLICT), dropped=1, field="mag")),
-    (400, error("field type conflict"), BadLines("400 field type conflict")),
-    (
-        400,
-        error(f"partial write: unable to parse '{LINE}': invalid number dropped=0"),
-        BadLines(f"400 partial write: unable to parse '{LINE}': invalid number dropped=0", (LINE,)),
-    ),
-    (
-        400,
-        error("unable to parse 'a': missing fields\nunable to parse 'b\\ c': invalid tag format"),
-        BadLines(
-            "400 unable to parse 'a': missing fields\nunable to parse 'b\\ c': invalid tag format",
-            ("a", "b\\ c"),
-        ),
-    ),
-    (
-        400,
-        error("partial write: points beyond retention policy dropped=2"),
-        Expired(2, "400 partial write: points beyond retention policy dropped=2"),
-    ),
-    # InfluxDB 2, before and since 2.7.
-    (
-        500,
-        message(f"unexpected error writing points to database: {BEYOND} dropped=1"),
-        Expired(1, f"500 unexpected error writing points to database: {BEYOND} dropped=1"),
-    ),
-    (422, message(BEYOND_2), Expired(550, f"422 {BEYOND_2}")),
-    (
-        422,
-        message(f"failure writing points to database: {CONFLICT} for database: a for retention policy: b"),
-        BadLines(
-            f"422 failure writing points to database: {CONFLICT} for database: a for retention policy: b",
-            dropped=1,
-            field="mag",
-        ),
-    ),
-    (
-        500,
-        message("unexpected error writing points to database: timeout"),
-        Unreachable("500 unexpected error writing points to database: timeout"),
-    ),
-    (
-        400,
-        error("partial write: points beyond retention policy"),
-        BadLines("400 partial write: points beyond retention policy"),
-    ),
-    (
-        400,
-        error("points beyond retention policy; field type conflict dropped=2"),
-        BadLines("400 points beyond retention policy; field type conflict dropped=2"),
-    ),
-    (400, b"", BadLines("400")),
-    (400, b"plain text", BadLines("400 plain text")),
-    (
-        422,
-        b'{"code":"unprocessable entity","message":"unable to parse"}',
-        BadLines("422 unable to parse"),
-    ),
-    # What InfluxDB 2 and 3 say to the empty request that asks whether the database is there.
-    (400, b"incoming write was empty", Delivered()),
-    (400, b'{"code":"invalid","message":"writing requires points"}', Delivered()),
-    (413, b'{"error":"Request Entity Too Large"}', TooLarge("413 Request Entity Too Large")),
-    (413, PAGE, TooLarge("413 " + PAGE.decode())),
-    (401, error("authorization failed"), Unauthorised("401 authorization failed")),
-    (403, b'{"code":"forbidden","message":"no rights"}', Unauthorised("403 no rights")),
-    (429, b"", Busy("429")),
-    (503, error("timeout"), Busy("503 timeout")),
-    (500, error("timeout"), Unreachable("500 timeout")),
-    (502, b"<html>Bad Gateway</html>", Unreachable("502 <html>Bad Gateway</html>")),
-    (504, b"\xff\xfe gone", Unreachable("504 \ufffd\ufffd gone")),
-    (302, b"", Unreachable("302")),
-    (301, b"Moved", Unreachable("301 Moved")),
-    (418, b"[1, 2]", Unreachable("418 [1, 2]")),
-    (500, b'{"error": null}', Unreachable("500")),
-    (500, b'{"error": {"deep": 1}}', Unreachable("500 {'deep': 1}")),
-    (500, b"[" * 50_000, Unreachable("500 " + "[" * 500)),
-    # A page is never a database's answer: somebody in between speaks.
-    (200, PAGE, Unreachable("200 " + PAGE.decode())),
-    (400, b"\n" + PAGE, Unreachable("400 " + PAGE.decode())),
-]
-
-
-@pytest.mark.parametrize(("code", "body", "verdict"), VERDICTS)
-def test_every_answer_has_its_verdict(code: int, body: bytes, verdict: Verdict) -> None:
-    assert classify(code, body, None, NOW) == verdict
+from tests.influx.answers import error
+from tests.influx.site import ClientCase, HttpServer
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("17", 17.0),
-        (" 17 ", 17.0),
-        ("0", 0.0),
-        ("-5", 0.0),
-        ("Wed, 20 Mar 2024 12:01:30 GMT", 90.0),
-        ("Wed, 20 Mar 2024 12:01:30", 90.0),
-        ("Wed, 20 Mar 2024 14:01:30 +0200", 90.0),
-        ("Wed, 20 Mar 2024 11:00:00 GMT", 0.0),
-        ("soon", None),
-        ("", None),
-        ("1.5", None),
-        ("nan", None),
-        ("Wed, 20 Mar 2024 12:01:30 +9999999999999999", None),
-        ("9" * 400, None),
-        ("9" * 5_000, None),
-    ],
-)
-@pytest.mark.parametrize("code", [429, 503])
-def test_retry_after_is_read_in_seconds_or_as_a_date(
-    code: int, header: str | None, seconds: float | None
-) -> None:
-    assert classify(code, b"", header, NOW) == Busy(str(code), seconds)
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "words"),
     [
         (ConnectionDone(), "the server hung up without an answer"),
         (ConnectionLost(), "Connection to the other side was lost in a non-clean fashion."),
@@ -211,134 +34,11 @@ def test_retry_after_is_read_in_seconds_or_as_a_date(
         (ValueError("b'" + "x" * 16_000), "the answer is not HTTP"),
     ],
 )
-def test_what_ended_a_connection_is_said_in_words(error: Exception, said: str) -> None:
-    assert explain_loss(Failure(error)) == said
+def test_why_a_connection_was_lost_is_told_in_words(error: Exception, words: str) -> None:
+    assert explain_loss(Failure(error)) == words
 
 
-@given(st.integers(100, 599), st.binary(), st.none() | st.text())
-def test_no_answer_is_without_a_verdict(code: int, body: bytes, retry_after: str | None) -> None:
-    assert classify(code, body, retry_after, NOW) is not None
-
-
-@given(st.text())
-def test_any_text_of_an_error_is_read(text: str) -> None:
-    assert isinstance(classify(500, error(text), None, NOW), Unreachable | Missing)
-
-
-def test_a_reason_is_short_however_much_the_server_says_and_every_quoted_line_is_found() -> None:
-    lines = [f"r,name=n{number} bad" for number in range(2_000)]
-    text = "\n".join(f"unable to parse '{line}': invalid field format" for line in lines)
-    verdict = classify(400, error(text), None, NOW)
-    assert isinstance(verdict, BadLines)
-    assert verdict.quoted == tuple(lines)
-    assert len(verdict.reason) < 600
-
-
-def test_an_error_full_of_beginnings_of_quotes_is_read_quickly() -> None:
-    """A search that began anew at each of them would take minutes, while nothing else happens."""
-    text = "unable to parse '" * 200_000
-    verdict = classify(400, text.encode(), None, NOW)
-    assert isinstance(verdict, BadLines)
-    assert verdict.quoted == ()
-
-
-def test_a_name_in_an_error_does_not_pass_for_another_error() -> None:
-    name = "points beyond retention policy dropped=1"
-    said = f"partial write: max-values-per-tag limit exceeded (5/5): measurement=r tag=name value={name}"
-    assert isinstance(classify(400, error(said), None, NOW), BadLines)
-    said = f"partial write: unable to parse 'r,name=partial\\ write:\\ {name}': invalid number dropped=0"
-    assert isinstance(classify(400, error(said), None, NOW), BadLines)
-    said = f"limit exceeded: name=partial write: {name}"
-    assert isinstance(classify(400, error(said), None, NOW), BadLines)
-    assert isinstance(classify(500, error(said), None, NOW), Unreachable)
-
-
-def test_half_a_character_in_an_error_can_be_stored() -> None:
-    verdict = classify(400, b'{"error": "bad \\ud800 name"}', None, NOW)
-    assert verdict == BadLines("400 bad \\ud800 name")
-
-
-def test_a_200_with_a_text_is_no_delivery() -> None:
-    for body in (b'{"error":"timeout"}', b"Please log in", b'{"results":[]}x', b'{"page":"log in"}', b"[]"):
-        assert isinstance(classify(200, body, None, NOW), Unreachable)
-
-
-class Server(Protocol):
-    """Reads one request after the other, and lets the test decide on the answer."""
-
-    def __init__(self, case: "ClientTest") -> None:
-        self._case = case
-        self._data = b""
-        self.ended: Deferred[None] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        self._data += data
-        while b"\r\n\r\n" in self._data:
-            head, _, rest = self._data.partition(b"\r\n\r\n")
-            first, *headers = head.decode("latin-1").split("\r\n")
-            fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}
-            length = int(fields["content-length"])
-            if len(rest) < length:
-                return
-            self._data = rest[length:]
-            self._case.requested(self, first, fields, rest[:length])
-
-    def connectionMade(self) -> None:
-        self._case.connections.append(self)
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.ended.callback(None)
-
-    def answer(self, status: str, body: bytes = b"", *headers: str) -> None:
-        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-        self.raw("\r\n".join(lines).encode() + body)
-
-    def raw(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
-
-
-class ClientTest(TestCase):
-    """The real HTTP client against a server of this process."""
-
-    timeout = 20
-
-    def setUp(self) -> None:
-        from twisted.internet import reactor
-
-        self.reactor: Any = reactor
-        self.clock = Clock()
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.connections: list[Server] = []
-        self.react: Callable[[Server], object] = lambda server: server.answer("204 No Content")
-        self.port = self.listen()
-        self.agent = agent(self.reactor, None, 30.0)
-        self.addCleanup(self.end)
-
-    def listen(self) -> Any:
-        factory = Factory.forProtocol(lambda: Server(self))
-        return self.reactor.listenTCP(0, factory, interface="127.0.0.1")
-
-    async def end(self) -> None:
-        await self.agent._pool.closeCachedConnections()
-        await self.port.stopListening()
-        for server in self.connections:
-            if not server.ended.called:
-                server.transport.abortConnection()  # type: ignore[union-attr]
-            await server.ended
-        assert self.clock.getDelayedCalls() == []
-
-    def requested(self, server: Server, first: str, headers: dict[str, str], body: bytes) -> None:
-        self.requests.append((first, headers, body))
-        self.react(server)
-
-    def client(self, host: str = "127.0.0.1", **changes: Any) -> InfluxClient:
-        config = InfluxConfig(**{"url": f"http://{host}:{self.port.getHost().port}", **changes})
-        return InfluxClient(config, self.agent, self.clock)
-
-    async def write(self, *lines: str, **changes: Any) -> Verdict:
-        return await self.client(**changes).write(lines)
-
+class ClientTest(ClientCase):
     async def test_lines_are_posted_as_they_are(self) -> None:
         lines = ["r,name=a mag=1.0 1", "r,name=año mag=2.0 2"]
         assert await self.write(*lines) == Delivered()
@@ -368,7 +68,7 @@ class ClientTest(TestCase):
             b"HTTP/1.1 204 No Content\r\nConnection: Close\r\n\r\n",
         ):
 
-            def once(server: Server, answer: bytes = answer) -> None:
+            def once(server: HttpServer, answer: bytes = answer) -> None:
                 server.raw(answer)
                 assert server.transport is not None
                 server.transport.loseConnection()
@@ -378,7 +78,7 @@ class ClientTest(TestCase):
                 assert await self.write(f"x {number}") == Delivered()
 
     async def test_a_server_that_hangs_up_is_asked_twice_and_no_more(self) -> None:
-        def hang_up(server: Server) -> None:
+        def hang_up(server: HttpServer) -> None:
             assert server.transport is not None
             server.transport.loseConnection()
 
@@ -487,7 +187,7 @@ class ClientTest(TestCase):
         assert verdict.reason != ""
 
     async def test_an_answer_that_breaks_off_is_judged_by_what_came(self) -> None:
-        def half(server: Server) -> None:
+        def half(server: HttpServer) -> None:
             server.raw(b"HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\nhalf of")
             server.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -498,7 +198,7 @@ class ClientTest(TestCase):
         """Half of an error may be all of another one."""
         for code, half in ((200, b""), (400, b""), (400, b"partial write: points beyond"), (422, b"unable")):
 
-            def cut(server: Server, code: int = code, half: bytes = half) -> None:
+            def cut(server: HttpServer, code: int = code, half: bytes = half) -> None:
                 server.raw(b"HTTP/1.1 %d No\r\nContent-Length: 100\r\n\r\n" % code + half)
                 server.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -507,7 +207,7 @@ class ClientTest(TestCase):
                 assert await self.write("x") == Unreachable(f"{code}, but the answer broke off")
 
     async def test_an_answer_without_a_length_ends_with_its_connection(self) -> None:
-        def old(server: Server) -> None:
+        def old(server: HttpServer) -> None:
             server.raw(b"HTTP/1.0 400 No\r\n\r\n" + error("unable to parse 'x': why"))
             server.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -517,7 +217,7 @@ class ClientTest(TestCase):
     async def test_an_empty_answer_that_nobody_knows_to_be_whole_says_nothing(self) -> None:
         """A proxy that dies behind its headers: what it would have said is not known."""
 
-        def dies(server: Server) -> None:
+        def dies(server: HttpServer) -> None:
             server.raw(b"HTTP/1.1 200 OK\r\n\r\n")
             server.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -581,7 +281,7 @@ class ClientTest(TestCase):
     async def test_what_comes_without_a_request_answers_none(self) -> None:
         """Such as the 408 of a proxy that has waited long enough."""
 
-        def twice(server: Server) -> None:
+        def twice(server: HttpServer) -> None:
             server.answer("204 No Content")
             self.reactor.callLater(0.01, server.answer, "408 Request Timeout")
 
@@ -597,7 +297,7 @@ class ClientTest(TestCase):
     async def test_after_a_cut_the_next_request_has_a_connection_of_its_own(self) -> None:
         for cut in (b"", b"HTTP/1.1 204", b"HTTP/1.1 400 No\r\nContent-Length: 9\r\n\r\nhalf"):
 
-            def hang_up(server: Server, cut: bytes = cut) -> None:
+            def hang_up(server: HttpServer, cut: bytes = cut) -> None:
                 server.raw(cut)
                 server.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -611,7 +311,7 @@ class ClientTest(TestCase):
                 assert await client.write(["y"]) == Delivered()
 
     async def test_what_is_no_http_is_no_answer(self) -> None:
-        def nonsense(server: Server) -> None:
+        def nonsense(server: HttpServer) -> None:
             server.raw(b"SSH-2.0-OpenSSH\r\n\r\n")
 
         self.react = nonsense
@@ -620,7 +320,7 @@ class ClientTest(TestCase):
         assert verdict.reason != ""
 
     async def test_an_answer_without_end_is_cut_and_its_connection_closed(self) -> None:
-        def endless(server: Server) -> None:
+        def endless(server: HttpServer) -> None:
             server.raw(b"HTTP/1.1 500 No\r\n\r\n" + b"x" * (ANSWER_BYTES + 1))
 
         self.react = endless
@@ -647,7 +347,9 @@ class ClientTest(TestCase):
         ):
             sent: list[int] = []
 
-            def drip(server: Server, data: bytes = start, part: bytes = part, sent: list[int] = sent) -> None:
+            def drip(
+                server: HttpServer, data: bytes = start, part: bytes = part, sent: list[int] = sent
+            ) -> None:
                 sent.append(len(data))
                 server.raw(data)
                 if not server.ended.called and sum(sent) < 10_000_000:
@@ -676,7 +378,7 @@ class ClientTest(TestCase):
             b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf",
         ):
 
-            def begin(server: Server, start: bytes = start) -> None:
+            def begin(server: HttpServer, start: bytes = start) -> None:
                 server.raw(start)
                 self.reactor.callLater(0.01, self.clock.advance, 30)
 
@@ -701,7 +403,7 @@ class ClientTest(TestCase):
         for start in (b"", b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"):
             asked: Deferred[None] = Deferred()
 
-            def keep(server: Server, start: bytes = start, asked: Deferred[None] = asked) -> None:
+            def keep(server: HttpServer, start: bytes = start, asked: Deferred[None] = asked) -> None:
                 server.raw(start)
                 # Once round the reactor, so that the beginning of the answer is there.
                 self.reactor.callLater(0.01, asked.callback, None)

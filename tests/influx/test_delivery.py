@@ -1,0 +1,289 @@
+"""What becomes of every line: it is in the database, counted as too old, or in quarantine; and of how many at
+once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.logger import LogLevel
+
+from tessflux.influx.delivery import GROW_AFTER, REFUSED_LINE
+from tessflux.influx.verdict import (
+    BadLines,
+    Delivered,
+    Expired,
+    TooLarge,
+    Unreachable,
+    Verdict,
+    classify,
+)
+from tessflux.influx.writer import PACE
+from tessflux.readings import Quarantined
+from tests.influx.answers import BEYOND, error, unparsable
+from tests.influx.site import CONFIG, DOWN, Case, line
+
+
+def answered(text: str) -> Verdict:
+    """The verdict on an error of InfluxDB 1."""
+    return classify(400, error(text), None, datetime.now(UTC))
+
+
+class BadLineTest(Case):
+    @settings(deadline=None)
+    @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.integers(0, 3))
+    def test_every_good_line_is_delivered_and_every_bad_one_is_in_quarantine_once(
+        self, count: int, numbers: set[int], quoted: int
+    ) -> None:
+        lines = [line(number) for number in range(count)]
+        bad = set(lines).intersection(map(line, numbers))
+        accepted: set[str] = set()
+
+        def partial(sent: Sequence[str]) -> Verdict:
+            """Show some of the bad lines; of a batch with bad ones nothing is written, which is the worst."""
+            wrong = [each for each in sent if each in bad]
+            if wrong:
+                return BadLines("400 partial write: bad", tuple(wrong[:quoted]))
+            accepted.update(sent)
+            return Delivered()
+
+        self.fresh()
+        self.answer = partial
+        self.queue.add(*lines)
+        self.start(replace(CONFIG, batch=1))
+        assert accepted == set(lines) - bad
+        assert sorted(self.quarantined) == sorted(bad)
+        assert self.queue.lines == []
+        assert (self.stats.delivered, self.stats.quarantined) == (count - len(bad), len(bad))
+        assert self.stats.requested == self.stats.ok + self.stats.rejected
+
+    def test_a_line_that_the_answer_quotes_is_found_without_bisecting(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 1, 2, 3)
+        self.reply(BadLines("400 unable to parse", (lines[1], "not one of ours")))
+        assert self.requests[1:] == [[lines[0], lines[2]]]
+        assert self.queue.lines == lines
+        self.reply(Delivered())
+        assert self.queue.quarantine == [
+            Quarantined(1700000000500, "", "stars2", REFUSED_LINE, "400 unable to parse", lines[1].encode())
+        ]
+        assert self.log() == ["stars2: refused by InfluxDB: 400 unable to parse"]
+
+    def test_a_batch_of_nothing_but_bad_lines_needs_no_further_request(self) -> None:
+        """If the answer quotes them all, or counts them all as dropped."""
+        for quoted, dropped in (([line(1), line(2), line(3)], 0), ([], 3)):
+            with self.subTest(dropped=dropped):
+                self.fresh()
+                lines = self.add(self.start(), 1, 2, 3)
+                self.reply(BadLines("400", tuple(quoted), dropped))
+                assert (self.requests, self.queue.lines, self.quarantined) == ([lines], [], lines)
+
+    def test_a_database_that_goes_down_while_a_batch_is_bisected_loses_nothing(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 1, 2, 3)
+        self.reply(BadLines("400"))
+        self.reply(DOWN)
+        self.clock.advance(1)
+        self.reply(Delivered())
+        self.reply(BadLines("400"))
+        assert self.queue.lines == lines
+        self.reply(Delivered())
+        self.reply(BadLines("400"))
+        assert self.requests == [lines, lines[:1], lines[:1], lines[1:], lines[1:2], lines[2:]]
+        assert self.database.requests[-1] == []
+        self.reply(Delivered())
+        assert self.requests[-2:] == [lines[2:], lines[2:]]
+        self.reply(BadLines("400"))
+        assert self.queue.lines == []
+        assert self.quarantined == [lines[2]]
+
+    def test_a_line_that_is_refused_once_and_then_accepted_is_not_bad(self) -> None:
+        writer = self.start()
+        self.add(writer, 1)
+        self.clock.advance(60)
+        for verdict in (BadLines("400 Bad Request"), Delivered(), Delivered(), Delivered()):
+            self.reply(verdict)
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
+
+    def test_if_even_a_request_without_lines_is_refused_no_line_is_bad(self) -> None:
+        writer = self.start()
+        self.database.answer = lambda lines: BadLines("400 Bad Request")
+        lines = self.add(writer, 1, 2, 3)
+        self.clock.pump([60] * 5)
+        assert (self.queue.lines, self.queue.quarantine) == (lines, [])
+        # It is asked without lines as long as it does not take even that.
+        assert self.database.requests == [[], lines, lines[:1], *[[]] * 6]
+        assert len(self.log(LogLevel.error)) == 1
+        self.database.answer = lambda lines: Delivered()
+        self.clock.advance(60)
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
+        assert self.requests[2:] == [lines[:1], lines[1:]]
+        assert (self.stats.delivered, self.stats.quarantined) == (3, 0)
+
+    def test_the_lines_with_the_field_that_an_error_names_are_posted_apart_from_the_others(self) -> None:
+        writer = self.start()
+        lines = [each.replace("mag=", "vbat=7.0,mag=") for each in map(line, (1, 3, 5))]
+        good = [line(2), line(4)]
+        self.queue.add(lines[0], good[0], lines[1], good[1], lines[2])
+        writer.wake()
+        error = "400 partial write: field type conflict"
+        self.reply(BadLines(error, dropped=3, field="vbat"))
+        assert self.requests[1:] == [lines]
+        self.reply(BadLines(error, dropped=3, field="vbat"))
+        assert self.requests[2:] == [good]
+        self.reply(Delivered())
+        assert self.quarantined == lines
+        assert (self.stats.delivered, self.stats.quarantined) == (2, 3)
+
+    def test_a_field_that_all_lines_have_or_none_tells_nothing_apart(self) -> None:
+        for field in ("mag", "vbat", ""):
+            with self.subTest(field):
+                self.fresh()
+                lines = self.add(self.start(), 1, 2, 3)
+                self.reply(BadLines("400", dropped=1, field=field))
+                assert self.requests[-1] == lines[:1]
+
+    def test_a_server_that_tells_of_one_line_at_a_time_is_asked_until_all_are_known(self) -> None:
+        """Whatever it tells of, and however often: no depth of recursion is the limit."""
+        for answer, expired, quarantined in (
+            (lambda lines: BadLines("400", tuple(lines[:1])), 0, 2_000),
+            (lambda lines: Expired(1, "400"), 2_000, 0),
+            (lambda lines: Expired(max(1, len(lines) - 1), "400"), 2_000, 0),
+        ):
+            with self.subTest(expired=expired):
+                self.fresh()
+                self.answer = lambda lines, answer=answer: answer(lines) if lines else Delivered()
+                self.queue.add(*map(line, range(2_000)))
+                self.start()
+                assert self.queue.lines == []
+                assert (self.stats.expired, self.stats.quarantined) == (expired, quarantined)
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from(["good", "conflict", "old", "unreadable"]), max_size=40))
+    def test_however_errors_are_mixed_every_line_is_delivered_or_expired_or_in_quarantine(
+        self, kinds: list[str]
+    ) -> None:
+        """The database is as InfluxDB 1.6: it tells of one kind of error, and hides the others behind it."""
+        # Old lines have the smaller times.
+        numbers = [number + (0 if kind == "old" else 100) for number, kind in enumerate(kinds)]
+        kind_of = {line(number): kind for number, kind in zip(numbers, kinds, strict=True)}
+        accepted: set[str] = set()
+
+        def influxdb(sent: Sequence[str]) -> Verdict:
+            by = {kind: [each for each in sent if kind_of[each] == kind] for kind in kind_of.values()}
+            unreadable = unparsable(*by.get("unreadable", []))
+            if sent and len(by.get("unreadable", [])) == len(sent):
+                return answered(unreadable)
+            accepted.update(by.get("good", []))
+            if conflict := by.get("conflict"):
+                return answered(f"partial write: field type conflict: of mag dropped={len(conflict)}")
+            if old := by.get("old"):
+                return answered(f"{BEYOND} dropped={len(old)}")
+            return answered(f"partial write: {unreadable} dropped=0") if unreadable else Delivered()
+
+        self.fresh()
+        self.answer = influxdb
+        self.queue.add(*kind_of)
+        self.start(replace(CONFIG, batch=1))
+        bad = {each for each, kind in kind_of.items() if kind in ("conflict", "unreadable")}
+        assert accepted == {each for each, kind in kind_of.items() if kind == "good"}
+        assert sorted(self.quarantined) == sorted(bad)
+        assert self.queue.lines == []
+        assert self.stats.delivered == len(accepted)
+        assert self.stats.expired == kinds.count("old")
+        assert self.stats.quarantined == len(bad)
+
+    def test_a_line_that_is_posted_again_is_counted_once(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 1, 2, 3)
+        self.reply(BadLines("400", (lines[0],)))
+        writer.reconfigure(replace(CONFIG, url=""))
+        self.databases[0].reply(DOWN)
+        assert (self.stats.quarantined, self.queue.lines) == (0, lines)
+        writer.reconfigure(CONFIG)
+        self.reply(Delivered())
+        self.reply(BadLines("400", (lines[0],)))
+        self.reply(Delivered())
+        assert (self.stats.delivered, self.stats.quarantined, self.queue.lines) == (2, 1, [])
+
+    def test_of_lines_beyond_the_retention_policy_the_oldest_are_counted_without_bisecting(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 3, 1, 2)
+        self.reply(Expired(2, "400 partial write: points beyond retention policy dropped=2"))
+        assert self.requests[1:] == [[line(1), line(2)]]
+        self.reply(Expired(2, "400 partial write: points beyond retention policy dropped=2"))
+        assert self.requests[2:] == [lines[:1]]
+        self.reply(Delivered())
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
+        assert (self.stats.delivered, self.stats.expired) == (1, 2)
+        assert len(self.log(LogLevel.warn)) == 1
+
+
+class SizeTest(Case):
+    def test_a_request_that_is_too_large_is_halved_and_the_size_remembered(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+
+        def at_most_two(lines: Sequence[str]) -> Verdict:
+            return TooLarge("413") if len(lines) > 2 else Delivered()
+
+        self.database.answer = at_most_two
+        self.add(writer, *range(8))
+        assert [len(lines) for lines in self.requests] == [8, 4, 2, 2, 2, 2]
+        for _ in range(2):
+            self.add(writer, *range(5))
+            self.clock.advance(PACE)
+        assert [len(lines) for lines in self.requests[6:]] == [2, 2, 1] * 2
+        assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 18)
+        assert self.log() == []
+
+    def test_a_batch_larger_than_the_remembered_size_is_halved_before_it_is_posted(self) -> None:
+        writer = self.start()
+        chunk = self.queue.head
+        self.queue.head = lambda limit: chunk(1_000)  # type: ignore[method-assign]
+        self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
+        self.add(writer, *range(4))
+        lines = self.add(writer, *range(4, 8))
+        assert self.requests[3:] == [lines[:2], lines[2:]]
+
+    def test_requests_grow_again_when_a_limit_has_gone(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+        self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
+        self.add(writer, *range(8))
+        self.database.answer = lambda lines: Delivered()
+        for _ in range(2 * GROW_AFTER):
+            self.clock.advance(PACE)
+            self.add(writer, *range(8))
+        assert [len(lines) for lines in self.requests[-2:]] == [8, 8]
+
+    def test_a_limit_that_stays_costs_few_requests_and_one_line_in_the_log(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+        self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
+        for _ in range(GROW_AFTER):
+            self.add(writer, *range(8))
+        large = [lines for lines in self.requests[2:] if len(lines) > 2]
+        assert [len(lines) for lines in large] == [4, 4, 4]
+        assert len([text for text in self.log(LogLevel.info) if "too many" in text]) == 2
+        assert (self.stats.delivered, self.queue.lines) == (8 * GROW_AFTER, [])
+
+    def test_a_connection_too_slow_for_a_batch_takes_it_in_parts(self) -> None:
+        writer = self.start(replace(CONFIG, batch=8))
+        slow = Unreachable("no answer within 30 s", slow=True)
+        self.database.answer = lambda lines: slow if len(lines) > 2 else Delivered()
+        self.add(writer, *range(8))
+        self.clock.pump([60] * 5)
+        assert [len(lines) for lines in self.requests] == [8, 8, 4, 4, 2, 2, 2, 2]
+        assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 8)
+        assert "no answer within 30 s" in self.log(LogLevel.error)[0]
+
+    def test_a_single_line_that_is_too_large_waits_for_the_server_to_change(self) -> None:
+        writer = self.start()
+        self.database.answer = lambda lines: TooLarge("413") if lines else Delivered()
+        lines = self.add(writer, 1, 2, 3)
+        self.clock.pump([60] * 5)
+        assert (self.queue.lines, self.queue.quarantine) == (lines, [])
+        [logged] = self.log(LogLevel.error)
+        assert "413 (it must take larger requests" in logged
+        self.database.answer = lambda lines: Delivered()
+        self.clock.advance(60)
+        assert (self.queue.lines, self.stats.delivered) == ([], 3)
