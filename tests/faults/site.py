@@ -13,7 +13,7 @@ from tests.real.site import Publisher, Site
 
 
 class FaultSite(Site):
-    """`broker` and `database` are the proxies; what the tests ask the servers themselves goes past them."""
+    """`broker` and `database` are the proxies; the tests query the servers directly."""
 
     def __init__(
         self, directory: Path, mosquitto: Mosquitto, influxd: Influxd, broker: Proxy, database: Proxy
@@ -23,13 +23,13 @@ class FaultSite(Site):
         super().__init__(directory, mosquitto, influxd)
 
     def configure(self, **changes: Mapping[str, object]) -> None:
-        """As always, but towards the proxies."""
+        """Point the daemon at the proxies."""
         mqtt = {"broker": f"tcp:127.0.0.1:{self.broker.port}", **changes.pop("mqtt", {})}
         influxdb = {"url": f"http://127.0.0.1:{self.database.port}", **changes.pop("influxdb", {})}
         super().configure(mqtt=mqtt, influxdb=influxdb, **changes)
 
     def publish(self, publisher: Publisher, count: int, qos: int = 1) -> None:
-        """Publish new readings, enter them, and wait until the broker has them."""
+        """Publish new readings, enter them into the ledger, and wait until the broker has them."""
         samples = [self.ledger.publish(now_ms(), qos) for _ in range(count)]
         publisher.publish([(sample.topic, sample.payload) for sample in samples], qos=qos)
 
@@ -43,7 +43,7 @@ class FaultSite(Site):
         return self.ledger.differences()
 
     def end_well(self) -> Account:
-        """Stop the daemon in order: every message has ended in one way, and every row is right."""
+        """Stop the daemon: every message has ended in exactly one way, and every row is right."""
         self.stop()
         differences = self.differences()
         assert not differences, differences

@@ -1,4 +1,4 @@
-"""The verdicts that a real InfluxDB can be brought to: every reading is in it or in quarantine."""
+"""Every verdict that a real InfluxDB can be made to give: no reading is lost."""
 
 import random
 import signal
@@ -25,7 +25,7 @@ NO_READINGS = "takes no readings"
 
 
 class Guarded(Influxd):
-    """Asks for passwords, and is asked by its administrator."""
+    """It asks for a password, and is queried by its administrator."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory, http={"auth-enabled": True})
@@ -52,13 +52,13 @@ def installed(directory: Path, influxd: Influxd) -> Iterator[tuple[FaultSite, Pu
 
 @pytest.fixture
 def plain(tmp_path: Path) -> Iterator[tuple[FaultSite, Publisher]]:
-    """An InfluxDB as it comes."""
+    """An InfluxDB with its defaults."""
     with installed(tmp_path, Influxd(tmp_path / "influxd")) as installation:
         yield installation
 
 
 def try_again(site: Site) -> None:
-    """Do not wait for the next attempt: call it when the one before has been answered."""
+    """Make the next attempt at once: call this after the one before has failed."""
     site.signal(signal.SIGUSR1)
     site.signal(signal.SIGUSR2)
 
@@ -102,7 +102,7 @@ def test_a_retention_policy_that_is_missing_is_created_by_the_file(
         ),
     ],
 )
-def test_without_a_file_readings_wait_until_somebody_creates_what_is_missing(
+def test_without_a_file_readings_wait_until_an_operator_creates_what_is_missing(
     plain: tuple[FaultSite, Publisher], reason: str, statement: str
 ) -> None:
     site, publisher = plain
@@ -121,7 +121,7 @@ def test_without_a_file_readings_wait_until_somebody_creates_what_is_missing(
     assert site.logged().count(NO_READINGS) == 1
 
 
-def test_a_wrong_password_and_a_missing_right_are_mended_while_it_runs(tmp_path: Path) -> None:
+def test_a_wrong_password_and_a_missing_right_can_be_corrected_while_it_runs(tmp_path: Path) -> None:
     with installed(tmp_path, Guarded(tmp_path / "influxd")) as (site, publisher):
         site.influxd.query('CREATE DATABASE "tessdb"')
         site.influxd.query("CREATE USER tess WITH PASSWORD 'XrightX'")
@@ -144,7 +144,7 @@ def test_a_wrong_password_and_a_missing_right_are_mended_while_it_runs(tmp_path:
         assert "XwrongX" not in site.logged()
 
 
-def test_all_that_influxdb_dislikes_in_one_spool_ends_in_quarantine_or_is_counted(
+def test_every_kind_of_bad_line_in_one_spool_ends_in_quarantine_or_is_counted(
     plain: tuple[FaultSite, Publisher],
 ) -> None:
     """Field type conflicts, lines that cannot be read, and lines that are too old, among good ones."""
@@ -187,7 +187,7 @@ def test_requests_that_are_larger_than_max_body_size_are_sent_in_parts(tmp_path:
         assert "lines at once are too many (413 " in site.logged()
 
 
-def test_a_max_body_size_that_has_room_for_no_reading_loses_none(tmp_path: Path) -> None:
+def test_a_max_body_size_smaller_than_any_reading_loses_none(tmp_path: Path) -> None:
     with installed(tmp_path, Influxd(tmp_path / "influxd", http={"max-body-size": 50})) as (site, publisher):
         site.start()
         site.publish(publisher, 50)
@@ -201,8 +201,8 @@ def test_a_max_body_size_that_has_room_for_no_reading_loses_none(tmp_path: Path)
         assert (account.delivered, account.quarantined) == (50, 0)
 
 
-def test_an_influxdb_that_writes_for_others_is_left_alone_for_a_while(tmp_path: Path) -> None:
-    """One write at a time and one more in its queue, and somebody is slow."""
+def test_an_influxdb_whose_write_queue_is_full_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """It writes one request at a time and queues one more, and two slow clients take both places."""
     limits: dict[str, str | int | bool] = {
         "max-concurrent-write-limit": 1,
         "max-enqueued-write-limit": 1,
@@ -222,7 +222,7 @@ def test_an_influxdb_that_writes_for_others_is_left_alone_for_a_while(tmp_path: 
         assert "it is busy" in site.logged()
 
 
-def test_a_database_behind_tls_is_believed_only_with_its_authority(tmp_path: Path) -> None:
+def test_a_database_behind_tls_is_trusted_only_with_its_authority(tmp_path: Path) -> None:
     pem, ca = tmp_path / "influxd.pem", tmp_path / "ca.pem"
     pem.write_bytes(issued("localhost"))
     ca.write_bytes(authority())
@@ -241,7 +241,7 @@ def test_a_database_behind_tls_is_believed_only_with_its_authority(tmp_path: Pat
         assert site.run("--check").returncode == 0
         site.stop()
         site.influxd.stop()
-        # It tells more easily without TLS what is in it.
+        # Without TLS the test can query it.
         site.influxd = Influxd(tmp_path / "influxd", port=site.influxd.port)
         with site.influxd:
             differences = site.differences()
@@ -249,7 +249,7 @@ def test_a_database_behind_tls_is_believed_only_with_its_authority(tmp_path: Pat
         assert check_account(site.logged()).delivered == 50
 
 
-def test_answers_without_end_take_no_memory(plain: tuple[FaultSite, Publisher]) -> None:
+def test_endless_answers_take_no_memory(plain: tuple[FaultSite, Publisher]) -> None:
     site, publisher = plain
     endless = [Answer(500, b"x" * 1_000_000, repeat=100), Answer(endless_headers=True)]
     with ScriptedServer([GOOD]) as server:

@@ -234,9 +234,11 @@ class HttpServer(Protocol):
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
         self.raw("\r\n".join(lines).encode() + body)
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes, *, hang_up: bool = False) -> None:
         assert self.transport is not None
         self.transport.write(data)
+        if hang_up:
+            self.transport.loseConnection()
 
 
 class ClientCase(TestCase):

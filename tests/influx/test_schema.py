@@ -1,4 +1,4 @@
-"""The data definition file: what is a statement, what is said about one that fails, and what never is."""
+"""The data definition file: what a statement is, what is shown of one that fails, and what never is."""
 
 import gzip
 import socket
@@ -56,14 +56,14 @@ from tessflux.influx.schema import Administration, databases, statements
         ),
     ],
 )
-def test_statements_end_at_a_semicolon_that_is_neither_quoted_nor_in_a_remark(
+def test_a_statement_ends_at_a_semicolon_that_is_neither_quoted_nor_in_a_comment(
     text: str, expected: list[str]
 ) -> None:
     assert list(statements(text)) == expected
 
 
 @given(st.lists(st.text("ab c'\"\\/*-;\n", max_size=30)))
-def test_nothing_gets_lost_but_remarks_and_no_text_raises(parts: list[str]) -> None:
+def test_nothing_but_comments_is_lost_and_no_text_raises(parts: list[str]) -> None:
     text = ";".join(parts)
     found = list(statements(text))
     assert all(statement.strip() == statement != "" for statement in found)
@@ -82,7 +82,7 @@ def test_nothing_gets_lost_but_remarks_and_no_text_raises(parts: list[str]) -> N
         ("CREATE USER u WITH PASSWORD 'CREATE DATABASE d'", []),
     ],
 )
-def test_the_databases_of_a_file(text: str, expected: list[str]) -> None:
+def test_the_databases_that_a_file_creates(text: str, expected: list[str]) -> None:
     assert databases(text) == expected
 
 
@@ -92,7 +92,7 @@ def test_the_example_creates_its_database() -> None:
 
 
 class Influx:
-    """Answers what it is told to, and keeps what it was asked."""
+    """Answers as `answers` says, and records what it was asked."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, str]] = {}
@@ -128,7 +128,7 @@ def serve(influx: Influx) -> Iterator[None]:
         do_POST = do_GET
 
         def log_message(self, *arguments: Any) -> None:
-            """Nobody wants to know."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         influx.url = f"http://127.0.0.1:{server.server_port}"
@@ -174,7 +174,7 @@ def test_the_statements_are_run_one_after_the_other(influx: Influx, tmp_path: Pa
     ]
 
 
-def test_no_statement_stands_in_an_address(influx: Influx, tmp_path: Path) -> None:
+def test_a_statement_is_sent_in_the_body_and_not_in_the_address(influx: Influx, tmp_path: Path) -> None:
     """Every proxy writes addresses into its log."""
     statement = "CREATE USER u WITH PASSWORD 'Xsecret'"
     assert define(influx, tmp_path, statement) == []
@@ -221,36 +221,36 @@ PASSWORDS = [
 ]
 
 
-@pytest.mark.parametrize(("statement", "said"), PASSWORDS)
+@pytest.mark.parametrize(("statement", "reason"), PASSWORDS)
 def test_no_password_is_shown_however_it_is_written(
-    influx: Influx, tmp_path: Path, statement: str, said: str
+    influx: Influx, tmp_path: Path, statement: str, reason: str
 ) -> None:
-    influx.answers = {statement: (400, f'{{"error":"error parsing query: {said}"}}')}
+    influx.answers = {statement: (400, f'{{"error":"error parsing query: {reason}"}}')}
     [problem] = define(influx, tmp_path, statement)
     assert influx.asked == [statement]
     assert "X" not in problem
     first_words = " ".join(statement.split()[:2])
     assert problem.startswith(f"statement 1 ({first_words}")
-    assert said.rpartition(", ")[2] in problem or "the reason is not shown" in problem
+    assert reason.rpartition(", ")[2] in problem or "the reason is not shown" in problem
 
 
 def test_the_rest_of_a_password_that_looks_like_a_statement_is_not_shown(
     influx: Influx, tmp_path: Path
 ) -> None:
-    """A quote in it that nobody escaped, and a semicolon behind."""
-    said = '{"error":"error parsing query: found Xtail99, expected SELECT, DELETE, SHOW at line 1, char 1"}'
-    influx.answers = {"Xtail99': GRANT": (400, said)}
+    """If a quote in the password was not escaped, and a semicolon follows."""
+    reason = '{"error":"error parsing query: found Xtail99, expected SELECT, DELETE, SHOW at line 1, char 1"}'
+    influx.answers = {"Xtail99': GRANT": (400, reason)}
     [problem] = define(influx, tmp_path, "CREATE USER u WITH PASSWORD 'a'b;Xtail99': GRANT")
     assert problem == "statement 2 (no statement ...): expected SELECT, DELETE, SHOW at line 1, char 1"
 
 
-def test_what_is_wrong_with_a_user_is_told(influx: Influx, tmp_path: Path) -> None:
+def test_an_error_about_a_user_is_shown(influx: Influx, tmp_path: Path) -> None:
     statement = "SET PASSWORD FOR nobody = 'Xsecret'"
     influx.answers = {statement: (200, '{"results":[{"statement_id":0,"error":"user not found"}]}')}
     assert define(influx, tmp_path, statement) == ["statement 1 (SET PASSWORD ...): user not found"]
 
 
-def test_a_server_that_is_gone_is_told_without_the_statement(tmp_path: Path) -> None:
+def test_the_error_about_a_server_that_is_gone_does_not_show_the_statement(tmp_path: Path) -> None:
     influx = Influx()
     with serve(influx):
         pass
@@ -269,7 +269,7 @@ def test_only_an_administrator_may_create(influx: Influx, tmp_path: Path, code: 
     administration.close()
 
 
-def test_a_server_that_does_not_answer_is_not_asked_again(tmp_path: Path) -> None:
+def test_after_a_timeout_no_other_statement_is_sent(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         influx = Influx()
         influx.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -284,7 +284,7 @@ def test_a_server_that_does_not_answer_is_not_asked_again(tmp_path: Path) -> Non
 
 @contextmanager
 def talk(start: bytes, part: bytes, pause: float) -> Iterator[tuple[str, list[int]]]:
-    """A server that goes on and on; gives its url and the number of bytes that it got rid of, in a list."""
+    """A server that never stops sending; gives its url and the number of bytes sent, in a list."""
     sent = [0]
 
     def serve_one() -> None:
@@ -321,14 +321,14 @@ HEADERS = b"HTTP/1.1 200 OK\r\n"
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1_000),
     ],
 )
-def test_an_answer_without_end_is_not_read_to_its_end(start: bytes, part: bytes) -> None:
+def test_no_more_than_a_bounded_part_of_an_endless_answer_is_read(start: bytes, part: bytes) -> None:
     with (
         talk(start, part, 0) as (url, sent),
         administration(InfluxConfig(url=url, timeout=5.0)) as admin,
         pytest.raises(ServerError, match=url),
     ):
         admin.version()
-    # The buffers of the system hold a few millions.
+    # A few megabytes go into the buffers of the system.
     assert sent[0] < 50_000_000
 
 
@@ -342,7 +342,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(start: bytes, part: bytes)
         (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
 )
-def test_an_answer_that_drips_is_not_waited_for_to_its_end(start: bytes, part: bytes, tmp_path: Path) -> None:
+def test_an_answer_that_drips_is_a_timeout(start: bytes, part: bytes, tmp_path: Path) -> None:
     with talk(start, part, 0.01) as (url, _):
         influx = Influx()
         influx.url = url
@@ -388,7 +388,7 @@ def test_no_proxy_and_no_login_is_taken_from_the_environment(
     assert influx.authorization == [None]
 
 
-def test_an_answer_that_makes_no_sense_is_a_server_error(influx: Influx, tmp_path: Path) -> None:
+def test_an_answer_that_is_not_json_is_a_server_error(influx: Influx, tmp_path: Path) -> None:
     influx.answers = {"CREATE DATABASE a": (200, "<html>welcome</html>")}
     with pytest.raises(ServerError, match=influx.url):
         define(influx, tmp_path, "CREATE DATABASE a")
@@ -424,12 +424,12 @@ def test_a_file_that_cannot_be_read_is_an_oserror(influx: Influx, tmp_path: Path
     assert influx.asked == []
 
 
-def test_the_version_of_the_server(influx: Influx) -> None:
+def test_the_version_is_the_one_that_the_server_tells(influx: Influx) -> None:
     with administration(InfluxConfig(url=influx.url)) as admin:
         assert admin.version() == "1.6.7"
 
 
-def test_a_server_that_is_no_influxdb(influx: Influx) -> None:
+def test_a_server_that_is_no_influxdb_is_a_server_error(influx: Influx) -> None:
     influx.answers = {"ping": (404, "not found")}
     with administration(InfluxConfig(url=influx.url)) as admin, pytest.raises(ServerError, match="not found"):
         admin.version()
