@@ -173,7 +173,7 @@ class ClientTest(ClientCase):
     async def test_an_answer_that_ends_with_its_connection_is_about_the_lines_only_if_it_is_whole(
         self,
     ) -> None:
-        """Half of an error may look like another one; without a length, an empty answer may be half of one."""
+        """Half of an error may look like another; without a length an empty answer may be half of one."""
         head = b"HTTP/1.1 %d No\r\nContent-Length: 100\r\n\r\n"
         for sent, verdict in (
             (head % 500 + b"half of", Unreachable("500 half of")),
