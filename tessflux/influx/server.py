@@ -33,8 +33,8 @@ from tessflux.stats import InfluxStats
 log = Logger(namespace="influxdb")
 
 PARK_SECONDS = 30.0
-"""Between two attempts at a server that needs its operator. Soon enough for one who has just mended
-something, seldom enough to fill no log of the server."""
+"""Between two attempts at a server that needs its operator: soon enough for an operator who watches the log,
+and too seldom to fill that of the server."""
 
 IDLE_SECONDS = 60.0
 """Between two checks while nothing happens. Every event ends the wait; this is only for one that was
@@ -44,8 +44,8 @@ LONGEST_RETRY_AFTER = 300.0
 """Seconds that a server may ask us to wait. A wrong date must not stop the delivery for a year."""
 
 PROBLEM_PERIOD, PROBLEM_LINES = 600.0, 10
-"""A problem that lasts is logged again after so many seconds, and so many lines are written in that time: a
-server that comes and goes would fill the log."""
+"""A problem that lasts is logged again after so many seconds. In that time at most so many lines are logged:
+a server that comes and goes would fill the log."""
 
 NOT_OF_THE_CONNECTION = ("batch", "flush_interval", "stats", "log_level")
 """Settings that change nothing about the connection, or about what is written where. Any other setting, and
@@ -100,6 +100,7 @@ class Server:
         self.takes_lines = False
         """Whether it did when it was last asked."""
         self._is_new = True
+        # A problem with this server is news, even if the former server had the same.
         self._problems.over()
 
     def _connect(self, config: InfluxConfig) -> None:
@@ -110,8 +111,8 @@ class Server:
     def reconfigure(self, config: InfluxConfig) -> bool:
         """Use another config from the next request on.
 
-        Returns whether that is another connection: then nothing counts that was learnt about the server, and
-        the next request is made at once.
+        Returns whether that makes a new connection: then all that was learnt about the server is forgotten,
+        and the next request is made at once.
         """
         irrelevant = {name: getattr(self.config, name) for name in NOT_OF_THE_CONNECTION}
         if replace(config, **irrelevant) == self.config:
@@ -151,6 +152,7 @@ class Server:
             connection = self._connection
             verdict = await self._post_once(connection, lines)
             answer = about_lines(verdict, len(lines), connection.timeouts)
+            # After a new connection came, only success counts: what the former server refused, this may take.
             if connection is self._connection:
                 if answer is None:
                     await self._wait_out(verdict, failed)
@@ -161,7 +163,6 @@ class Server:
                     return answer, failed
             elif isinstance(answer, Delivered | Expired):
                 return answer, failed
-            # A new connection came meanwhile: what the former server refused, the new one may take.
             failed += 1
 
     async def _post_once(self, connection: _Connection, lines: Sequence[str]) -> Verdict:

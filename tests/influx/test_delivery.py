@@ -276,6 +276,12 @@ class SizeTest(Case):
         assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 8)
         assert "no answer within 30 s" in self.log(LogLevel.error)[0]
 
+    def test_timeouts_that_do_not_follow_one_another_make_no_request_smaller(self) -> None:
+        slow = Unreachable("no answer within 30 s", slow=True)
+        lines = self.add(self.start(), 1, 2, 3)
+        self.reply(slow, DOWN, slow, DOWN, after=60)
+        assert self.requests == [lines] * 5
+
     def test_a_single_line_that_is_too_large_waits_for_the_server_to_change(self) -> None:
         writer = self.start()
         self.database.answer = lambda lines: TooLarge("413") if lines else Delivered()
