@@ -256,6 +256,17 @@ class SizeTest(Case):
             self.add(writer, *range(8))
         assert [len(lines) for lines in self.requests[-2:]] == [8, 8]
 
+    def test_small_requests_say_nothing_about_larger_ones(self) -> None:
+        writer = self.start(replace(CONFIG, batch=1))
+        self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
+        self.add(writer, 1, 2, 3)
+        for _ in range(2 * GROW_AFTER):
+            self.clock.advance(PACE)
+            self.add(writer, 1)
+        self.clock.advance(PACE)
+        self.add(writer, *range(8))
+        assert [len(lines) for lines in self.requests[-5:]] == [1, 2, 2, 2, 2]
+
     def test_a_limit_that_stays_costs_few_requests_and_one_line_in_the_log(self) -> None:
         writer = self.start(replace(CONFIG, batch=8))
         self.database.answer = lambda lines: TooLarge("413") if len(lines) > 2 else Delivered()
