@@ -12,9 +12,8 @@ PACKAGE = ROOT / "tessflux"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PURE = (
-    *("readings/reading", "readings/admission", "readings/lineprotocol", "readings/message"),
-    *("limits", "errors"),
-    *("mqtt/packets", "mqtt/version", "influx/verdict"),
+    *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
+    *("limits", "errors", "mqtt/packets", "mqtt/version", "influx/verdict"),
 )
 
 FLOORS = (

@@ -16,12 +16,12 @@ from tessflux.limits import SHARE_MEMBERS
 Version = Literal["3.1.1", "5"]
 """Of MQTT."""
 
-CONNECTS = "connects"
-"""Marks a key that a connection is made of."""
+LIVE = "live"
+"""Marks a key that a reload changes without a new connection to the server."""
 
-Flag = Annotated[bool, converters.flag]
-Level = Annotated[str, converters.choice(*converters.LEVELS)]
-Pem = Annotated[str, converters.readable_file, CONNECTS]
+Flag = Annotated[bool, converters.flag, LIVE]
+Level = Annotated[str, converters.choice(*converters.LEVELS), LIVE]
+Pem = Annotated[str, converters.readable_file]
 
 
 @dataclass(frozen=True)
@@ -36,29 +36,29 @@ class GlobalConfig:
 class ServerConfig:
     """What both servers need: how they know us, and whose certificates we trust."""
 
-    username: Annotated[str, converters.text, CONNECTS] = ""
-    password: Annotated[Secret, converters.password, CONNECTS] = NO_SECRET
+    username: Annotated[str, converters.text] = ""
+    password: Annotated[Secret, converters.password] = NO_SECRET
     tls_ca: Pem = ""
 
     @property
     def connection(self) -> tuple[object, ...]:
-        """What a connection is made of. If a reload does not change it, no new connection is needed."""
-        return tuple(getattr(self, key) for key, marks in _marks(type(self)).items() if CONNECTS in marks)
+        """What a connection is made of: a reload that changes none of it needs no new one."""
+        return tuple(getattr(self, key) for key, marks in _marks(type(self)).items() if LIVE not in marks)
 
 
 @dataclass(frozen=True)
 class InfluxConfig(ServerConfig):
     """The database and how readings are sent to it."""
 
-    url: Annotated[str, addresses.http_url, CONNECTS] = ""  # "" = none: the readings wait in the spool
+    url: Annotated[str, addresses.http_url] = ""  # "" = none: the readings wait in the spool
     schema: Annotated[str, converters.readable_file] = ""  # path of the data definition file, "" = none
-    dbname: Annotated[str, converters.name, CONNECTS] = "tessdb"
-    retpol: Annotated[str, converters.text, CONNECTS] = ""  # "" = the default one of the database
-    measurement: Annotated[str, converters.measurement] = "readings"
-    batch: Annotated[int, converters.whole(1)] = 10  # readings
-    flush_interval: Annotated[float, converters.seconds(0.01, 60)] = 1.0  # from arrival to request
-    timeout: Annotated[float, converters.seconds(1, 600), CONNECTS] = 30.0  # seconds, one HTTP request
-    extra_fields: Annotated[tuple[str, ...], converters.fields] = ()
+    dbname: Annotated[str, converters.name] = "tessdb"
+    retpol: Annotated[str, converters.text] = ""  # "" = the default one of the database
+    measurement: Annotated[str, converters.measurement, LIVE] = "readings"
+    batch: Annotated[int, converters.whole(1), LIVE] = 10  # readings
+    flush_interval: Annotated[float, converters.seconds(0.01, 60), LIVE] = 1.0  # from arrival to request
+    timeout: Annotated[float, converters.seconds(1, 600)] = 30.0  # seconds, one HTTP request
+    extra_fields: Annotated[tuple[str, ...], converters.fields, LIVE] = ()
     stats: Flag = True
     log_level: Level = "info"
 
@@ -67,19 +67,19 @@ class InfluxConfig(ServerConfig):
 class MqttConfig(ServerConfig):
     """The broker and which readings are taken from it."""
 
-    broker: Annotated[BrokerAddress, addresses.broker, CONNECTS]
-    client_id: Annotated[str, converters.client_id, CONNECTS] = ""  # `load` fills it in
-    version: Annotated[Version, converters.choice("3.1.1", "5"), CONNECTS] = "3.1.1"
-    keepalive: Annotated[int, converters.whole(1, 65_535), CONNECTS] = 60  # seconds
-    qos: Annotated[int, converters.whole(0, 2), CONNECTS] = 1  # 0 or 1
-    topics: Annotated[tuple[str, ...], converters.topics] = ("STARS4ALL/+/reading",)
-    share_group: Annotated[str, converters.share_group] = ""  # "" = every message comes to this daemon
-    share_member: Annotated[int, converters.whole(0, SHARE_MEMBERS - 1)] = 0  # its number in the group
+    broker: Annotated[BrokerAddress, addresses.broker]
+    client_id: Annotated[str, converters.client_id] = ""  # `load` fills it in
+    version: Annotated[Version, converters.choice("3.1.1", "5")] = "3.1.1"
+    keepalive: Annotated[int, converters.whole(1, 65_535)] = 60  # seconds
+    qos: Annotated[int, converters.whole(0, 2)] = 1  # 0 or 1
+    topics: Annotated[tuple[str, ...], converters.topics, LIVE] = ("STARS4ALL/+/reading",)
+    share_group: Annotated[str, converters.share_group, LIVE] = ""  # "" = every message comes to this daemon
+    share_member: Annotated[int, converters.whole(0, SHARE_MEMBERS - 1), LIVE] = 0  # its number in the group
     validation: Flag = True
-    whitelist: Annotated[frozenset[str], converters.names] = frozenset()  # lower case; empty = everyone
-    blacklist: Annotated[frozenset[str], converters.names] = frozenset()  # lower case
-    new_photometers: Annotated[int, converters.whole(0)] = 5_000  # in an hour, 0 = any number
-    silence: Annotated[float, converters.seconds(10, zero=True)] = 600.0  # seconds, 0 = never
+    whitelist: Annotated[frozenset[str], converters.names, LIVE] = frozenset()  # lower case; empty = everyone
+    blacklist: Annotated[frozenset[str], converters.names, LIVE] = frozenset()  # lower case
+    new_photometers: Annotated[int, converters.whole(0), LIVE] = 5_000  # in an hour, 0 = any number
+    silence: Annotated[float, converters.seconds(10, zero=True), LIVE] = 600.0  # seconds, 0 = never
     tls_cert: Pem = ""
     tls_key: Pem = ""
     stats: Flag = True

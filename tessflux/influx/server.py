@@ -47,10 +47,6 @@ PROBLEM_PERIOD, PROBLEM_LINES = 600.0, 10
 """A problem that lasts is logged again after so many seconds. In that time at most so many lines are logged:
 a server that comes and goes would fill the log."""
 
-NOT_OF_THE_CONNECTION = ("batch", "flush_interval", "stats", "log_level")
-"""Settings that change nothing about the connection, or about what is written where. Any other setting, and
-so one that is added later, makes a new client."""
-
 
 class WriteClient(Protocol):
     """Where lines are written."""
@@ -114,8 +110,7 @@ class Server:
         Returns whether that makes a new connection: then all that was learnt about the server is forgotten,
         and the next request is made at once.
         """
-        irrelevant = {name: getattr(self.config, name) for name in NOT_OF_THE_CONNECTION}
-        if replace(config, **irrelevant) == self.config:
+        if config.connection == self.config.connection:
             self.config = config
             return False
         self._use(config)

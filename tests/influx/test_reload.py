@@ -1,7 +1,7 @@
 """Another config: it makes a new connection only if it must, and loses no line, whatever is under way."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -71,6 +71,7 @@ class ReloadTest(Case):
             replace(CONFIG, stats=False),
             replace(CONFIG, batch=2),
             replace(CONFIG, flush_interval=2.0),
+            replace(CONFIG, measurement="other", extra_fields=("zp",)),
         ):
             with self.subTest(change):
                 self.fresh()
@@ -91,11 +92,11 @@ class ReloadTest(Case):
 
         @dataclass(frozen=True)
         class Later(InfluxConfig):
-            unknown: int = 0
+            unknown: Annotated[int, int] = 0
 
         before = Later(url="http://db:8086")
-        not_of_the_connection = {"batch", "flush_interval", "stats", "log_level"}
-        for name in {field.name for field in fields(Later)} - not_of_the_connection:
+        live = {"measurement", "extra_fields", "batch", "flush_interval", "stats", "log_level"}
+        for name in {field.name for field in fields(Later)} - live:
             with self.subTest(name):
                 self.fresh()
                 writer = self.start(before)
