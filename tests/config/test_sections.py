@@ -18,7 +18,7 @@ LIVE = {
 
 @pytest.mark.parametrize("config", LIVE, ids=lambda config: type(config).__name__)
 def test_only_what_a_connection_is_not_made_of_changes_without_a_new_one(config: Any) -> None:
-    """A reload of a log level, for example, leaves the connection alone; a key that is added later does not."""
+    """A reload of a log level, say, leaves the connection alone; a key that is added later does not."""
     kept = {
         field.name
         for field in fields(config)
