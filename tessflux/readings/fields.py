@@ -1,8 +1,8 @@
 """The one table of the values that photometers send, and what is known of each. Pure data.
 
-To store a new value, add a row to FIELDS. The rest follows from it: how a payload is read, what
-`extra_fields` in the config may name, and the tests, which say what documents must mention it.
-"""
+To store a new value, add a row to FIELDS. How a payload is read, and what `extra_fields` in the config may
+name, follows from it. Then copy the row into docs/readings.md (a test compares the two), and name the field
+in docs/data.md. """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,16 +13,17 @@ from math import inf, nextafter
 class Kind(Enum):
     """When a value is stored, in the words of docs/readings.md."""
 
-    REQUIRED = "always"
+    REQUIRED = "required"
     """A reading without it is refused."""
 
-    LIGHT = "always, by channel"
+    LIGHT = "required, by channel"
     """Required as well. A TESS4C sends it in an object for each of its CHANNELS."""
 
     OPTIONAL = "if sent"
-    """Most photometers send it: a reading that lacks one of these takes three times as long to read."""
+    """Stored whenever a photometer sends it."""
 
     EXTRA = "if `extra_fields` names it"
+    """Stored where the operator wants it."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Field:
     what: str
     unit: str = ""
     aliases: tuple[str, ...] = ()
-    """Other keys under which it is sent; `key` goes before them."""
+    """Other keys under which it is sent; `key` wins if there are both."""
     plausible: tuple[float, float] = (-inf, inf)
     """A reading with a number outside is refused, if the config asks for validation."""
     no_measure: tuple[float, ...] = ()
-    """Numbers by which programs say that they have none; then it is left out."""
+    """Numbers that mean "not measured"; the field is left out then."""
 
     above: float = field(init=False)
     """Every number above this and below `below` is a plausible measure."""
@@ -98,4 +99,4 @@ def of(*kinds: Kind) -> tuple[Field, ...]:
 
 
 EXTRA_FIELDS: Mapping[str, Field] = {extra.key: extra for extra in of(Kind.EXTRA)}
-"""What the operator can have stored besides."""
+"""Fields that the operator can choose to store as well."""
