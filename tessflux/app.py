@@ -44,11 +44,11 @@ REQUEUE = 2.0
 """Seconds between two looks for what an operator has requeued."""
 
 DRAIN = 5.0
-"""Seconds that a stop may take to deliver what waits."""
+"""Seconds for which a stop goes on delivering what waits."""
 
 STOP_LIMITS = {"commit": 8.0, "disconnect": 7.0, "deliver": DRAIN + 1, "end the delivery": 2.0, "close": 4.0}
-"""Seconds that each step of a stop may take; the next one comes all the same. In all they are less than the
-init script waits before it kills."""
+"""Seconds that each step of a stop may take; then the next one begins regardless. Their sum is below
+STOP_SECONDS in the init script, after which it kills; only that bounds `end_threads`."""
 
 _backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random)
 
@@ -73,11 +73,17 @@ class App:
             wake=lambda: self._writer.wake(),
             backpressure=lambda on: self._subscriber.backpressure(on),
             redeliver=lambda: self._subscriber.redeliver(),
-            given_up=self._judge.admission.forget,
+            forget=self._judge.admission.forget,
         )
-        self._photometers = logs.Reports(Logger(namespace="mqtt"), reactor)
+        self._photometer_reports = logs.Reports(Logger(namespace="mqtt"), reactor)
         self._intake = Intake(
-            config.mqtt, config.influxdb, self._judge, self._spool, self._mqtt_stats, self._photometers
+            config.mqtt,
+            config.influxdb,
+            self._judge,
+            self._spool.committer,
+            self._spool.store,
+            self._mqtt_stats,
+            self._photometer_reports,
         )
         self._subscriber = Subscriber(
             config.mqtt,
@@ -98,9 +104,14 @@ class App:
             clock=reactor,
             backoff=_backoff,
         )
-        self._deliveries = logs.Reports(Logger(namespace="influxdb"), reactor)
+        self._delivery_reports = logs.Reports(Logger(namespace="influxdb"), reactor)
         self._writer = Writer(
-            server, self._spool.queue, self._influx_stats, self._deliveries, clock=reactor, now=time.time
+            server,
+            self._spool.queue,
+            self._influx_stats,
+            self._delivery_reports,
+            clock=reactor,
+            now=time.time,
         )
         self._forgotten = 0
         self._one_reload = DeferredLock()
@@ -228,8 +239,8 @@ class App:
         log.info("Delivery is resumed")
 
     def _report(self) -> None:
-        self._photometers.period()
-        self._deliveries.period()
+        self._photometer_reports.period()
+        self._delivery_reports.period()
         if forgotten := self._spool.store.forgotten - self._forgotten:
             self._forgotten += forgotten
             log.warn(

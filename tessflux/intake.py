@@ -9,7 +9,7 @@ from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Judge, Message
-from tessflux.spool import Group, Spool
+from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
 
 log = Logger(namespace="mqtt")
@@ -23,12 +23,13 @@ class Intake:
         mqtt: MqttConfig,
         influx: InfluxConfig,
         judge: Judge,
-        spool: Spool,
+        committer: Committer,
+        store: Store,
         stats: MqttStats,
         reports: Reports,
     ) -> None:
         self._judge, self._stats, self._reports = judge, stats, reports
-        self._committer, self._store = spool.committer, spool.store
+        self._committer, self._store = committer, store
         self.reconfigure(mqtt, influx)
 
     def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig) -> None:
@@ -51,8 +52,8 @@ class Intake:
         self._committer.take(outcome, acknowledge)
 
     async def requeue(self) -> None:
-        """Judge anew what an operator wants out of quarantine. Each thing leaves it in the commit that holds
-        its new outcome. A message keeps the time of its arrival, and counts as received once more."""
+        """Judge again what an operator has requeued. Each entry leaves the quarantine in the same commit that
+        stores its new outcome. A message keeps its time of arrival, and counts as received once more."""
         count = 0
         while entries := await self._store.requeued(REQUEUED):
             group = Group(released=list(entries))

@@ -165,10 +165,13 @@ class RateLimit:
             return True
         return False
 
-    def over(self) -> bool:
-        """All is well, so any problem is news again. Returns whether one was logged: then so is its end."""
+    def over(self, *, forget: bool = True) -> bool:
+        """All is well. Returns whether a problem was logged: then its end is news. To `forget` the problems
+        makes them news again too; otherwise each is still logged only once in the period, however often it
+        returns."""
         lasted, self._lasts = self._lasts, False
-        self._again.clear()
+        if forget:
+            self._again.clear()
         return lasted
 
     def new_period(self) -> Counter[Hashable]:

@@ -3,6 +3,7 @@
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Admission, Filtered, Judge, Message, Outcome, Quarantined, Stored
-from tessflux.spool import Spool
+from tessflux.spool import Committer, Store
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 from tests.readings.payloads import cases
 from tests.readings.samples import NOW, REGISTER, TOPIC, message, payload
@@ -25,20 +26,12 @@ MQTT = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
 
 
 @dataclass
-class FakeSpool:
+class FakeCommitter:
     """Takes what the intake hands over; nothing is acknowledged."""
 
     taken: list[tuple[Outcome, Acknowledge | None]] = field(default_factory=list)
     asked: list[bool] = field(default_factory=list)
     room: bool = True
-
-    @property
-    def committer(self) -> "FakeSpool":
-        return self
-
-    @property
-    def store(self) -> "FakeSpool":
-        return self
 
     def admits(self, *, kept_by_broker: bool) -> bool:
         self.asked.append(kept_by_broker)
@@ -52,21 +45,26 @@ class Taking:
     """An Intake with all that it needs, and what came of the messages that it took."""
 
     def __init__(self, mqtt: MqttConfig = MQTT, influx: InfluxConfig | None = None) -> None:
-        self.spool = FakeSpool()
+        self.committer = FakeCommitter()
         self.stats = MqttStats()
         self._events: list[LogEvent] = []
         log = Logger(namespace="mqtt", observer=cast(ILogObserver, self._events.append))
         self.reports = Reports(log, Clock())
-        spool = cast(Spool, self.spool)
         self.intake = Intake(
-            mqtt, influx or InfluxConfig(), Judge(Admission()), spool, self.stats, self.reports
+            mqtt,
+            influx or InfluxConfig(),
+            Judge(Admission()),
+            cast(Committer, self.committer),
+            Mock(Store),
+            self.stats,
+            self.reports,
         )
 
     def take(self, message: Message, acknowledge: Acknowledge | None = None) -> Outcome:
         """The outcome of one message."""
-        before = len(self.spool.taken)
+        before = len(self.committer.taken)
         self.intake.take(message, acknowledge)
-        [(outcome, handed_on)] = self.spool.taken[before:]
+        [(outcome, handed_on)] = self.committer.taken[before:]
         assert handed_on is acknowledge
         return outcome
 
@@ -134,11 +132,11 @@ def test_another_config_holds_for_the_messages_that_come_and_forgets_nothing() -
 def test_a_message_for_which_there_is_no_room_is_neither_counted_nor_judged() -> None:
     """The spool counts it, or the broker sends it again."""
     taking = Taking()
-    taking.spool.room = False
+    taking.committer.room = False
     taking.intake.take(message(payload(1)), None)
     taking.intake.take(message(payload(1)), list[None]().clear)
-    assert (taking.spool.asked, taking.spool.taken, taking.stats.received) == ([False, True], [], 0)
-    taking.spool.room = True
+    assert (taking.committer.asked, taking.committer.taken, taking.stats.received) == ([False, True], [], 0)
+    taking.committer.room = True
     assert isinstance(taking.take(message(payload(1))), Stored)
 
 
@@ -152,7 +150,15 @@ class Storing:
         Deferred.fromCoroutine(self.spool.open())
         mqtt = replace(MQTT, blacklist=frozenset({"banned"}))
         reports = Reports(Logger(observer=cast(ILogObserver, [].append)), self.clock)
-        self.intake = Intake(mqtt, InfluxConfig(), Judge(Admission()), self.spool, self.stats, reports)
+        self.intake = Intake(
+            mqtt,
+            InfluxConfig(),
+            Judge(Admission()),
+            self.spool.committer,
+            self.spool.store,
+            self.stats,
+            reports,
+        )
 
     def take(self, message: Message, number: int, qos: int) -> None:
         self.intake.take(message, (lambda: self.acknowledged.append(number)) if qos else None)

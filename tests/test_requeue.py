@@ -47,7 +47,13 @@ class Requeue(SynchronousTestCase):
 
     def make(self, mqtt: MqttConfig) -> Intake:
         return Intake(
-            mqtt, InfluxConfig(), Judge(Admission()), self.site.spool, self.site.stats, self.reports
+            mqtt,
+            InfluxConfig(),
+            Judge(Admission()),
+            self.site.committer,
+            self.site.store,
+            self.site.stats,
+            self.reports,
         )
 
     def take(self, *payloads: bytes, retained: bool = False) -> None:
@@ -156,9 +162,15 @@ class Requeue(SynchronousTestCase):
 
     def test_what_is_given_up_is_no_duplicate_when_it_is_tried_again(self) -> None:
         admission = Admission()
-        self.site.given_up = admission.forget
+        self.site.forget = admission.forget
         self.intake = Intake(
-            STRICT, InfluxConfig(), Judge(admission), self.site.spool, self.site.stats, self.reports
+            STRICT,
+            InfluxConfig(),
+            Judge(admission),
+            self.site.committer,
+            self.site.store,
+            self.site.stats,
+            self.reports,
         )
         self.take(dark(1))
         self.intake.reconfigure(LENIENT, InfluxConfig())

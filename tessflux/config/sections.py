@@ -17,7 +17,7 @@ Version = Literal["3.1.1", "5"]
 """Of MQTT."""
 
 LIVE = "live"
-"""Marks a key that a reload changes without a new connection to the server."""
+"""Marks a key of a server that a reload changes without a new connection to it."""
 
 Flag = Annotated[bool, converters.flag, LIVE]
 Level = Annotated[str, converters.choice(*converters.LEVELS), LIVE]

@@ -23,8 +23,8 @@ log = Logger(namespace="influxdb")
 REFUSED_LINE = "refused by InfluxDB"
 
 GROW_AFTER = 100
-"""Requests of the largest size that must succeed before a larger one is tried: a server whose limit stays
-refuses one in a hundred."""
+"""Requests of the largest size that must succeed before a larger one is tried: if the server's limit stays
+the same, it refuses one request in a hundred."""
 
 
 @dataclass
@@ -128,8 +128,10 @@ def _bisect(lines: Sequence[str]) -> list[Sequence[str]]:
 
 def _split_by_field(lines: Sequence[str], field: str) -> list[Sequence[str]]:
     """The lines that have a field and those that do not; nothing if that does not tell them apart."""
+    if not field:
+        return []
     has_field = re.compile(f"[ ,]{field}=").search
-    suspects = [line for line in lines if field and has_field(line)]
+    suspects = [line for line in lines if has_field(line)]
     if 0 < len(suspects) < len(lines):
         return [suspects, [line for line in lines if not has_field(line)]]
     return []

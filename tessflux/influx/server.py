@@ -1,4 +1,4 @@
-"""One InfluxDB: it is asked until it says something about the lines, and not about itself.
+"""One InfluxDB: a request is repeated until the answer is about its lines and not about the server.
 
 Trouble with the server is handled here, trouble with lines in `delivery`; the table in `tessflux.influx` has
 both.
@@ -34,18 +34,18 @@ log = Logger(namespace="influxdb")
 
 PARK_SECONDS = 30.0
 """Between two attempts at a server that needs its operator: soon enough for an operator who watches the log,
-and too seldom to fill that of the server."""
+and rare enough not to fill the log of the server."""
 
 IDLE_SECONDS = 60.0
-"""Between two checks while nothing happens. Every event ends the wait; this is only for one that was
-missed."""
+"""Between two checks while nothing happens. Every event ends the wait; this is a safety net for a missed
+one."""
 
 LONGEST_RETRY_AFTER = 300.0
 """Seconds that a server may ask us to wait. A wrong date must not stop the delivery for a year."""
 
 PROBLEM_PERIOD, PROBLEM_LINES = 600.0, 10
-"""A problem that lasts is logged again after so many seconds. In that time at most so many lines are logged:
-a server that comes and goes would fill the log."""
+"""A problem that lasts is logged again after PROBLEM_PERIOD seconds. In that time at most PROBLEM_LINES lines
+are logged: a server that comes and goes would fill the log."""
 
 
 class WriteClient(Protocol):
@@ -94,7 +94,7 @@ class Server:
     def _use(self, config: InfluxConfig) -> None:
         self._connect(config)
         self.takes_lines = False
-        """Whether it did when it was last asked."""
+        """Whether the server took lines at the last request."""
         self._is_new = True
         # A problem with this server is news, even if the former server had the same.
         self._problems.over()
@@ -147,7 +147,8 @@ class Server:
             connection = self._connection
             verdict = await self._post_once(connection, lines)
             answer = about_lines(verdict, len(lines), connection.timeouts)
-            # After a new connection came, only success counts: what the former server refused, this may take.
+            # If the connection was replaced meanwhile, only success counts: the new server may take what the
+            # former refused.
             if connection is self._connection:
                 if answer is None:
                     await self._wait_out(verdict, failed)

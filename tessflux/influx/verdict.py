@@ -1,8 +1,8 @@
 """An answer of InfluxDB -> one verdict. Pure.
 
 Every answer, right or wrong, has its verdict: `classify` is the table. A verdict is no exception; what is
-done about each is told in `tessflux.influx`. The texts are those of InfluxDB 1, and of 2 and 3 where they
-differ.
+done about each is in the table of `tessflux.influx`. The texts are those of InfluxDB 1, and of 2 and 3 where
+they differ.
 """
 
 import json
@@ -150,7 +150,7 @@ def about_lines(verdict: Verdict, count: int, timeouts: int) -> LinesVerdict | N
     match verdict:
         case Delivered() | Expired():
             return verdict
-        # A server that refuses a request without lines has something against us, not against lines.
+        # A server that refuses a request without lines objects to us, not to the lines.
         case BadLines() if count > 0:
             return verdict
         # A line has a few hundred bytes. A server that finds one alone too large takes nothing at all.

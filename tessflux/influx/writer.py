@@ -1,8 +1,8 @@
 """What is posted to InfluxDB and when: the oldest lines first, one request at a time, until it has answered.
 
-A request is due when `batch` lines wait, but PACE after the one before, or when the oldest is
-`flush_interval` old; a full one is due at once. It carries all that waits, up to BATCH_LINES. Only an answer
-about the lines retires them; what else may happen stands in `server`.
+A request is due when `batch` lines wait, though no sooner than PACE after the previous one, or when the
+oldest line is `flush_interval` old. A full request is due at once. It carries all that waits, up to
+BATCH_LINES. Only an answer about the lines retires them; what else may happen stands in `server`.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ PACE = 0.1
 shorter. A few large requests cost InfluxDB two thirds of what many small ones do."""
 
 EMPTY_HEAD_SECONDS = 1.0
-"""Until the queue is asked again that has given out none of its waiting lines: its disk failed just now."""
+"""Before asking again a queue that has lines but gave out none, because its disk has just failed."""
 
 
 class Source(Protocol):
@@ -164,8 +164,10 @@ class Writer(Service):
             await self._after_error.sleep(EMPTY_HEAD_SECONDS)
             return
         result = await self._delivery.deliver(batch.lines)
-        # What could not be retired is delivered once more, and counted then.
-        if await self._queue.retire(batch, result.refused):
-            self._stats.delivered += result.delivered
-            self._stats.expired += result.expired
-            self._stats.quarantined += len(result.refused)
+        if not await self._queue.retire(batch, result.refused):
+            # It is delivered once more, and counted then.
+            await self._after_error.sleep(PARK_SECONDS)
+            return
+        self._stats.delivered += result.delivered
+        self._stats.expired += result.expired
+        self._stats.quarantined += len(result.refused)

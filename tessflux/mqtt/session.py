@@ -66,7 +66,7 @@ class State(Enum):
 
 
 OPEN = State.OPEN
-"""Looked at for each message, where the way through the class would cost."""
+"""Read for each message, where looking it up through the class would cost time."""
 
 
 class Session(Protocol):
@@ -242,7 +242,7 @@ class Session(Protocol):
             self._client.disconnect()
 
     def _close(self) -> None:
-        """paho needs the transport no more: after DISCONNECT, an error, or when the broker is silent."""
+        """paho no longer needs the transport: after DISCONNECT, an error, or when the broker is silent."""
         if self._state in (OPEN, State.CLOSING):
             assert self.transport is not None
             self._begin_to_close()

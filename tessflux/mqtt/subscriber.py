@@ -1,6 +1,7 @@
 """Stays connected to the broker and subscribed, for ever: connect, subscribe, listen, back off, retry.
 
-Each message is handed on at once. What becomes of it, and when it is acknowledged, is decided behind `take`.
+Each message is handed on at once. What becomes of it, and when it is acknowledged, is decided by the spool's
+Committer.
 """
 
 from collections.abc import Callable

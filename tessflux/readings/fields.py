@@ -2,7 +2,7 @@
 
 To store a new value, add a row to FIELDS. How a payload is read, and what `extra_fields` in the config may
 name, follows from it. Then copy the row into docs/readings.md (a test compares the two), and name the field
-in docs/data.md. """
+in docs/data.md."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

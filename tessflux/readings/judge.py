@@ -46,7 +46,8 @@ class Judge:
         )
         if isinstance(decision, Admitted):
             series = lineprotocol.series(self._measurement, reading.name)
-            remark = _skew(reading, received_at) if reading.tstamp is not None else None
+            tstamp = reading.tstamp
+            remark = _skew(reading.name, tstamp - received_at) if tstamp is not None else None
             return Stored(f"{series} {values} {decision.time}", decision, remark)
         if isinstance(decision, Filtered):
             return decision
@@ -77,12 +78,8 @@ def _other_kind(topic: str, reading: Reading | Refused) -> Filtered | None:
     return Filtered(REGISTER) if kind == "register" and reading.cause == REGISTER else None
 
 
-def _skew(reading: Reading, received_at: int) -> Remark | None:
-    """A remark on a publisher's clock that differs much from ours."""
-    assert reading.tstamp is not None
-    off = reading.tstamp - received_at
-    return (
-        Remark(reading.name, CLOCK, f"its time is off by {off / 1_000:+.0f} s")
-        if abs(off) > SKEW_MS
-        else None
-    )
+def _skew(name: str, off: int) -> Remark | None:
+    """A remark on a publisher's clock that is `off` from ours by many milliseconds."""
+    if abs(off) <= SKEW_MS:
+        return None
+    return Remark(name, CLOCK, f"its time is off by {off / 1_000:+.0f} s")

@@ -105,7 +105,7 @@ _values = _make_values()
 
 
 class _Malformed(Exception):
-    """Carries what makes a Refused from where it was found to `parse`, which alone catches it."""
+    """Raised where a problem is found; only `parse` catches it, and makes a Refused of it."""
 
     def __init__(self, cause: str, detail: str) -> None:
         self.cause, self.detail = cause, detail

@@ -1,7 +1,7 @@
 """The queue on disk, between the broker and the database.
 
 In:   the outcome of each message, and what acknowledges the message: `Committer.take`.
-Out:  the oldest lines as a `Batch`, until the database has answered for them: `Queue.head`, `Queue.retire`.
+Out:  the oldest lines as a `Batch`, until the database has dealt with them: `Queue.head`, `Queue.retire`.
 
 `Spool` puts `Committer`, `Queue` and `Store` together: messages gather in a `Group`, which is committed as a
 whole. `second_look` opens the file beside a running tessflux, for the commands.
@@ -13,6 +13,7 @@ from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
 from tessflux.spool.spool import Spool
+from tessflux.spool.store import Store
 
 __all__ = [
     "CHOSEN",
@@ -24,6 +25,7 @@ __all__ = [
     "Group",
     "Queue",
     "Spool",
+    "Store",
     "quarantined",
     "second_look",
 ]

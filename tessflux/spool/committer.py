@@ -6,9 +6,9 @@ what arrives meanwhile is the next group. After a commit, and not before, its me
 acknowledged, in the order in which they came.
 
 A commit that fails is retried every second. When the memory for what waits is used up, nothing more is read
-from the broker (backpressure). But while commits fail, messages are read on: those at QoS 0 are lost, since
-the broker would not keep them either; the others stay with the broker, unacknowledged, which delivers them
-again afterwards.
+from the broker (backpressure). While commits fail, however, reading goes on. QoS 0 messages are lost then, as
+the broker would not keep them either; the others stay unacknowledged, so the broker delivers them again
+later.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,10 @@ log = Logger(namespace="spool")
 
 
 class Committer:
-    """It calls `committed` with each group of lines that is on disk, `backpressure` with True when the broker
-    is to wait and with False when it may go on, `redeliver` when messages were left to the broker and can be
-    taken now, and `given_up` with what was admitted and cannot be stored."""
+    """It calls `added` when lines are on disk, with the time when the first of them arrived;
+    `backpressure` with True when the broker is to wait and with False when it may go on; `redeliver` when
+    there is room again for messages that were left with the broker; and `forget` with what was admitted and
+    cannot be stored."""
 
     def __init__(
         self,
@@ -37,20 +38,20 @@ class Committer:
         flush_interval: float,
         stats: MqttStats,
         clock: IReactorTime,
-        committed: Callable[[float], None],
+        added: Callable[[float], None],
         backpressure: Callable[[bool], None],
         redeliver: Callable[[], None],
-        given_up: Callable[[list[Admitted]], None],
+        forget: Callable[[list[Admitted]], None],
     ) -> None:
         self._store, self._stats, self._clock = store, stats, clock
         self.flush_interval = flush_interval
-        self._committed, self._backpressure = committed, backpressure
-        self._redeliver, self._given_up = redeliver, given_up
+        self._added, self._backpressure = added, backpressure
+        self._redeliver, self._forget = redeliver, forget
         self._group = Group()
         """What gathers for the next commit."""
         self._committing = Group()
-        self._commits: Deferred[None] | None = None
-        """Fires when no commit is under way any more."""
+        self._under_way: Deferred[None] | None = None
+        """The commits that are being made, until the last of them is done."""
         self._timer: IDelayedCall | None = None
         self._holds_back = False
         self._left_to_broker = False
@@ -85,23 +86,26 @@ class Committer:
         group.take(outcome, acknowledge)
         if group.messages == 1:
             group.since = self._clock.seconds()
-            if self._commits is None:
+            if self._under_way is None:
                 self._timer = self._clock.callLater(self.flush_interval, self._start)
         if group.is_due:
             if group.fills_memory:
                 self.update_backpressure()
-            if self._commits is None:
+            if self._under_way is None:
                 self._start()
 
     def flush(self) -> None:
         """Nothing more to read: commit now if a message waits for its acknowledgement."""
-        if self._group.acknowledge and self._commits is None:
+        if self._group.acknowledge and self._under_way is None:
             self._start()
 
     def _start(self) -> Deferred[None]:
-        """Commit what has gathered, and then what has gathered meanwhile, as long as that is due."""
+        """Commit what has gathered, and then what has gathered meanwhile, as long as that is due.
+
+        Cancelling the result gives up what is not on disk by then: a stop does not wait for ever for a disk.
+        """
         self._cancel_timer()
-        self._commits = done = Deferred[None]()
+        self._under_way = done = Deferred[None](lambda _: work.cancel())
         work = Deferred.fromCoroutine(self._commit_groups())
         work.addErrback(lambda failure: log.failure("A commit went wrong", failure))
         work.chainDeferred(done)
@@ -122,7 +126,7 @@ class Committer:
                 if not (following.is_due or following.acknowledge):
                     break
         finally:
-            self._commits = None
+            self._under_way = None
             self._committing = Group()
             if self._group.messages:
                 age = self._clock.seconds() - self._group.since
@@ -130,23 +134,23 @@ class Committer:
 
     def _on_disk(self, group: Group) -> None:
         try:
-            group.committed(self._stats)
+            group.count_and_acknowledge(self._stats)
             if group.lines:
-                self._committed(group.since)
+                self._added(group.since)
         except Exception:
             log.failure("What follows a commit went wrong")
         self._after_commit()
 
     def _give_up(self, group: Group) -> None:
-        self._given_up(group.admitted)
+        self._forget(group.admitted)
         cause = self._store.failing
-        # Of those that came meanwhile some may be copies of what is given up, filtered as duplicates.
+        # Some that came meanwhile may be duplicates of what is given up, and filtered for that.
         following = self._group.acknowledge
         self._left_to_broker |= bool(group.acknowledge or following)
         following.clear()
         log.error(
             "{lost} messages are lost ({cause}); {kept} were not acknowledged, the broker keeps them",
-            lost=group.given_up(self._stats, cause),
+            lost=group.count_lost(self._stats, cause),
             cause=cause,
             kept=len(group.acknowledge),
         )
@@ -166,19 +170,19 @@ class Committer:
             self._backpressure(holds_back)
 
     async def commit(self, group: Group) -> bool:
-        """Commit a group of one's own, for as long as it takes; False when it was given up."""
+        """Commit a group of the caller's own, retrying until it succeeds; False if it was given up."""
         done = await self._store.keep_committing(group, failed=self.update_backpressure)
         if done:
             self._on_disk(group)
         else:
-            self._given_up(group.admitted)
+            self._forget(group.admitted)
         return done
 
     async def stop(self) -> None:
-        """Commit what is pending, now; on a disk that takes nothing it is tried just once more."""
-        self._store.stopping = True
-        if self._commits is not None:
-            await self._commits
+        """Commit what is pending, now; if the disk fails, it is tried only once more."""
+        self._store.stop()
+        if self._under_way is not None:
+            await self._under_way
         self._cancel_timer()
         if self._group.messages:
             await self._start()

@@ -1,4 +1,4 @@
-"""What one commit makes durable, and whom to acknowledge once it is: nothing is counted before either."""
+"""What one commit makes durable, and which messages to acknowledge after it."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,7 +10,8 @@ from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 
 @dataclass(slots=True)
 class Group:
-    """Messages by their outcomes. `released` are the numbers of what leaves the quarantine with them."""
+    """Messages by their outcomes; `released` are the numbers of the quarantine's rows that this commit
+    deletes."""
 
     lines: list[str] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Group:
         if acknowledge is not None:
             self.acknowledge.append(acknowledge)
 
-    def committed(self, stats: MqttStats) -> None:
+    def count_and_acknowledge(self, stats: MqttStats) -> None:
         """It is on disk: count the messages, and acknowledge them in the order in which they came."""
         stats.ended[STORED, ""] += len(self.admitted)
         for refused in self.quarantined:
@@ -58,7 +59,7 @@ class Group:
         for acknowledge in self.acknowledge:
             acknowledge()
 
-    def given_up(self, stats: MqttStats, cause: str) -> int:
+    def count_lost(self, stats: MqttStats, cause: str) -> int:
         """It will not get on disk: what the broker does not keep is lost. Returns how many messages are."""
         kept = len(self.acknowledge)
         lost = self.messages - kept

@@ -19,7 +19,7 @@ CHOSEN = "(?1 IN ('', photometer)) AND (?2 IN ('', cause))"
 _BYTES = "length(payload) + length(topic) + length(detail)"
 
 
-Held = tuple[int, int]
+Usage = tuple[int, int]
 """How many rows, and their size."""
 
 
@@ -42,14 +42,14 @@ class Quarantine:
         """Change the bounds; they apply when something is added."""
         self._rows, self._largest = rows, size
 
-    def again(self, limit: int) -> dict[int, Quarantined]:
+    def requeued(self, limit: int) -> dict[int, Quarantined]:
         """The oldest that are to be tried again, by their numbers."""
         rows = self._db.execute(
             f"SELECT id, {COLUMNS} FROM quarantine WHERE again ORDER BY id LIMIT ?", (limit,)
         )
         return {row[0]: quarantined(row[1:]) for row in rows}
 
-    def change(self, released: Sequence[int], added: Sequence[Quarantined]) -> tuple[int, Held]:
+    def change(self, released: Sequence[int], added: Sequence[Quarantined]) -> tuple[int, Usage]:
         """Remove rows and add others. Returns how many of the oldest had to go, and what is held then, for
         `committed`."""
         rows, size = self._held
@@ -69,11 +69,11 @@ class Quarantine:
         self._db.execute("DELETE FROM quarantine WHERE id <= ?", (gone,))
         return forgotten, (rows - forgotten, size)
 
-    def committed(self, held: Held) -> None:
+    def committed(self, held: Usage) -> None:
         """The transaction of a change has succeeded."""
         self._held = held
 
-    def _sum(self, condition: str, *arguments: int) -> Held:
+    def _sum(self, condition: str, *arguments: int) -> Usage:
         query = f"SELECT count(*), total({_BYTES}) FROM quarantine WHERE {condition}"
         rows, size = self._db.execute(query, arguments).fetchone()
         return rows, int(size)

@@ -10,7 +10,7 @@ from tessflux.spool.journal import Batch
 from tessflux.spool.store import Store
 
 OVERDUE = float("-inf")
-"""The arrival of lines that have waited long enough, whenever that was."""
+"""An arrival time so early that the lines are due at once."""
 
 
 class Queue:
@@ -27,7 +27,7 @@ class Queue:
         return self._store.waiting
 
     def opened(self) -> None:
-        """What was on disk at the start waits since before it."""
+        """What is on disk at the start has been waiting since before it."""
         if self.waiting:
             self.oldest = OVERDUE
 
@@ -46,11 +46,11 @@ class Queue:
         return batch
 
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:
-        """The database has answered for the batch: forget it, and keep what it refused in quarantine.
+        """The database has dealt with the batch: forget it, and keep what it refused in quarantine.
 
-        False when that was not possible before a stop: then the batch goes on waiting.
-        Without refused lines this is written by the next commit: were it lost, the batch would be sent once
-        more, which the database takes as the same points.
+        False if a stop came before that succeeded, or if it fails because of our own bug: then the batch goes
+        on waiting. Without refused lines the next commit records this. If that is lost, the batch is sent
+        again, which is harmless: the points are the same.
         """
         if refused:
             # One commit does both, so that a refused line is always somewhere.
@@ -59,7 +59,7 @@ class Queue:
             done: Deferred[bool] = Deferred()
             Deferred.fromCoroutine(commit).chainDeferred(done)
             return await done
-        self._store.retired = max(self._store.retired, batch.last)
+        self._store.retire(batch.last)
         if self._store.failing:
             # On a full disk this makes room for what waits in memory.
             await self._store.commit(Group())

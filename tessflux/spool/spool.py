@@ -30,7 +30,7 @@ class Spool:
         wake: Callable[[], None],
         backpressure: Callable[[bool], None],
         redeliver: Callable[[], None],
-        given_up: Callable[[list[Admitted]], None],
+        forget: Callable[[list[Admitted]], None],
     ) -> None:
         self.store = Store(config, clock=clock, in_thread=in_thread)
         self.queue = Queue(self.store, wake=wake)
@@ -39,10 +39,10 @@ class Spool:
             flush_interval=flush_interval,
             stats=stats,
             clock=clock,
-            committed=self.queue.added,
+            added=self.queue.added,
             backpressure=backpressure,
             redeliver=redeliver,
-            given_up=given_up,
+            forget=forget,
         )
 
     async def open(self) -> list[Admitted]:

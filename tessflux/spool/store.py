@@ -1,9 +1,9 @@
-"""The spool's file from the side of the reactor, and how far it has come: the numbers of the lines.
+"""The reactor's side of the spool's file, and the numbers of its lines.
 
-Lines are numbered as they are committed. `last` is the newest one on disk; up to `retired` the database has
-answered for them, which the next commit writes down. All SQLite runs in one thread; its calls come back in
-the order in which they were made. A failure is logged when it begins, once a minute while it lasts, and when
-it is over.
+Lines are numbered as they are committed. `last` is the number of the newest line on disk. The database has
+dealt with all lines up to `retired`; the next commit records that. All SQLite runs in one thread; its calls
+come back in the order in which they were made. A failure is logged when it begins, once a minute while it
+lasts, and when it is over.
 """
 
 import sqlite3
@@ -32,7 +32,8 @@ RETRY = 1.0
 """Seconds between two attempts to commit."""
 
 ATTEMPTS = 5
-"""How often a commit is tried that fails by a bug of ours; then it is given up, so that others succeed."""
+"""How often a commit that fails because of our own bug is tried. Then it is given up, so that others
+succeed."""
 
 SPOOL_FULL = "spool full"
 DISK_FAILED = "disk failed"
@@ -54,21 +55,21 @@ class InThread(Protocol):
 
 
 class Store:
-    """Call `open` first and `close` last. Once `stopping` is set, what fails is not retried."""
+    """Call `open` first and `close` last. After `stop`, what fails is not retried."""
 
     def __init__(self, config: SpoolConfig, *, clock: IReactorTime, in_thread: InThread) -> None:
         self._file = SpoolFile(config)
         self._clock, self._in_thread = clock, in_thread
         self.stopping = False
         self.last = self.retired = 0
+        """Numbers of lines."""
         self.forgotten = 0
         """Quarantined payloads that went because newer ones came."""
         self.failing = ""
         """Why no commit succeeds now, "" while they do."""
         self._retired_on_disk = 0
-        self._commits = 0
-        # A full spool that is being emptied may fail and succeed many times a second.
-        self._commit_failures = RateLimit(clock, period=MINUTE, lines=1)
+        self._running = 0
+        self._commit_failures = RateLimit(clock, period=MINUTE, lines=3)
         self._other_failures = RateLimit(clock, period=MINUTE, lines=1)
 
     @property
@@ -84,10 +85,21 @@ class Store:
         self.retired = self._retired_on_disk = self.last - waiting
         return admitted
 
+    def stop(self) -> None:
+        """A stop has begun: a commit that fails is not retried."""
+        self.stopping = True
+
+    def retire(self, last: int) -> None:
+        """The database has dealt with all lines up to this number; the next commit records it."""
+        self.retired = max(self.retired, last)
+
     async def close(self) -> None:
         """Write down what is retired, and close the file; nothing more after it."""
         await self.tidy()
-        await self._in_thread(self._file.close)
+        closed = self._in_thread(self._file.close)
+        if not self.failing:
+            # A disk that does not answer would keep us here; the end of the thread waits for it anyway.
+            await closed
 
     async def resize(self, config: SpoolConfig) -> None:
         """Use new bounds, now and for a file that is begun later; the directory stays."""
@@ -98,24 +110,26 @@ class Store:
             await self._commit_failed(error, Group())
 
     async def commit(self, group: Group, retired: int = 0) -> bool:
-        """Make a group durable and forget the lines up to number `retired`, once; False when that failed."""
+        """Try once to make a group durable and to forget the lines up to number `retired`; False if that
+        failed."""
         retired = max(self.retired, retired)
-        self._commits += 1
+        self._running += 1
         try:
             forgotten = await self._ask(Journal.commit, group, retired)
         except Exception as error:
             await self._commit_failed(error, group)
             return False
         finally:
-            self._commits -= 1
+            self._running -= 1
         self.last += len(group.lines)
-        self.retired = max(self.retired, retired)
+        self.retire(retired)
         self._retired_on_disk = max(self._retired_on_disk, retired)
         self.forgotten += forgotten
         # Forgetting what is delivered may succeed while readings find no room.
         if self.failing and (group.lines or group.quarantined):
             self.failing = ""
-            if self._commit_failures.over():
+            # A full spool that is being emptied may fail and succeed many times a second.
+            if self._commit_failures.over(forget=False):
                 log.info("The spool takes readings again")
         return True
 
@@ -123,7 +137,7 @@ class Store:
         self, group: Group, retired: int = 0, *, failed: Callable[[], None] = lambda: None
     ) -> bool:
         """Commit a group for as long as it takes, and call `failed` for each failure; False if a stop came
-        before it succeeded, or if it fails by a bug of ours."""
+        before it succeeded, or if it fails because of our own bug."""
         attempts = 0
         while not await self.commit(group, retired):
             attempts += 1
@@ -135,7 +149,7 @@ class Store:
 
     async def tidy(self) -> None:
         """Write down what is retired, if no commit is about to do so. Call it now and then."""
-        if self.retired != self._retired_on_disk and not self._commits:
+        if self.retired != self._retired_on_disk and not self._running:
             await self.commit(Group())
 
     async def head(self, limit: int) -> Batch:
@@ -147,7 +161,7 @@ class Store:
         """The oldest in quarantine that an operator wants to be tried again, by their numbers."""
         if self.stopping:
             return {}
-        return await self._read(lambda journal: journal.quarantine.again(limit), otherwise={})
+        return await self._read(lambda journal: journal.quarantine.requeued(limit), otherwise={})
 
     async def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session at a broker; none if the disk fails."""

@@ -213,7 +213,7 @@ def test_what_is_selected_is_marked_to_be_tried_again(
 ) -> None:
     quarantine(journal, *ROWS)
     assert requeue(spool, photometer=photometer, cause=cause) == len(selected)
-    assert journal.quarantine.again(10) == {number + 1: ROWS[number] for number in selected}
+    assert journal.quarantine.requeued(10) == {number + 1: ROWS[number] for number in selected}
     assert requeue(spool, photometer="", cause="") == 3
 
 
@@ -222,7 +222,7 @@ def test_a_large_quarantine_is_marked_in_small_transactions(journal: Journal, sp
     for _ in range(20):
         quarantine(journal, *[FROM_BROKER._replace(payload=b"x" * 1_500)] * 1_000)
     assert requeue(spool, photometer="", cause="") == 20_000
-    assert len(journal.quarantine.again(100_000)) == 20_000
+    assert len(journal.quarantine.requeued(100_000)) == 20_000
     assert (Path(spool.directory) / f"{FILE_NAME}-wal").stat().st_size < 15_000_000
 
 

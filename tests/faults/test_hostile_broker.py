@@ -130,7 +130,13 @@ class Case(SynchronousTestCase):
         unlogged = Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock)
         config = MqttConfig(BROKER)
         self.intake = Intake(
-            config, InfluxConfig(), Judge(Admission()), self.site.spool, self.site.stats, unlogged
+            config,
+            InfluxConfig(),
+            Judge(Admission()),
+            self.site.committer,
+            self.site.store,
+            self.site.stats,
+            unlogged,
         )
         self.published = 0
 

@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Callable
 from typing import Any, cast
+from unittest.mock import Mock
 
 import paho.mqtt.client
 from twisted.internet.task import Clock
@@ -20,12 +21,13 @@ from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings import Admission, Judge, Quarantined
 from tessflux.readings.message import Message
 from tessflux.readings.reading import Reading, parse
+from tessflux.spool import Store
 from tessflux.stats import MqttStats
 from tests.faults.hostile_payloads import UNPRINTABLE, Payloads, names
 from tests.mqtt.site import Memory, Network
 from tests.mqtt.wire import SUBSCRIBE, connack, mid_of, suback
 from tests.real.site import Publisher, Site
-from tests.test_intake import FakeSpool
+from tests.test_intake import FakeCommitter
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} \[[a-z]+#(info|warn|error)\] ")
 NO_TOPIC = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\uffff+#/]|\U0010ffff")
@@ -96,7 +98,7 @@ class VolumeTest(SynchronousTestCase):
 
     def flood(self, messages: Callable[[int], Message]) -> int:
         """50,000 messages in one period; returns how many were refused."""
-        spool = FakeSpool()
+        spool = FakeCommitter()
         config = MqttConfig(BrokerAddress("tcp", "localhost", 1883, ""))
         reports = Reports(Logger(namespace="mqtt"), Clock())
         intake = Intake(
@@ -104,6 +106,7 @@ class VolumeTest(SynchronousTestCase):
             InfluxConfig(),
             Judge(Admission()),
             cast(Any, spool),
+            Mock(Store),
             MqttStats(),
             reports,
         )

@@ -120,7 +120,8 @@ def test_a_verdict_is_about_the_lines_or_about_the_server(
 def test_the_table_of_the_room_has_every_verdict_and_leads_to_the_code() -> None:
     lines = (tessflux.influx.__doc__ or "").splitlines()
     rows = [re.split(r" {2,}", line.strip()) for line in lines if re.match("  [^ -]", line)][1:]
-    assert [verdict for _, verdict, _, _ in rows] == [verdict.__name__ for verdict in get_args(Verdict)]
+    verdicts = dict.fromkeys(verdict for _, verdict, _, _ in rows)
+    assert list(verdicts) == [verdict.__name__ for verdict in get_args(Verdict)]
     for *_, place in rows:
         owner, method = place.split(".")
         assert hasattr({"Delivery": Delivery, "Server": Server}[owner], method)

@@ -45,7 +45,7 @@ def make_spool(
     wake: Callable[[], None] = lambda: None,
     backpressure: Callable[[bool], None] = lambda on: None,
     redeliver: Callable[[], None] = lambda: None,
-    given_up: Callable[[list[Admitted]], None] = lambda admitted: None,
+    forget: Callable[[list[Admitted]], None] = lambda admitted: None,
 ) -> Spool:
     """A spool of which a test needs to see only a part."""
     return Spool(
@@ -57,7 +57,7 @@ def make_spool(
         wake=wake,
         backpressure=backpressure,
         redeliver=redeliver,
-        given_up=given_up,
+        forget=forget,
     )
 
 
@@ -124,7 +124,7 @@ class Site:
             "backpressure" if on else "go on"
         )
         self.redeliver: Callable[[], None] = lambda: self.events.append("redeliver")
-        self.given_up: Callable[[list[Admitted]], None] = lambda admitted: None
+        self.forget: Callable[[list[Admitted]], None] = lambda admitted: None
 
     def open(self, *, max_size: int = 2**30, quarantine: int = 1_000) -> list[Admitted]:
         self.spool = make_spool(
@@ -135,7 +135,7 @@ class Site:
             wake=lambda: self.wake(),
             backpressure=lambda on: self.backpressure(on),
             redeliver=lambda: self.redeliver(),
-            given_up=lambda admitted: self.given_up(admitted),
+            forget=lambda admitted: self.forget(admitted),
         )
         self.committer, self.queue, self.store = self.spool.committer, self.spool.queue, self.spool.store
         admitted: list[Admitted] = self.result(self.spool.open())

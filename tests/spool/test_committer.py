@@ -300,6 +300,23 @@ class Stop(Case):
         self.successResultOf(settled)
         assert (self.stats.ended, self.stats.received) == ({(LOST, "disk failed"): 2}, 2)
 
+    def test_a_disk_that_does_not_answer_does_not_keep_a_stop_and_what_is_lost_is_logged(
+        self,
+    ) -> None:
+        self.thread.held = True
+        self.site.take(3)
+        self.site.take(qos=1)
+        self.site.committer.flush()
+        stopped = Deferred.fromCoroutine(self.site.spool.stop())
+        self.assertNoResult(stopped)
+        stopped.addTimeout(8.0, self.clock)
+        self.clock.advance(8.0)
+        self.successResultOf(stopped)
+        [cannot, lost] = self.log(LogLevel.error)
+        assert cannot.startswith("Cannot store readings: disk failed (")
+        assert lost == "3 messages are lost (disk failed); 1 were not acknowledged, the broker keeps them"
+        assert (self.stats.received, self.stats.total(LOST), self.site.committer.pending) == (3, 3, 0)
+
     def test_a_disk_that_comes_back_in_the_last_moment_loses_nothing(self) -> None:
         self.thread.error = disk_error()
         self.site.take(2)

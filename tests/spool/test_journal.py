@@ -448,7 +448,7 @@ def test_a_file_of_the_first_version_is_taken_over(site: Site) -> None:
     journal.commit(group(2, 1), 2)
     assert journal.head(0, 10).last == 3
     assert mark(site) == 1
-    assert journal.quarantine.again(10) == {
+    assert journal.quarantine.requeued(10) == {
         5: Quarantined(1, "t", "stars1", "not JSON", "why", b"{", retained=False)
     }
 
@@ -472,11 +472,11 @@ def test_what_is_marked_can_be_taken_and_leaves_with_the_commit_that_releases_it
     journal.commit(Group(quarantined=rows), 0)
     assert mark(site, photometer="stars2") == 1
     assert mark(site, photometer="stars3", cause="no such") == 0
-    assert journal.quarantine.again(10) == {2: rows[1]}
+    assert journal.quarantine.requeued(10) == {2: rows[1]}
     assert mark(site, cause="not JSON") == 4
-    assert list(journal.quarantine.again(2)) == [1, 2]
+    assert list(journal.quarantine.requeued(2)) == [1, 2]
     journal.commit(Group(lines=["a"], released=[1, 2]), 0)
-    assert journal.quarantine.again(10) == {3: rows[2], 4: rows[3]}
+    assert journal.quarantine.requeued(10) == {3: rows[2], 4: rows[3]}
     assert site.query("SELECT id FROM quarantine") == [(3,), (4,)]
 
 

@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from tessflux.limits import GROUP_READINGS
 from tessflux.readings import Quarantined
 from tessflux.spool.queue import OVERDUE
-from tessflux.spool.store import RETRY
+from tessflux.spool.store import ATTEMPTS, RETRY
 from tests.spool.site import FLUSH, Case, disk_error, line, lines, refused
 
 
@@ -58,6 +58,18 @@ class Delivery(Case):
         self.clock.advance(RETRY)
         assert self.successResultOf(retired) is False
         assert self.site.queue.waiting == 3
+
+    def test_what_cannot_be_quarantined_because_of_a_bug_goes_on_waiting(self) -> None:
+        self.site.take(3)
+        self.clock.advance(FLUSH)
+        batch = self.head()
+        line = Quarantined(1, "", "stars0", "refused by InfluxDB", "why", batch.lines[0].encode())
+        self.thread.error = OverflowError("too large")
+        retired = Deferred.fromCoroutine(self.site.queue.retire(batch, [line]))
+        self.clock.pump([RETRY] * ATTEMPTS)
+        assert self.successResultOf(retired) is False
+        assert self.site.queue.waiting == 3
+        assert len(self.flushLoggedErrors(OverflowError)) == 1
 
     def test_retired_lines_leave_the_disk_with_the_next_commit(self) -> None:
         self.site.take(GROUP_READINGS)

@@ -97,6 +97,18 @@ class FailingDisk(Case):
         self.site.committer.flush()
         assert len(self.log(LogLevel.error)) == 2
 
+    def test_another_cause_is_logged_at_once(self) -> None:
+        for error in (disk_error(), OverflowError("too large")):
+            self.thread.error = error
+            self.site.take(qos=1)
+            self.site.committer.flush()
+            self.thread.error = None
+            self.clock.advance(RETRY)
+        [disk] = self.log(LogLevel.error)
+        assert "disk failed" in disk
+        assert self.log(LogLevel.critical) == ["Cannot store readings; tessflux keeps trying"]
+        assert len(self.flushLoggedErrors(OverflowError)) == 1
+
     def test_to_forget_what_is_delivered_is_tried_while_readings_find_no_room(self) -> None:
         self.site.take(2 * GROUP_READINGS)
         with mock.patch.object(Journal, "_leave_reserve", side_effect=OSError("no room")):
