@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
-from tessflux.readings import Acknowledge, Judge, Message
+from tessflux.readings import Acknowledge, Judge, Message, Outcome, internal_error
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
 
@@ -46,10 +46,19 @@ class Intake:
         if not self._committer.admits(kept_by_broker=acknowledge is not None):
             return
         self._stats.received += 1
-        outcome = self._judge.judge(message)
+        self._committer.take(self._outcome(message), acknowledge)
+
+    def _outcome(self, message: Message, *, requeued: bool = False) -> Outcome:
+        """What becomes of a message. If a bug makes that impossible to say, it waits in quarantine for the fix:
+        left unacknowledged, it would take up a place in the broker's window for ever."""
+        try:
+            outcome = self._judge.judge(message, requeued=requeued)
+        except Exception as error:
+            self._reports.bug("A message could not be judged; it is in quarantine")
+            return internal_error(message, error)
         if outcome.remark is not None:
             self._reports.note(*outcome.remark)
-        self._committer.take(outcome, acknowledge)
+        return outcome
 
     async def requeue(self) -> None:
         """Judge again what an operator has requeued. Each entry leaves the quarantine in the same commit that
@@ -63,10 +72,7 @@ class Intake:
                     group.lines.append(entry.payload.decode())
                     continue
                 message = Message(entry.topic, entry.payload, entry.retained, entry.time)
-                outcome = self._judge.judge(message, requeued=True)
-                if outcome.remark is not None:
-                    self._reports.note(*outcome.remark)
-                group.take(outcome, None)
+                group.take(self._outcome(message, requeued=True), None)
             if not await self._committer.commit(group):
                 break
             self._stats.received += group.messages

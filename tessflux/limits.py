@@ -72,5 +72,8 @@ REPORTED_PAIRS = 200
 LOG_LINE = 4_096
 """Characters of a log line: room for the problems of a config, but not for a topic of 65,535 bytes."""
 
+TRACEBACKS = 10
+"""Tracebacks of bugs that are logged in one period. More of them would say nothing new."""
+
 TRACEBACK_LINES = 100
 """Lines of a traceback that are logged, the last ones."""

@@ -5,6 +5,7 @@ Only the traceback of a bug takes further lines; each begins with a blank, so th
 How often a problem is logged is limited by a `RateLimit`, and what photometers get wrong by `Reports`."""
 
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
@@ -23,10 +24,11 @@ from twisted.logger import (
     formatTime,
     globalLogBeginner,
 )
+from twisted.python.failure import Failure
 
 from tessflux.config import Config
 from tessflux.errors import CannotCreate
-from tessflux.limits import LOG_LINE, REPORTED_PAIRS, TRACEBACK_LINES
+from tessflux.limits import LOG_LINE, REPORTED_PAIRS, TRACEBACK_LINES, TRACEBACKS
 
 OTHERS = {"twisted": "warn", "stdout": "info"}
 """Namespaces of the libraries, and the level from which on they are of interest."""
@@ -60,8 +62,8 @@ def format_line(event: LogEvent) -> str:
     level = event.get("log_level", LogLevel.info).name
     line = f"{formatTime(event.get('log_time'))} [{event.get('log_namespace', '-')}#{level}] {text}\n"
     if "log_failure" in event:
-        traceback = event["log_failure"].getTraceback().splitlines()[-TRACEBACK_LINES:]
-        line += "".join(f"  {_short(each)}\n" for each in traceback)
+        shown = event["log_failure"].getTraceback().splitlines()[-TRACEBACK_LINES:]
+        line += "".join(f"  {_short(each)}\n" for each in shown)
     return line
 
 
@@ -190,14 +192,24 @@ class Reports:
     def __init__(self, log: Logger, clock: IReactorTime) -> None:
         self._log = log
         self._limit = RateLimit(clock, period=float("inf"), lines=REPORTED_PAIRS)
+        self._bugs = RateLimit(clock, period=float("inf"), lines=TRACEBACKS)
 
     def note(self, photometer: str, cause: str, detail: str) -> None:
         """Log the first of its kind in this period, count the rest."""
         if self._limit.admits((photometer, cause)):
             self._warn(photometer, cause, detail)
 
+    def bug(self, text: str) -> None:
+        """Log the exception that is being handled, once in a period for each place that raises it."""
+        failure = Failure()
+        place = traceback.extract_tb(failure.tb)[-1]
+        if self._bugs.admits((failure.type, place.filename, place.lineno)):
+            self._log.failure("{text}", failure, text=text)
+
     def period(self) -> None:
         """Log how often each thing came again, and begin a new period."""
+        if again := self._bugs.new_period().total():
+            self._log.error("{count} more internal errors in this period", count=again)
         for problem, count in self._limit.new_period().items():
             match problem:
                 case (str(photometer), str(cause)):

@@ -129,6 +129,32 @@ def test_another_config_holds_for_the_messages_that_come_and_forgets_nothing() -
     assert outcome.line.startswith("other,name=stars1 seq=2.0,mag=50.0,freq=0.5,vbat=3.9 ")
 
 
+class DecodeError(Exception):
+    """As that of msgspec before its version 0.21: no ValueError."""
+
+
+def test_a_message_that_a_bug_keeps_from_being_judged_is_counted_kept_and_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taking = Taking()
+
+    def broken(self: Judge, message: Message, *, requeued: bool = False) -> Outcome:
+        raise DecodeError("x" * 10_000)
+
+    monkeypatch.setattr(Judge, "judge", broken)
+    for _ in range(3):
+        outcome = taking.take(message(b"?" * 70_000, retained=True), list[None]().clear)
+        assert isinstance(outcome, Quarantined)
+        assert outcome == Quarantined(
+            NOW, TOPIC, "", "internal error", outcome.detail, b"?" * 65_536, retained=True
+        )
+        assert outcome.detail == f"DecodeError: {'x' * 10_000}"[:500]
+    assert taking.stats.received == 3
+    assert taking.reported() == ["A message could not be judged; it is in quarantine"]
+    taking.reports.period()
+    assert taking.reported()[1:] == ["2 more internal errors in this period"]
+
+
 def test_a_message_for_which_there_is_no_room_is_neither_counted_nor_judged() -> None:
     """The spool counts it, or the broker sends it again."""
     taking = Taking()

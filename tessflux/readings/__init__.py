@@ -11,7 +11,7 @@ from tessflux.readings.admission import Admission
 from tessflux.readings.fields import EXTRA_FIELDS
 from tessflux.readings.judge import Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
-from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Stored
+from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Stored, internal_error
 
 __all__ = [
     "EXTRA_FIELDS",
@@ -25,5 +25,6 @@ __all__ = [
     "Outcome",
     "Quarantined",
     "Stored",
+    "internal_error",
     "lineprotocol",
 ]

@@ -4,7 +4,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from tessflux.limits import MAX_NAME
+from tessflux.limits import MAX_NAME, MAX_PAYLOAD
+from tessflux.readings.message import Message
+
+INTERNAL_ERROR = "internal error"
+
+LONGEST_DETAIL = 500
+"""Characters of the text of an exception that are kept: it may show all of a payload."""
 
 
 class Remark(NamedTuple):
@@ -64,3 +70,12 @@ class Quarantined(NamedTuple):
 
 
 Outcome = Stored | Filtered | Quarantined
+
+
+def internal_error(message: Message, error: Exception) -> Quarantined:
+    """The outcome of a message that could not be judged, because of a bug."""
+    detail = f"{type(error).__name__}: {error}"[:LONGEST_DETAIL]
+    payload = message.payload[:MAX_PAYLOAD]
+    return Quarantined(
+        message.received_at, message.topic, "", INTERNAL_ERROR, detail, payload, message.retained
+    )
