@@ -1,15 +1,37 @@
-"""Which certificates are trusted, and, for the operator, what is wrong with one that is not."""
+"""The one policy of TLS: which authorities are trusted, and which certificates are accepted.
 
+Whatever is not understood is refused, before anything is sent. Twisted by itself refuses a certificate for
+another host, but only logs any other exception while it checks the names, and goes on: a certificate of a
+trusted authority without a subjectAltName, or with a malformed one, would be accepted for every host.
+"""
+
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
-from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    PrivateCertificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+
+class CertificateRefused(Exception):
+    """The server's certificate is not one for its host; the text says what it is for."""
 
 
 def trust(ca_file: str) -> Any:
-    """The authorities to trust: those in a PEM file, or without one those of the system.
+    """The trusted authorities: those in a PEM file, or without one those of the system.
 
     Raises OSError if the file cannot be used.
     """
@@ -27,13 +49,60 @@ def trust(ca_file: str) -> Any:
     return trustRootFromCertificates(certificates)
 
 
+@implementer(IOpenSSLClientConnectionCreator)
+class VerifiedTLS:
+    """TLS to `host`, a name or an address, for Twisted's endpoints; `client` is our own certificate."""
+
+    def __init__(self, host: str, authorities: Any, client: PrivateCertificate | None = None) -> None:
+        self._host = host
+        self._options = optionsForClientTLS(host, trustRoot=authorities, clientCertificate=client)
+
+    def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        """A connection that verifies the chain of certificates and the host."""
+        connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
+        connection.set_verify(
+            SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, partial(self._verify, protocol)
+        )
+        return connection
+
+    def _verify(
+        self, protocol: Any, _connection: SSL.Connection, found: crypto.X509, _error: int, depth: int, ok: int
+    ) -> bool:
+        """Called by OpenSSL for each certificate of the chain; `ok` is what it thinks itself."""
+        try:
+            if ok and depth == 0:
+                _check_host(found.to_cryptography(), self._host)
+            return bool(ok)
+        except Exception:
+            # Nothing that goes wrong here may let a certificate pass.
+            protocol.failVerification(Failure())
+            return False
+
+
+def _check_host(certificate: x509.Certificate, host: str) -> None:
+    """Raise CertificateRefused unless the certificate is certainly for this host."""
+    is_address = isIPAddress(host) or isIPv6Address(host)
+    verify = verify_certificate_ip_address if is_address else verify_certificate_hostname
+    try:
+        verify(certificate, host if is_address else host.encode("idna").decode())
+    except VerificationError as error:
+        raise CertificateRefused(f"its certificate is for {_names(certificate)}, not for {host}") from error
+    except Exception as error:
+        # Whichever it is: names that are missing, malformed or unreadable are nobody's.
+        raise CertificateRefused(f"its certificate is not certainly for {host}: {error}") from error
+
+
+def _names(certificate: x509.Certificate) -> str:
+    """What a certificate is for."""
+    extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return ", ".join(str(name.value) for name in extension.value)
+
+
 def tls_problem(error: BaseException | None, section: str, key: str) -> str | None:
     """Why TLS ended the connection to the server that `key` in `section` names; None if it was not TLS."""
     match error:
-        case VerificationError():
-            return (
-                f"its certificate is for another host; [{section}] {key} must name it as the certificate does"
-            )
+        case CertificateRefused():
+            return f"{error}; [{section}] {key} must name the server as its certificate does"
         case SSL.Error(args=[[*entries]]):
             text = ", ".join(str(entry[-1]) for entry in entries)
             hint = f"; it has expired, or [{section}] tls_ca does not have the authority that signed it"

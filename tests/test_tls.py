@@ -2,11 +2,10 @@
 
 import pytest
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.error import ConnectionLost
 from twisted.internet.ssl import platformTrust
 
-from tessflux.tls import tls_problem, trust
+from tessflux.tls import CertificateRefused, tls_problem, trust
 
 HINT = "; it has expired, or [mqtt] tls_ca does not have the authority that signed it"
 
@@ -15,8 +14,9 @@ HINT = "; it has expired, or [mqtt] tls_ca does not have the authority that sign
     ("error", "said"),
     [
         (
-            VerificationError(errors=[]),
-            "its certificate is for another host; [mqtt] broker must name it as the certificate does",
+            CertificateRefused("its certificate is for other.example, not for localhost"),
+            "its certificate is for other.example, not for localhost;"
+            " [mqtt] broker must name the server as its certificate does",
         ),
         (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS: wrong version number"),
         (

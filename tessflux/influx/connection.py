@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, HTTPConnectionPool
@@ -17,7 +16,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
-from tessflux.tls import tls_problem
+from tessflux.tls import VerifiedTLS, tls_problem
 
 
 def agent(reactor: Any, trust_root: Any, timeout: float) -> Agent:
@@ -38,7 +37,7 @@ class _Endpoints:
         host = uri.host.decode("ascii")
         endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, self._timeout)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust_root), endpoint)
+            endpoint = wrapClientTLS(VerifiedTLS(host, self._trust_root), endpoint)
         return _BoundedEndpoint(endpoint)
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import PrivateCertificate, optionsForClientTLS
+from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 
 from tessflux.config import MqttConfig
-from tessflux.tls import tls_problem, trust
+from tessflux.tls import VerifiedTLS, tls_problem, trust
 
 CONNECT_TIMEOUT = 30
 """Seconds for a TCP connection, and again for the TLS handshake that follows."""
@@ -38,7 +38,5 @@ def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
     tcp = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
     if address.transport == "tcp":
         return tcp
-    options = optionsForClientTLS(
-        address.host, trustRoot=trust(config.tls_ca), clientCertificate=client_certificate(config)
-    )
+    options = VerifiedTLS(address.host, trust(config.tls_ca), client_certificate(config))
     return wrapClientTLS(options, tcp)

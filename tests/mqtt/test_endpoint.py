@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from OpenSSL.SSL import Error as TLSError
-from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionRefusedError as Refused
@@ -18,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import MqttConfig
 from tessflux.mqtt.endpoint import broker_endpoint, client_certificate
+from tessflux.tls import CertificateRefused
 from tests.certificates import self_signed
 
 # Each test makes connections of this machine, which takes no time; what takes longer hangs.
@@ -129,7 +129,7 @@ class EndpointTest(TestCase):
     async def test_tls_refuses_a_certificate_for_another_host(self) -> None:
         wrong = self_signed("other.example")
         port = self.serve(PrivateCertificate.loadPEM(wrong).options())
-        with pytest.raises(VerificationError):
+        with pytest.raises(CertificateRefused):
             await self.hear_tls(port, tls_ca=self.file("ca.pem", wrong))
 
     async def test_tls_shows_the_broker_who_we_are(self) -> None:
