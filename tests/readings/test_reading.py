@@ -52,7 +52,20 @@ def test_a_number_may_be_whole_or_in_quotes_and_becomes_a_float(text: str, numbe
     "text",
     [
         *("true", "false", "[]", "[1]", "{}"),
-        *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1" + "0" * 400, "1" * 5_000),
+        *(
+            "nan",
+            "inf",
+            "ovf",
+            "-nan",
+            "-inf",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "1e400",
+            "-1e400",
+            "1" + "0" * 400,
+            "1" * 5_000,
+        ),
         *('"nan"', '"inf"', '"-Infinity"', '"1e400"', '"1_0"', '"1,5"', '"0x10"', '"12 mag"', '""', '"abc"'),
     ],
 )
@@ -66,10 +79,17 @@ def test_what_is_not_a_finite_number_is_as_good_as_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["nan", "inf", "ovf", "-nan", "+1", ".5", "01", "0x10", "1_0", "'1'", "stars"]
+    "text", ["Nan", "nano", "+nan", "--inf", "nan 1", "+1", ".5", "01", "0x10", "1_0", "'1'", "stars"]
 )
 def test_what_json_cannot_say_makes_the_payload_no_json(text: str) -> None:
     assert refused(literal("mag", text)).cause == NOT_JSON
+
+
+def test_what_arduino_prints_for_a_broken_float_stays_as_it_is_within_a_name() -> None:
+    name = 'a: nan, "b": inf}'
+    reading = good(row(PLAIN, name=name, tamb="@").replace(b'"@"', b"nan"))
+    assert reading == good(row(PLAIN, name=name, tamb=ABSENT))
+    assert reading.name == name
 
 
 # Keys
