@@ -49,7 +49,7 @@ class Intake:
         self._committer.take(self._outcome(message), acknowledge)
 
     def _outcome(self, message: Message, *, requeued: bool = False) -> Outcome:
-        """What becomes of a message. If a bug makes that impossible to say, it waits in quarantine for the fix:
+        """What becomes of a message. If a bug keeps us from judging it, it waits in quarantine for the fix:
         left unacknowledged, it would take up a place in the broker's window for ever."""
         try:
             outcome = self._judge.judge(message, requeued=requeued)
