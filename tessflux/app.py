@@ -208,10 +208,8 @@ class App:
             )
             self._logs.reopen(config.global_.log_file)
         except OperatorError as error:
-            try:
-                self._logs.reopen(before.global_.log_file)
-            finally:
-                log.error("The config stays as it was: {error}", error=error)
+            self._reopen(before.global_.log_file)
+            log.error("The config stays as it was: {error}", error=error)
             return
         if self._stopping:
             return
@@ -227,6 +225,12 @@ class App:
         self._writer.reconfigure(config.influxdb)
         self._subscriber.reconfigure(config.mqtt)
         log.info("Reloaded {config}", config=config.path)
+
+    def _reopen(self, log_file: str) -> None:
+        try:
+            self._logs.reopen(log_file)
+        except OperatorError as error:
+            log.error("The log stays where it was: {error}", error=error)
 
     def pause(self) -> None:
         """Deliver nothing; readings are still received and wait in the spool."""

@@ -52,6 +52,8 @@ class Committer:
         self._committing = Group()
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
+        self._cancelled = False
+        """Whether a stop has waited long enough for the disk."""
         self._timer: IDelayedCall | None = None
         self._holds_back = False
         self._left_to_broker = False
@@ -105,7 +107,12 @@ class Committer:
         Cancelling the result gives up what is not on disk by then: a stop does not wait for ever for a disk.
         """
         self._cancel_timer()
-        self._under_way = done = Deferred[None](lambda _: work.cancel())
+
+        def cancel(_: Deferred[None]) -> None:
+            self._cancelled = True
+            work.cancel()
+
+        self._under_way = done = Deferred[None](cancel)
         work = Deferred.fromCoroutine(self._commit_groups())
         work.addErrback(lambda failure: log.failure("A commit went wrong", failure))
         work.chainDeferred(done)
@@ -146,13 +153,13 @@ class Committer:
         cause = self._store.failing
         # Some that came meanwhile may be duplicates of what is given up, and filtered for that.
         following = self._group.acknowledge
-        self._left_to_broker |= bool(group.acknowledge or following)
+        self._left_to_broker |= bool(group.kept_by_broker or following)
         following.clear()
         log.error(
             "{lost} messages are lost ({cause}); {kept} were not acknowledged, the broker keeps them",
             lost=group.count_lost(self._stats, cause),
             cause=cause,
-            kept=len(group.acknowledge),
+            kept=group.kept_by_broker,
         )
         self._after_commit()
 
@@ -179,12 +186,16 @@ class Committer:
         return done
 
     async def stop(self) -> None:
-        """Commit what is pending, now; if the disk fails, it is tried only once more."""
+        """Commit what is pending, now; if the disk fails, it is tried only once more. If this is cancelled,
+        all that is not on disk is given up."""
         self._store.stop()
         if self._under_way is not None:
             await self._under_way
         self._cancel_timer()
-        if self._group.messages:
+        if self._cancelled and self._group.messages:
+            group, self._group = self._group, Group()
+            self._give_up(group)
+        elif self._group.messages:
             await self._start()
 
     def _cancel_timer(self) -> None:

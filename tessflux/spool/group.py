@@ -19,6 +19,8 @@ class Group:
     released: list[int] = field(default_factory=list)
     acknowledge: list[Acknowledge] = field(default_factory=list)
     messages: int = 0
+    kept_by_broker: int = 0
+    """Messages that come again if they are not acknowledged."""
     since: float = 0.0
     """When the first message came (clock seconds)."""
     _filtered: Counter[str] = field(default_factory=Counter)
@@ -47,6 +49,7 @@ class Group:
             self.quarantined.append(outcome)
             self._size += outcome.size
         if acknowledge is not None:
+            self.kept_by_broker += 1
             self.acknowledge.append(acknowledge)
 
     def count_and_acknowledge(self, stats: MqttStats) -> None:
@@ -61,8 +64,7 @@ class Group:
 
     def count_lost(self, stats: MqttStats, cause: str) -> int:
         """It will not get on disk: what the broker does not keep is lost. Returns how many messages are."""
-        kept = len(self.acknowledge)
-        lost = self.messages - kept
+        lost = self.messages - self.kept_by_broker
         stats.ended[LOST, cause] += lost
-        stats.received -= kept
+        stats.received -= self.kept_by_broker
         return lost

@@ -300,6 +300,16 @@ class Stop(Case):
         self.successResultOf(settled)
         assert (self.stats.ended, self.stats.received) == ({(LOST, "disk failed"): 2}, 2)
 
+    def test_what_the_broker_keeps_of_a_second_group_is_not_lost_either(self) -> None:
+        self.thread.error = disk_error()
+        self.site.take(GROUP_READINGS, qos=1)
+        self.site.take(1)
+        self.site.take(4, qos=1)
+        stopped = Deferred.fromCoroutine(self.site.spool.stop())
+        self.clock.advance(RETRY)
+        self.successResultOf(stopped)
+        assert (self.stats.received, self.stats.total(LOST)) == (1, 1)
+
     def test_a_disk_that_does_not_answer_does_not_keep_a_stop_and_what_is_lost_is_logged(
         self,
     ) -> None:
@@ -307,15 +317,18 @@ class Stop(Case):
         self.site.take(3)
         self.site.take(qos=1)
         self.site.committer.flush()
+        self.site.take(2)
+        self.site.take(qos=1)
         stopped = Deferred.fromCoroutine(self.site.spool.stop())
         self.assertNoResult(stopped)
         stopped.addTimeout(8.0, self.clock)
         self.clock.advance(8.0)
         self.successResultOf(stopped)
-        [cannot, lost] = self.log(LogLevel.error)
+        [cannot, *lost] = self.log(LogLevel.error)
         assert cannot.startswith("Cannot store readings: disk failed (")
-        assert lost == "3 messages are lost (disk failed); 1 were not acknowledged, the broker keeps them"
-        assert (self.stats.received, self.stats.total(LOST), self.site.committer.pending) == (3, 3, 0)
+        kept = "messages are lost (disk failed); 1 were not acknowledged, the broker keeps them"
+        assert lost == [f"3 {kept}", f"2 {kept}"]
+        assert (self.stats.received, self.stats.total(LOST), self.site.committer.pending) == (5, 5, 0)
 
     def test_a_disk_that_comes_back_in_the_last_moment_loses_nothing(self) -> None:
         self.thread.error = disk_error()
@@ -399,8 +412,10 @@ class Always(SynchronousTestCase):
             assert acknowledged == sorted(set(acknowledged))
             assert committed.issuperset(line(number) for number in acknowledged if number in stored)
         site.thread.error = None
-        site.stop()
+        site.thread.release()
+        site.clock.pump([RETRY, FLUSH])
         assert site.committer.pending == 0
+        site.stop()
         assert ("redeliver" in site.events) == left
         assert site.events.count("backpressure") == site.events.count("go on")
         assert site.stats.total(STORED) == len(committed | set(site.on_disk()))
