@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from tessflux.config.secret import NO_SECRET, Secret
+from tessflux.limits import MAX_NAME
 from tessflux.readings import EXTRA_FIELDS
 
 Converter = Callable[[str], Any]
@@ -199,8 +200,13 @@ def unreadable(error: OSError) -> str:
 
 
 def names(value: str) -> frozenset[str]:
-    """Names of photometers, in lower case: no two photometers differ only in that."""
-    return frozenset(item.lower() for item in _items(value))
+    """Names of photometers, in lower case: no two photometers differ only in that. A reading with any other
+    name is refused, so an entry that is no such name could never do anything."""
+    items = frozenset(item.lower() for item in _items(value))
+    if any(len(item) > MAX_NAME or not item.isprintable() or item.endswith("\\") for item in items):
+        rule = f"at most {MAX_NAME} printable characters, the last of them no backslash"
+        raise ValueError(f"must hold names of photometers, with commas between them; a name has {rule}")
+    return items
 
 
 def topics(value: str) -> tuple[str, ...]:
@@ -242,7 +248,9 @@ def _check_topic(topic: str) -> None:
     """The rules of MQTT for a filter (MQTT 3.1.1, section 4.7)."""
     *above, last = topic.split("/")
     if any("#" in level for level in above) or ("#" in last and last != "#"):
-        raise ValueError("# must be the whole last level of a topic, as in STARS4ALL/#")
+        raise ValueError(
+            "# must be the whole last level of a topic, as in STARS4ALL/#; a comment needs a line of its own"
+        )
     if any("+" in level and level != "+" for level in (*above, last)):
         raise ValueError("+ must be a whole level of a topic, as in STARS4ALL/+/reading")
     _fit(topic, "a topic ")

@@ -1,16 +1,18 @@
 """The values of a config file, key by key: which are accepted, and the problem with each of the others."""
 
 import contextlib
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tessflux.config.converters import expand
 from tessflux.config.sections import KEYS
+from tessflux.readings.reading import Reading, Refused, parse
 
 WRONG = [
     ("global", "log_level", "loud", "must be one of debug, info, warn, error, critical"),
@@ -45,8 +47,14 @@ WRONG = [
     ("mqtt", "topics", "a/#b", "# must be the whole last level"),
     ("mqtt", "topics", "a/b+/c", "+ must be a whole level"),
     ("mqtt", "topics", "good, a/+b", "+ must be a whole level"),
+    ("mqtt", "topics", "A/+/reading # mine", "a comment needs a line of its own"),
     ("mqtt", "topics", "ñ" * 32_768, "must not be longer than 65535 bytes"),
     ("mqtt", "client_id", "ñ" * 32_768, "must not be longer than 65535 bytes"),
+    ("mqtt", "whitelist", "stars1, " + "x" * 65, "must hold names of photometers, with commas between"),
+    ("mqtt", "whitelist", "stars1 " * 10, "a name has at most 64 printable characters"),
+    ("mqtt", "blacklist", "stars1\tstars17", "must hold names of photometers, with commas between"),
+    ("mqtt", "whitelist", "stars1\u200b", "must hold names of photometers, with commas between"),
+    ("mqtt", "whitelist", "stars1\\, stars2", "the last of them no backslash"),
     ("mqtt", "validation", "", "must be yes or no"),
     ("mqtt", "silence", "9.9", "must be a number of seconds: 0, or 10 to 604800"),
     ("mqtt", "silence", "-1", "must be a number of seconds: 0, or 10 to 604800"),
@@ -89,6 +97,22 @@ def test_a_wrong_value_is_refused_with_what_is_right(section: str, key: str, tex
 )
 def test_a_right_value_is_taken(section: str, key: str, text: str, value: object) -> None:
     assert KEYS[section][key](text) == value
+
+
+@example("x" * 64)
+@example("x" * 65)
+@example(" X\\ ")
+@example("stars 12")
+@example("a\u00a0b")
+@given(st.text(st.characters(codec="utf-8", exclude_characters=",\n"), max_size=70))
+def test_a_list_takes_each_name_with_which_a_reading_is_stored_and_no_other(name: str) -> None:
+    reading = parse(json.dumps({"name": name, "seq": 1, "mag": 1, "freq": 1}).encode())
+    try:
+        listed = KEYS["mqtt"]["whitelist"](name)
+    except ValueError:
+        assert isinstance(reading, Refused)
+    else:
+        assert listed == ({reading.name} if isinstance(reading, Reading) else frozenset())
 
 
 def test_whatever_the_text_of_a_value_it_is_taken_or_a_value_error() -> None:
