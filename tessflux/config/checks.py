@@ -3,6 +3,7 @@
 A rule looks at a converted `File`, and adds problems and warnings to it. None of them shows a secret.
 """
 
+import re
 import ssl
 
 from tessflux.config import converters
@@ -13,6 +14,30 @@ from tessflux.limits import SHARE_MEMBERS
 
 SERVERS = ("influxdb", "mqtt")
 """The sections with a login."""
+
+_QUOTE = "[\"'`\u2018\u2019\u201c\u201d]"
+_QUOTES = (rf"^{_QUOTE}|{_QUOTE}$", "has quotes, which are part of it; drop them")
+_COMMENT = "has a # in it, which is part of it; a comment needs a line of its own"
+_IN_ANY = (_QUOTES, (r"\s#", _COMMENT))
+_SEPARATOR = (
+    r"[\s;|]",
+    "has a blank, ; or | in it, which separates nothing; commas separate the items of a list",
+)
+_IN_NAMES = (
+    _QUOTES,
+    ("#", _COMMENT),
+    _SEPARATOR,
+    (r"[*+?/]", "is neither a pattern nor a topic; it stands for the one photometer with exactly this name"),
+)
+_IN_TOPICS = (
+    _QUOTES,
+    _SEPARATOR,
+    (r"\*", "has a *, which is no wildcard; + stands for any one level, # at the end for all levels below"),
+    (r"^/|//|/$", "has an empty level; drop the / that is too much"),
+    (r"^(?!STARS4ALL)(?i:STARS4ALL)", "is not in capitals, in which photometers write STARS4ALL"),
+)
+_SLIPS = {"whitelist": _IN_NAMES, "blacklist": _IN_NAMES, "topics": _IN_TOPICS}
+"""What can stand in a value and mean what it says, but hardly does: a pattern, and what to say of it."""
 
 
 def find_problems(file: File) -> None:
@@ -42,6 +67,12 @@ def warn_of_secrets(file: File) -> None:
         _password_is_not_exposed(file, section)
         _password_is_whole(file, section)
         _secret_files_are_not_exposed(file, section)
+
+
+def warn_of_slips(file: File) -> None:
+    """Warn of values that are right, but would quietly store nothing if they are what they look like."""
+    _items_are_not_slips(file)
+    _whitelist_is_not_blacklisted(file)
 
 
 def _one_password(file: File, section: str) -> None:
@@ -124,6 +155,24 @@ def _certificate_fits_key(file: File) -> None:
         except (ssl.SSLError, OSError):
             needed = "a certificate and its key in PEM form, unencrypted"
             file.problem("mqtt", "tls_key", f": it and tls_cert are not {needed}")
+
+
+def _items_are_not_slips(file: File) -> None:
+    warned = set()
+    for section, key, item in file.items():
+        slips = _SLIPS.get(key, _IN_ANY)
+        slip = next((text for pattern, text in slips if re.search(pattern, item)), None)
+        # One of a kind is enough: who has quoted one item has quoted them all.
+        if slip and (section, key, slip) not in warned:
+            warned.add((section, key, slip))
+            file.warn(section, key, f": {file.shown(section, key, item)} {slip}")
+
+
+def _whitelist_is_not_blacklisted(file: File) -> None:
+    mqtt = file.values["mqtt"]
+    if both := sorted(mqtt.get("whitelist", frozenset()) & mqtt.get("blacklist", frozenset())):
+        shown = file.shown("mqtt", "blacklist", both[0])
+        file.warn("mqtt", "blacklist", f": {shown} is in the whitelist too; its readings are not stored")
 
 
 def _password_is_not_exposed(file: File, section: str) -> None:

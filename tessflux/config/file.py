@@ -1,7 +1,7 @@
 """A config file -> the values of its keys, and all that is wrong with it. No problem shows a secret."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tessflux.config import converters, inifile
@@ -53,6 +53,20 @@ class File:
         entry = self._entries.get((section, key))
         return entry is not None and entry.commented
 
+    def items(self) -> Iterator[tuple[str, str, str]]:
+        """Section, key and text of each value that may be shown, or of each item of one that is a list."""
+        for section, key in self._entries:
+            value = self.values[section].get(key)
+            for item in sorted(value) if isinstance(value, frozenset | tuple) else [value]:
+                if isinstance(item, str) and key not in _PRIVATE:
+                    yield section, key, item
+
+    def shown(self, section: str, key: str, item: str) -> str:
+        """An item of the value as a warning shows it: as it stands in the file, where a variable that may
+        hold a secret shows only its name."""
+        stated = self.stated(section, key)
+        return _shortened(item if item in stated.lower() or item in stated else stated)
+
     def problem(self, section: str, key: str, text: str) -> None:
         """Refuse the file because of this key."""
         self.problems.append(self._remark(section, key, text))
@@ -87,6 +101,8 @@ def _quoted(entry: inifile.Entry) -> str:
     """The value as a problem shows it, if it may."""
     if entry.key in _PRIVATE or (entry.key in _SECRET_FILES and not os.path.isabs(entry.value)):
         return ""
-    value = entry.value
-    shown = value if len(value) <= _LONGEST_QUOTE else value[:_LONGEST_QUOTE] + "..."
-    return f" = {shown!r}"
+    return f" = {_shortened(entry.value)}"
+
+
+def _shortened(value: str) -> str:
+    return repr(value if len(value) <= _LONGEST_QUOTE else value[:_LONGEST_QUOTE] + "...")

@@ -21,6 +21,7 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
     if file.problems:
         raise ConfigError(sorted(file.problems, key=lambda problem: problem.line))
     checks.warn_of_secrets(file)
+    checks.warn_of_slips(file)
     mqtt = file.values["mqtt"]
     mqtt["client_id"] = mqtt.get("client_id") or f"tessflux-{socket.gethostname()}"
     return Config(

@@ -130,6 +130,106 @@ def test_qos_2_means_1_and_a_warning(load: Load, file: Path) -> None:
     assert loaded.warnings == (f"{file}:3: {text}",)
 
 
+# Slips of the pen
+
+
+QUOTES = "has quotes, which are part of it; drop them"
+COMMENT = "has a # in it, which is part of it; a comment needs a line of its own"
+SEPARATOR = "has a blank, ; or | in it, which separates nothing; commas separate the items of a list"
+PATTERN = "is neither a pattern nor a topic; it stands for the one photometer with exactly this name"
+STAR = "has a *, which is no wildcard; + stands for any one level, # at the end for all levels below"
+CAPITALS = "is not in capitals, in which photometers write STARS4ALL"
+LEVEL = "has an empty level; drop the / that is too much"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "warnings"),
+    [
+        ("mqtt", "whitelist", "stars1 stars17", [f"'stars1 stars17' {SEPARATOR}"]),
+        ("mqtt", "blacklist", "Stars1 Stars17", [f"'stars1 stars17' {SEPARATOR}"]),
+        ("mqtt", "whitelist", "stars1;stars17, stars3", [f"'stars1;stars17' {SEPARATOR}"]),
+        ("mqtt", "whitelist", "stars1|stars17", [f"'stars1|stars17' {SEPARATOR}"]),
+        ("mqtt", "whitelist", "stars1 # mine", [f"'stars1 # mine' {COMMENT}"]),
+        ("mqtt", "whitelist", "stars1, #stars17", [f"'#stars17' {COMMENT}"]),
+        ("mqtt", "whitelist", "stars1\n  stars17 # roof", [f"'stars17 # roof' {COMMENT}"]),
+        ("mqtt", "whitelist", '"stars1", "stars17"', [f"""'"stars1"' {QUOTES}"""]),
+        ("mqtt", "whitelist", '"stars1, stars17"', [f"""'"stars1' {QUOTES}"""]),
+        ("mqtt", "whitelist", "''", [f"""\"''" {QUOTES}"""]),
+        ("mqtt", "whitelist", "\u201cstars1\u201d", [f"'\u201cstars1\u201d' {QUOTES}"]),
+        ("mqtt", "whitelist", "stars*", [f"'stars*' {PATTERN}"]),
+        ("mqtt", "whitelist", "+", [f"'+' {PATTERN}"]),
+        ("mqtt", "whitelist", "STARS4ALL/stars1/reading", [f"'stars4all/stars1/reading' {PATTERN}"]),
+        ("mqtt", "whitelist", "a b, c*, d e", [f"'a b' {SEPARATOR}", f"'c*' {PATTERN}"]),
+        ("mqtt", "topics", "A/+/reading B/+/reading", [f"'A/+/reading B/+/reading' {SEPARATOR}"]),
+        ("mqtt", "topics", "A/+/reading;B/+/reading", [f"'A/+/reading;B/+/reading' {SEPARATOR}"]),
+        ("mqtt", "topics", "STARS4ALL/*/reading", [f"'STARS4ALL/*/reading' {STAR}"]),
+        ("mqtt", "topics", "A/+/reading, /STARS4ALL/+/reading", [f"'/STARS4ALL/+/reading' {LEVEL}"]),
+        ("mqtt", "topics", "STARS4ALL/+/reading/", [f"'STARS4ALL/+/reading/' {LEVEL}"]),
+        ("mqtt", "topics", "STARS4ALL//+/reading", [f"'STARS4ALL//+/reading' {LEVEL}"]),
+        ("mqtt", "topics", '"STARS4ALL/+/reading"', [f"""'"STARS4ALL/+/reading"' {QUOTES}"""]),
+        ("mqtt", "topics", "stars4all/+/reading", [f"'stars4all/+/reading' {CAPITALS}"]),
+        ("mqtt", "share_group", "'tess'", [f"""\"'tess'" {QUOTES}"""]),
+        ("influxdb", "dbname", "tessdb # x", [f"'tessdb # x' {COMMENT}"]),
+        ("influxdb", "dbname", '"tessdb"', [f"""'"tessdb"' {QUOTES}"""]),
+        ("influxdb", "retpol", "two_days\t# x", [rf"'two_days\t# x' {COMMENT}"]),
+        ("influxdb", "measurement", "'readings'", [f"""\"'readings'" {QUOTES}"""]),
+        ("influxdb", "measurement", "readings # x", [f"'readings # x' {COMMENT}"]),
+        ("global", "log_file", "/var/log/tessflux.log # x", [f"'/var/log/tessflux.log # x' {COMMENT}"]),
+        ("spool", "directory", "/srv/spool # x", [f"'/srv/spool # x' {COMMENT}"]),
+    ],
+)
+def test_a_value_that_looks_like_a_slip_is_taken_with_a_warning(
+    load: Load, file: Path, section: str, key: str, value: str, warnings: list[str]
+) -> None:
+    """It may be the true name, so it is no problem; but else nothing is stored, and everything looks well."""
+    more = "share_member = 0\nclient_id = b\n" if key == "share_group" else ""
+    text = f"{TCP}{more}[{section}]\n" if section != "mqtt" else f"{TCP}{more}"
+    line = text.count("\n") + 1
+    assert load(f"{text}{key} = {value}\n").warnings == tuple(
+        f"{file}:{line}: [{section}] {key}: {warning}" for warning in warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("mqtt", "whitelist", "stars1, PRU21 ,TASBC3,sqm-1738,test_sqm1,TESS-Madrid-01,uñconf,x.y:z,3"),
+        ("mqtt", "whitelist", "stars1 ; mine"),
+        ("mqtt", "topics", "STARS4ALL/+/reading, STARS4ALL/#, +/a/+/#, a-b_c.d/e:f/$g, año/1"),
+        ("mqtt", "username", "o'hara#1"),
+        ("influxdb", "dbname", "sky of tess"),
+        ("influxdb", "measurement", 'a"b#c'),
+        ("influxdb", "url", "http://h/o'"),
+        ("global", "log_file", "/var/log/tess#1/log"),
+    ],
+)
+def test_a_usual_value_gives_no_warning(load: Load, section: str, key: str, value: str) -> None:
+    text = f"{TCP}[{section}]\n" if section != "mqtt" else TCP
+    assert load(f"{text}{key} = {value}\n").warnings == ()
+
+
+def test_a_warning_shows_the_name_of_a_variable_and_not_what_it_holds(load: Load, file: Path) -> None:
+    assert load(f"{TCP}whitelist = ${{PW}}\n", PW=f"{PASSWORD} x").warnings == (
+        f"{file}:3: [mqtt] whitelist: '${{PW}}' {SEPARATOR}",
+    )
+
+
+def test_a_warning_shows_no_item_at_any_length(load: Load, file: Path) -> None:
+    assert load(f"{TCP}topics = {'x ' * 100}y\n").warnings == (
+        f"{file}:3: [mqtt] topics: '{'x ' * 40}...' {SEPARATOR}",
+    )
+
+
+def test_a_password_may_look_as_it_likes(load: Load) -> None:
+    assert load(lines(TCP, "username = me", "password = '${PW} # x'"), PW="a").warnings == ()
+
+
+def test_a_photometer_in_both_lists_is_stored_by_neither(load: Load, file: Path) -> None:
+    assert load(f"{TCP}whitelist = stars1, stars2\nblacklist = stars3, Stars2\n").warnings == (
+        f"{file}:4: [mqtt] blacklist: 'stars2' is in the whitelist too; its readings are not stored",
+    )
+
+
 # Passwords
 
 
