@@ -31,6 +31,7 @@ from tessflux.readings import Admission, Judge
 from tessflux.spool import Spool
 from tessflux.stats import Hourly, InfluxStats, MqttStats
 from tessflux.tls import trust
+from tessflux.watch import LOOK, Watch
 
 log = Logger(namespace="tessflux")
 
@@ -75,6 +76,7 @@ class App:
             redeliver=lambda: self._subscriber.redeliver(),
             forget=self._judge.admission.forget,
         )
+        self._watch = Watch(self._mqtt_stats, reactor, failing=lambda: self._spool.store.failing)
         self._photometer_reports = logs.Reports(Logger(namespace="mqtt"), reactor)
         self._intake = Intake(
             config.mqtt,
@@ -84,6 +86,7 @@ class App:
             self._spool.store,
             self._mqtt_stats,
             self._photometer_reports,
+            self._watch,
         )
         self._subscriber = Subscriber(
             config.mqtt,
@@ -121,6 +124,7 @@ class App:
             self._every(PERIOD, self._report),
             self._every(TIDY, self._spool.store.tidy),
             self._every(REQUEUE, self._intake.requeue),
+            self._every(LOOK, self._watch.look),
         ]
 
     def _in_thread(self, name: str) -> Callable[..., Deferred[Any]]:

@@ -11,6 +11,7 @@ from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Judge, Message, Outcome, internal_error
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
+from tessflux.watch import Watch
 
 log = Logger(namespace="mqtt")
 
@@ -27,8 +28,9 @@ class Intake:
         store: Store,
         stats: MqttStats,
         reports: Reports,
+        watch: Watch,
     ) -> None:
-        self._judge, self._stats, self._reports = judge, stats, reports
+        self._judge, self._stats, self._reports, self._watch = judge, stats, reports, watch
         self._committer, self._store = committer, store
         self.reconfigure(mqtt, influx)
 
@@ -40,12 +42,15 @@ class Intake:
         admission = self._judge.admission
         admission.choose(mqtt.whitelist, mqtt.blacklist, mqtt.new_photometers)
         admission.share(mqtt.share_member if mqtt.share_group else None)
+        self._watch.configure(mqtt)
 
     def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
         """Take one message; `acknowledge` is called once its outcome is on disk."""
         if not self._committer.admits(kept_by_broker=acknowledge is not None):
             return
         self._stats.received += 1
+        if self._watch.unseen:
+            self._watch.came(message.topic)
         self._committer.take(self._outcome(message), acknowledge)
 
     def _outcome(self, message: Message, *, requeued: bool = False) -> Outcome:

@@ -21,7 +21,9 @@ from tessflux.config import load
 from tessflux.influx import Writer
 from tessflux.logs import Logs
 from tessflux.mqtt import Subscriber
+from tessflux.watch import LOOK
 from tests.log_lines import record
+from tests.readings.samples import message, payload
 
 
 class Reactor(Clock):
@@ -91,6 +93,27 @@ class Wiring(SynchronousTestCase):
         subscriber.backpressure.assert_called_once_with(True)
         subscriber.redeliver.assert_called_once_with()
         writer.wake.assert_called_once_with()
+
+    def test_a_whitelist_that_lets_nothing_through_is_noticed(self) -> None:
+        said = record(self, "mqtt")
+        reactor = Reactor()
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "config"
+            path.write_text(
+                "[mqtt]\nbroker = tcp:localhost:1883\nwhitelist = stars1 stars17\n"
+                f"[spool]\ndirectory = {directory}\n"
+            )
+            app = App(load(str(path), {}), Logs(console=False, path=""), reactor)
+        for loop, seconds in app._periodic:
+            if seconds == LOOK:
+                loop.start(seconds, now=False)
+        for seq in range(11):
+            app._intake.take(message(payload(seq)), None)
+            reactor.advance(LOOK)
+        assert [line.split(", and")[0] for line in said()] == ["No reading was let through for ten minutes"]
+        app._spool.store.failing = "disk full"
+        reactor.pump([LOOK] * 24 * 60)
+        assert len(said()) == 1
 
 
 class Reload(SynchronousTestCase):

@@ -21,7 +21,7 @@ FLOORS = (
     ("tls", "readings", "process"),
     ("config",),
     ("stats", "logs", "simulator"),
-    ("spool",),
+    ("spool", "watch"),
     ("mqtt", "influx"),
     ("intake",),
     ("app", "commands"),

@@ -18,6 +18,7 @@ from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Admission, Filtered, Judge, Message, Outcome, Quarantined, Stored
 from tessflux.spool import Committer, Store
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
+from tessflux.watch import Watch
 from tests.readings.payloads import cases
 from tests.readings.samples import NOW, REGISTER, TOPIC, message, payload
 from tests.spool.site import make_spool
@@ -50,6 +51,7 @@ class Taking:
         self._events: list[LogEvent] = []
         log = Logger(namespace="mqtt", observer=cast(ILogObserver, self._events.append))
         self.reports = Reports(log, Clock())
+        self.watch = Watch(self.stats, Clock(), failing=bool)
         self.intake = Intake(
             mqtt,
             influx or InfluxConfig(),
@@ -58,6 +60,7 @@ class Taking:
             Mock(Store),
             self.stats,
             self.reports,
+            self.watch,
         )
 
     def take(self, message: Message, acknowledge: Acknowledge | None = None) -> Outcome:
@@ -155,6 +158,16 @@ def test_a_message_that_a_bug_keeps_from_being_judged_is_counted_kept_and_acknow
     assert taking.reported()[1:] == ["2 more internal errors in this period"]
 
 
+def test_the_topic_of_each_message_is_watched_and_the_topics_of_each_config() -> None:
+    taking = Taking(replace(MQTT, topics=("a", "b", "c")))
+    taking.take(message(b"{", "a"))
+    taking.take(message(b"", "b"))
+    assert taking.watch.unseen == {"c"}
+    taking.intake.reconfigure(replace(MQTT, topics=("d", "e")), InfluxConfig())
+    taking.take(message(payload(1), "d"))
+    assert taking.watch.unseen == {"e"}
+
+
 def test_a_message_for_which_there_is_no_room_is_neither_counted_nor_judged() -> None:
     """The spool counts it, or the broker sends it again."""
     taking = Taking()
@@ -184,6 +197,7 @@ class Storing:
             self.spool.store,
             self.stats,
             reports,
+            Mock(Watch, unseen=()),
         )
 
     def take(self, message: Message, number: int, qos: int) -> None:

@@ -20,6 +20,7 @@ from tessflux.readings.message import Message
 from tessflux.spool.journal import Journal
 from tessflux.spool.store import ATTEMPTS, RETRY
 from tessflux.stats import FILTERED, REFUSED, STORED
+from tessflux.watch import Watch
 from tests.log_lines import record
 from tests.spool.site import FLUSH, Site, disk_error
 
@@ -54,6 +55,7 @@ class Requeue(SynchronousTestCase):
             self.site.store,
             self.site.stats,
             self.reports,
+            mock.Mock(Watch, unseen=()),
         )
 
     def take(self, *payloads: bytes, retained: bool = False) -> None:
@@ -171,6 +173,7 @@ class Requeue(SynchronousTestCase):
             self.site.store,
             self.site.stats,
             self.reports,
+            mock.Mock(Watch, unseen=()),
         )
         self.take(dark(1))
         self.intake.reconfigure(LENIENT, InfluxConfig())

@@ -7,14 +7,19 @@ Out:  its `Outcome`: `Stored` with its line for the database, `Filtered`, or `Qu
 which time, `lineprotocol` encodes it.
 """
 
-from tessflux.readings.admission import Admission
+from tessflux.readings.admission import BLACKLISTED, DUPLICATE, NOT_WHITELISTED, RETAINED, Admission
 from tessflux.readings.fields import EXTRA_FIELDS
-from tessflux.readings.judge import Judge
+from tessflux.readings.judge import OTHER_KINDS, Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
 from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Stored, internal_error
 
 __all__ = [
+    "BLACKLISTED",
+    "DUPLICATE",
     "EXTRA_FIELDS",
+    "NOT_WHITELISTED",
+    "OTHER_KINDS",
+    "RETAINED",
     "Acknowledge",
     "Admission",
     "Admitted",

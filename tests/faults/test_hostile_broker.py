@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, cast
+from unittest.mock import Mock
 
 import paho.mqtt.client
 from servers import Influxd, Mosquitto
@@ -26,6 +27,7 @@ from tessflux.logs import Reports
 from tessflux.mqtt.session import CLOSE_TIMEOUT
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings import Admission, Judge
+from tessflux.watch import Watch
 from tests.log_lines import record
 from tests.mqtt.site import Memory, Network
 from tests.mqtt.wire import (
@@ -137,6 +139,7 @@ class Case(SynchronousTestCase):
             self.site.store,
             self.site.stats,
             unlogged,
+            Mock(Watch, unseen=()),
         )
         self.published = 0
 

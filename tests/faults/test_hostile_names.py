@@ -23,6 +23,7 @@ from tessflux.readings.message import Message
 from tessflux.readings.reading import Reading, parse
 from tessflux.spool import Store
 from tessflux.stats import MqttStats
+from tessflux.watch import Watch
 from tests.faults.hostile_payloads import UNPRINTABLE, Payloads, names
 from tests.mqtt.site import Memory, Network
 from tests.mqtt.wire import SUBSCRIBE, connack, mid_of, suback
@@ -109,6 +110,7 @@ class VolumeTest(SynchronousTestCase):
             Mock(Store),
             MqttStats(),
             reports,
+            Mock(Watch, unseen=()),
         )
         for number in range(50_000):
             intake.take(messages(number), None)

@@ -1,0 +1,96 @@
+"""Notices lists and topics of the config that let nothing through although messages come.
+
+A wrong name in a whitelist, or a topic on which nobody publishes, is no error anywhere: readings are
+filtered, or the broker does not send them. After ten minutes the log says so: once a day for the lists, as
+long as it lasts, and once for a topic. A topic that has brought something is right, and may be silent later.
+"""
+
+import re
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from tessflux.config import MqttConfig
+from tessflux.logs import RateLimit
+from tessflux.readings import BLACKLISTED, DUPLICATE, NOT_WHITELISTED, OTHER_KINDS, RETAINED
+from tessflux.stats import FILTERED, LOST, STORED, MqttStats
+
+log = Logger(namespace="mqtt")
+
+LOOK = 60.0
+"""Seconds between two looks."""
+
+PATIENCE = 600.0
+"""Seconds in which nothing was let through; no photometer publishes more seldom."""
+
+DAY = 86_400.0
+
+
+class Watch:
+    """Call `configure` first, `came` with the topic of each message while there are `unseen` topics, and
+    `look` every LOOK seconds. While commits fail, as `failing` says, what was let through is not counted."""
+
+    def __init__(self, stats: MqttStats, clock: IReactorTime, failing: Callable[[], object]) -> None:
+        self._stats, self._clock, self._failing = stats, clock, failing
+        self._limit = RateLimit(clock, period=DAY, lines=10)
+        self._watched: tuple[object, ...] = ()
+
+    def configure(self, mqtt: MqttConfig) -> None:
+        """Watch the lists and topics of this config, from now on if they are others than before."""
+        watched = (mqtt.topics, mqtt.whitelist, mqtt.blacklist)
+        if watched == self._watched:
+            return
+        self._watched = watched
+        self._limit.over()
+        self._new_window()
+        self._first: float | None = None
+        self._number = len(mqtt.topics)
+        # What is not a reading is published at a boot only.
+        self.unseen = {each for each in mqtt.topics if each.rpartition("/")[2] not in OTHER_KINDS}
+        self._patterns = {each: _pattern(each) for each in self.unseen if "+" in each or "#" in each}
+
+    def came(self, topic: str) -> None:
+        """A message came on this topic."""
+        if self._first is None:
+            self._first = self._clock.seconds()
+        self.unseen.discard(topic)
+        for each, pattern in self._patterns.items():
+            if each in self.unseen and pattern.fullmatch(topic):
+                self.unseen.discard(each)
+
+    def look(self) -> None:
+        """Log what has let nothing through for so long."""
+        now = self._clock.seconds()
+        stopped, passed = self._counts()
+        if self._failing() or passed > self._passed or stopped == self._stopped:
+            self._new_window()
+        elif now - self._since >= PATIENCE and self._limit.admits("lists"):
+            log.warn(
+                "No reading was let through for ten minutes, and {stopped} were filtered:"
+                " check the names in [mqtt] whitelist and blacklist",
+                stopped=stopped - self._stopped,
+            )
+        if self._first is not None and now - self._first >= PATIENCE:
+            if 0 < len(self.unseen) < self._number:
+                log.warn(
+                    "Messages came for ten minutes, but none on {topics}: check [mqtt] topics",
+                    topics=", ".join(sorted(self.unseen)),
+                )
+            self.unseen.clear()
+
+    def _counts(self) -> tuple[int, int]:
+        """How many readings the lists stopped, and how many passed them; what is lost may be one of these."""
+        ended, total = self._stats.ended, self._stats.total
+        stopped = ended[FILTERED, NOT_WHITELISTED] + ended[FILTERED, BLACKLISTED]
+        return stopped, total(STORED) + total(LOST) + ended[FILTERED, DUPLICATE] + ended[FILTERED, RETAINED]
+
+    def _new_window(self) -> None:
+        self._since = self._clock.seconds()
+        self._stopped, self._passed = self._counts()
+
+
+def _pattern(topic: str) -> re.Pattern[str]:
+    """What matches the topics that a filter with wildcards takes (MQTT 3.1.1, section 4.7)."""
+    pattern = re.escape(topic).replace(r"\+", "[^/]*")
+    return re.compile(re.sub(r"(^|/)\\#$", r"(\1.*)?", pattern), re.DOTALL)
