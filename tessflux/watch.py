@@ -22,7 +22,7 @@ LOOK = 60.0
 """Seconds between two looks."""
 
 PATIENCE = 600.0
-"""Seconds in which nothing was let through; no photometer publishes more seldom."""
+"""Seconds in which nothing was let through. No photometer has a longer period."""
 
 DAY = 86_400.0
 

@@ -170,7 +170,7 @@ class Topics(Watching):
     [
         ("a/b", ["a/b"], ["a/B", "a", "a/b/c"]),
         ("a/+/c", ["a/b/c", "a//c", "a/x\ny/c"], ["a/b", "a/b/b/c", "b/a/b/c"]),
-        ("a/#", ["a", "a/b", "a/b/c"], ["ab", "b/a"]),
+        ("a/#", ["a", "a/b", "a/b/c", "a/x\ny"], ["ab", "b/a"]),
         ("#", ["a", "a/b", "/"], []),
         ("+", ["a", ""], ["a/b"]),
         ("+/a.b/+/#", ["x/a.b/y", "x/a.b/y/z/z"], ["x/aab/y", "x/a.b"]),
