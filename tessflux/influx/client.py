@@ -1,4 +1,9 @@
-"""One write request to InfluxDB -> one verdict, even if there is no answer."""
+"""One write request to InfluxDB -> one verdict, even if there is no answer.
+
+Nothing is delivered to a stranger: a web server or proxy may answer 204 to whatever comes. A database shows
+what it is in its answer (`_is_from_database`), or refuses a line that is none. The latter is asked once a
+connection, and again after trouble.
+"""
 
 import gzip
 from collections.abc import Sequence
@@ -16,19 +21,39 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from tessflux import __version__
 from tessflux.config import InfluxConfig
-from tessflux.influx.connection import explain_loss
-from tessflux.influx.verdict import BadLines, Delivered, Expired, Unreachable, Verdict, classify, saw_no_lines
+from tessflux.influx.connection import BoundedAgent, explain_loss
+from tessflux.influx.verdict import (
+    BadLines,
+    Delivered,
+    Expired,
+    LinesVerdict,
+    Unreachable,
+    Verdict,
+    classify,
+    saw_no_lines,
+)
 from tessflux.limits import ANSWER_BYTES
 from tessflux.readings import lineprotocol
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 GZIP_LEVEL = 1
 """Lines shrink to a sixth at this level already; a higher one costs CPU and gains little."""
+
+DATABASE_HEADERS = tuple(
+    f"X-{name}-{what}" for name in ("Influxdb", "Geminidb") for what in ("Version", "Build")
+)
+"""InfluxDB 1 and 2 send two of them with every answer, VictoriaMetrics one, openGemini its own."""
+
+LONGEST_NAME = 100
+"""Characters of a server's name that are shown."""
+
+NO_LINE = b"tessflux"
+"""A measurement without a field: a database refuses it, so it leaves nothing behind."""
 
 
 @implementer(IBodyProducer)
@@ -54,7 +79,9 @@ class _Body:
 class _Answer(Protocol):
     """Collects the beginning of a body, and closes the connection if the body is too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, response: IResponse) -> None:
+        self.code: int = response.code
+        self.headers: Headers = response.headers
         self.received = b""
         self.broken_off = False
         """Whether the connection ended before the body was complete, and it was not us who closed it."""
@@ -85,8 +112,10 @@ class _Answer(Protocol):
 class InfluxClient:
     """Writes lines into the database that `config` names."""
 
-    def __init__(self, config: InfluxConfig, agent: IAgent, clock: IReactorTime) -> None:
+    def __init__(self, config: InfluxConfig, agent: BoundedAgent, clock: IReactorTime) -> None:
         self._agent, self._clock, self._timeout = agent, clock, config.timeout
+        self._proven = 0
+        """The connection on which a server refused NO_LINE, as the agent counts them."""
         parameters = {"db": config.dbname, "precision": "ms"}
         if config.retpol:
             parameters["rp"] = config.retpol
@@ -106,8 +135,6 @@ class InfluxClient:
         Raises nothing but CancelledError.
         """
         body = lineprotocol.text(lines).encode()
-        if self._compress:
-            body = gzip.compress(body, GZIP_LEVEL)
         may_repeat = True
         while True:
             request = Deferred.fromCoroutine(self._post(body, lines))
@@ -124,20 +151,50 @@ class InfluxClient:
                 return Unreachable(_explain(error, self._timeout), slow=slow)
 
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
+        verdict, answer = await self._request(body)
+        if not isinstance(verdict, LinesVerdict):
+            self._proven = 0
+        if lines and answer.code != 204 and saw_no_lines(answer.received):
+            return Unreachable(f"{answer.code}, but our lines did not arrive there")
+        if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):
+            return Unreachable(f"{answer.code}, but the answer broke off")
+        if answer.without_length and isinstance(verdict, Delivered):
+            return Unreachable(f"{answer.code}, but the answer may be incomplete")
+        if isinstance(verdict, Delivered) and not (
+            _is_from_database(answer) or await self._refuses_no_line()
+        ):
+            return Unreachable(self._hide_login(_describe_stranger(answer)))
+        return verdict
+
+    async def _request(self, body: bytes) -> tuple[Verdict, _Answer]:
+        if self._compress:
+            body = gzip.compress(body, GZIP_LEVEL)
         response: IResponse = await self._agent.request(b"POST", self._url, self._headers, _Body(body))
-        answer = _Answer()
+        answer = _Answer(response)
         response.deliverBody(answer)
         text = await answer.done
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
         # Some proxies quote the whole request in their errors, which go into the log and the quarantine.
-        verdict = classify(response.code, text, retry_after, datetime.now(UTC), self._hide_login)
-        if lines and response.code != 204 and saw_no_lines(text):
-            return Unreachable(f"{response.code}, but our lines did not arrive there")
-        if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):
-            return Unreachable(f"{response.code}, but the answer broke off")
-        if answer.without_length and isinstance(verdict, Delivered):
-            return Unreachable(f"{response.code}, but the answer may be incomplete")
-        return verdict
+        return classify(response.code, text, retry_after, datetime.now(UTC), self._hide_login), answer
+
+    async def _refuses_no_line(self) -> bool:
+        """Whether the server at the other end of this connection can tell a line from something else."""
+        if self._proven != self._agent.connections:
+            verdict, _ = await self._request(NO_LINE)
+            if not isinstance(verdict, BadLines):
+                return False
+            self._proven = self._agent.connections
+        return True
+
+
+def _is_from_database(answer: _Answer) -> bool:
+    return any(map(answer.headers.hasHeader, DATABASE_HEADERS)) or saw_no_lines(answer.received)
+
+
+def _describe_stranger(answer: _Answer) -> str:
+    [name] = answer.headers.getRawHeaders(b"Server", [b"a server without a name"])[:1]
+    shown = name.decode("utf-8", "replace")[:LONGEST_NAME]
+    return f"{answer.code} from {shown}, but nothing shows that it is a database: does a proxy answer for it?"
 
 
 def _time_out(result: Verdict | Failure, timeout: float) -> Verdict | Failure:

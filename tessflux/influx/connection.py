@@ -3,6 +3,7 @@
 Without a bound the client would keep headers and skip 1xx answers for as long as they come.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,34 +20,45 @@ from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tessflux.tls import VerifiedTLS, tls_problem
 
 
-def agent(reactor: Any, trust_root: Any, timeout: float) -> Agent:
+class BoundedAgent(Agent):
+    """An HTTP client that counts its connections: each may lead to another server."""
+
+    connections = 0
+
+
+def agent(reactor: Any, trust_root: Any, timeout: float) -> BoundedAgent:
     """An HTTP client that keeps one connection open; making it may take `timeout` seconds."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = 1
-    endpoints = _Endpoints(reactor, trust_root, timeout)
-    made: Agent = Agent.usingEndpointFactory(reactor, endpoints, pool)
+
+    def count() -> None:
+        made.connections += 1
+
+    endpoints = _Endpoints(reactor, trust_root, timeout, count)
+    made: BoundedAgent = BoundedAgent.usingEndpointFactory(reactor, endpoints, pool)  # type: ignore[no-untyped-call]
     return made
 
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    def __init__(self, reactor: Any, trust_root: Any, timeout: float) -> None:
-        self._reactor, self._trust_root, self._timeout = reactor, trust_root, timeout
+    def __init__(self, reactor: Any, trust_root: Any, timeout: float, count: Callable[[], None]) -> None:
+        self._reactor, self._trust_root, self._timeout, self._count = reactor, trust_root, timeout, count
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
         endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, self._timeout)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(VerifiedTLS(host, self._trust_root), endpoint)
-        return _BoundedEndpoint(endpoint)
+        return _BoundedEndpoint(endpoint, self._count)
 
 
 @implementer(IStreamClientEndpoint)
 class _BoundedEndpoint:
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: IStreamClientEndpoint, count: Callable[[], None]) -> None:
+        self._endpoint, self._count = endpoint, count
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        self._count()
         bounded = WrappingFactory(factory)
         bounded.protocol = _Bounded
         connected: Deferred[Any] = self._endpoint.connect(bounded)

@@ -21,6 +21,8 @@ from tessflux.stats import InfluxStats
 from tests.log_lines import record
 
 CONFIG = InfluxConfig(url="http://db:8086", batch=3, flush_interval=5.0)
+KNOWN = "X-Influxdb-Version: 1.6.7~rc0"
+"""With it a database shows what it is."""
 DOWN = Unreachable("connection refused")
 FAILING: dict[str, Verdict] = {
     "missing": Missing("404 database not found"),
@@ -230,8 +232,10 @@ class HttpServer(Protocol):
     def connectionLost(self, reason: Any = None) -> None:
         self.ended.callback(None)
 
-    def answer(self, status: str, body: bytes = b"", *headers: str) -> None:
-        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    def answer(self, status: str, body: bytes = b"", *headers: str, known_by: str = KNOWN) -> None:
+        """Answer as a database, which is known by a header; or as a stranger, without one."""
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, *filter(None, [known_by])]
+        lines += ["", ""]
         self.raw("\r\n".join(lines).encode() + body)
 
     def raw(self, data: bytes, *, hang_up: bool = False) -> None:

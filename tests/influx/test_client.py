@@ -20,7 +20,9 @@ from tessflux.influx.verdict import BadLines, Busy, Delivered, Unauthorised, Unr
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tests.certificates import authority, issued, self_signed
 from tests.influx.answers import BEYOND, error, message, unparsable
-from tests.influx.site import ClientCase, HttpServer
+from tests.influx.site import KNOWN, ClientCase, HttpServer
+
+HEADER = f"{KNOWN}\r\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,8 @@ class ClientTest(ClientCase):
     async def test_a_connection_that_was_closed_between_two_requests_costs_nothing(self) -> None:
         """After HTTP/1.0, or a `Close` that Twisted does not recognise."""
         for answer in (
-            b"HTTP/1.0 204 No Content\r\n\r\n",
-            b"HTTP/1.1 204 No Content\r\nConnection: Close\r\n\r\n",
+            b"HTTP/1.0 204 No Content\r\n" + HEADER + b"\r\n",
+            b"HTTP/1.1 204 No Content\r\n" + HEADER + b"Connection: Close\r\n\r\n",
         ):
             self.react = lambda server, answer=answer: server.raw(answer, hang_up=True)  # type: ignore[misc]
             for number in range(5):
@@ -148,7 +150,7 @@ class ClientTest(ClientCase):
     ) -> None:
         ours = trustRootFromCertificates([Certificate.loadPEM(authority())])
         expired = "it has expired, or [influxdb] tls_ca does not have the authority that signed it"
-        another = "[influxdb] url must name it as the certificate does"
+        another = "[influxdb] url must name the server as its certificate does"
         for certificate, trust_root, said in (
             (issued(), ours, ""),
             (issued("elsewhere.example"), ours, another),
@@ -197,15 +199,15 @@ class ClientTest(ClientCase):
         bad = BadLines("400 unable to parse 'x': invalid number", ("x",))
         gone = None
         for answer, expected in (
-            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", Delivered()),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n" + HEADER + b"\r\n", Delivered()),
             (
                 b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" * 3
                 + b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
                 Unauthorised("401"),
             ),
-            (b"HTTP/1.0 204 No Content\r\n\r\n", Delivered()),
-            (b"HTTP/1.1 204\r\n\r\n", Delivered()),
-            (b"HTTP/1.1 204 No Content\nX: y\n\n", Delivered()),
+            (b"HTTP/1.0 204 No Content\r\n" + HEADER + b"\r\n", Delivered()),
+            (b"HTTP/1.1 204\r\n" + HEADER + b"\r\n", Delivered()),
+            (b"HTTP/1.1 204 No Content\nX-Influxdb-Build: OSS\n\n", Delivered()),
             (b"HTTP/1.0 400 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body, bad),
             (
                 b"HTTP/1.1 400 No\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
@@ -217,9 +219,12 @@ class ClientTest(ClientCase):
                 bad,
             ),
             # A body where none may be, and one that is longer than it says.
-            (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\nhello", Delivered()),
+            (b"HTTP/1.1 204 No Content\r\n" + HEADER + b"Content-Length: 5\r\n\r\nhello", Delivered()),
             (b"HTTP/1.1 500 No\r\nContent-Length: 2\r\n\r\nhello", Unreachable("500 he")),
-            (b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", Delivered()),
+            (
+                b"HTTP/1.1 204 No Content\r\n" + HEADER + b"\r\nHTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",
+                Delivered(),
+            ),
             (b"HTTP/1.1 500 No\r\nContent-Length: -1\r\n\r\n", gone),
             (b"HTTP/1.1 400 No\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx", gone),
             (b"HTTP/1.1 400 No\r\nContent-Length: many\r\n\r\nxx", gone),
@@ -247,16 +252,10 @@ class ClientTest(ClientCase):
 
     async def test_what_comes_without_a_request_is_no_answer_to_the_next(self) -> None:
         """Such as the 408 of a proxy that has waited long enough."""
-
-        def twice(server: HttpServer) -> None:
-            server.answer("204 No Content")
-            self.reactor.callLater(0.01, server.answer, "408 Request Timeout")
-
-        self.react = twice
         client = self.client()
         assert await client.write(["x"]) == Delivered()
+        self.connections[0].answer("408 Request Timeout")
         await self.connections[0].ended
-        self.react = lambda server: server.answer("204 No Content")
         assert await client.write(["y"]) == Delivered()
         assert len(self.connections) == 2
         assert self.flushLoggedErrors() == []
@@ -362,3 +361,81 @@ class ClientTest(ClientCase):
             with pytest.raises(CancelledError):
                 await verdict
             await self.connections[-1].ended
+
+
+class StrangerTest(ClientCase):
+    """A server is believed only when it has shown that it is a database."""
+
+    def answer_all(self, *answers: tuple[str, bytes, str]) -> None:
+        """Answer the next requests so (status, body, header); the last answer is for all that follow."""
+        script = list(answers)
+
+        def react(server: HttpServer) -> None:
+            status, body, header = script.pop(0) if len(script) > 1 else script[0]
+            server.answer(status, body, known_by=header)
+
+        self.react = react
+
+    async def test_a_web_server_that_takes_whatever_comes_gets_no_line_delivered(self) -> None:
+        doubt = "but nothing shows that it is a database: does a proxy answer for it?"
+        for status, body, header, shown in (
+            ("204 No Content", b"", "Server: nginx/1.22.1", "204 from nginx/1.22.1"),
+            ("200 OK", b"", "Server: Apache", "200 from Apache"),
+            ("200 OK", b"{}", "", "200 from a server without a name"),
+            ("204 No Content", b"", f"Server: {'x' * 1_000}", f"204 from {'x' * 100}"),
+            ("204 No Content", b"", "X-Influxdb-Error: none", "204 from a server without a name"),
+        ):
+            self.answer_all((status, body, header))
+            for lines in ([], ["x"], ["x"]):
+                with self.subTest(shown, lines=lines):
+                    assert await self.write(*lines) == Unreachable(f"{shown}, {doubt}")
+
+    async def test_a_server_of_any_name_does_no_harm(self) -> None:
+        self.react = lambda server: server.raw(b"HTTP/1.1 204 No\r\nServer: \xff Basic YTpi\r\n\r\n")
+        verdict = await self.write("x", username="a", password=Secret("b"))
+        assert isinstance(verdict, Unreachable)
+        assert verdict.reason.startswith("204 from \ufffd Basic ***, but")
+
+    async def test_every_database_is_known_by_a_header_of_its_answer(self) -> None:
+        for header in (
+            "X-Influxdb-Version: 1.6.7~rc0",
+            "X-Influxdb-Build: OSS",
+            "x-influxdb-version: 1.8.0",
+            "X-Geminidb-Version: v1.4.3",
+        ):
+            self.answer_all(("204 No Content", b"", header))
+            with self.subTest(header):
+                self.requests.clear()
+                assert await self.write("x") == Delivered()
+                assert len(self.requests) == 1
+
+    async def test_a_database_without_headers_refuses_what_is_no_line_once_a_connection(self) -> None:
+        """As QuestDB does; it is asked at the first answer, and no more while the connection lasts."""
+        good, refused = ("204 No Content", b"", ""), ("400 Bad Request", message("failed to parse"), "")
+        client = self.client()
+        self.answer_all(good, refused, good)
+        for _ in range(3):
+            assert await client.write(["x 1"]) == Delivered()
+        assert [body for _, _, body in self.requests] == [b"x 1", b"tessflux", b"x 1", b"x 1"]
+        await self.agent._pool.closeCachedConnections()
+        self.answer_all(good)
+        assert isinstance(await client.write(["x 1"]), Unreachable)
+        assert len(self.connections) == 2
+
+    async def test_after_trouble_a_database_without_headers_shows_again_that_it_is_one(self) -> None:
+        good, refused = ("204 No Content", b"", ""), ("400 Bad Request", b"no line", "")
+        client = self.client()
+        self.answer_all(good, refused, ("502 Bad Gateway", b"", ""), good)
+        assert await client.write(["x"]) == Delivered()
+        assert await client.write(["x"]) == Unreachable("502")
+        assert isinstance(await client.write(["x"]), Unreachable)
+        assert len(self.connections) == 1
+
+    async def test_a_page_is_no_refusal_of_a_database(self) -> None:
+        self.answer_all(("204 No Content", b"", ""), ("400 Bad Request", b"<html>Bad Request</html>", ""))
+        assert isinstance(await self.write("x"), Unreachable)
+
+    async def test_what_influxdb_says_to_a_request_without_lines_shows_what_it_is(self) -> None:
+        self.answer_all(("400 Bad Request", b"incoming write was empty", ""))
+        assert await self.write() == Delivered()
+        assert len(self.requests) == 1
