@@ -142,7 +142,9 @@ async def check_database(config: InfluxConfig, reactor: Any, findings: Findings)
     except ServerError as error:
         findings.fail("database", f"{error}; check [influxdb] url, and whether the server runs")
         return
-    findings.ok("database", f"InfluxDB {version} at {config.url}")
+    findings.ok(
+        "database", f"{f'InfluxDB {version}' if version else 'a server of unknown version'} at {config.url}"
+    )
     if config.schema:
         check_schema(config, findings)
     await check_write(config, reactor, findings)

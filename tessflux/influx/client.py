@@ -134,21 +134,14 @@ class InfluxClient:
 
         Raises nothing but CancelledError.
         """
-        body = lineprotocol.text(lines).encode()
-        may_repeat = True
-        while True:
-            request = Deferred.fromCoroutine(self._post(body, lines))
-            try:
-                return await request.addTimeout(self._timeout, self._clock, _time_out)
-            except Exception as error:
-                if _is_cancelled(error):
-                    raise CancelledError() from None
-                if may_repeat and _hung_up(error):
-                    # The server may have closed an idle connection just when it was used again.
-                    may_repeat = False
-                    continue
-                slow = isinstance(error, DeferredTimeout)
-                return Unreachable(_explain(error, self._timeout), slow=slow)
+        post = Deferred.fromCoroutine(self._post(lineprotocol.text(lines).encode(), lines))
+        try:
+            return await post.addTimeout(self._timeout, self._clock, _time_out)
+        except Exception as error:
+            if _is_cancelled(error):
+                raise CancelledError() from None
+            slow = isinstance(error, DeferredTimeout)
+            return Unreachable(_explain(error, self._timeout), slow=slow)
 
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
         verdict, answer = await self._request(body)
@@ -167,15 +160,26 @@ class InfluxClient:
         return verdict
 
     async def _request(self, body: bytes) -> tuple[Verdict, _Answer]:
+        """The verdict on an answer, and the answer itself."""
         if self._compress:
             body = gzip.compress(body, GZIP_LEVEL)
-        response: IResponse = await self._agent.request(b"POST", self._url, self._headers, _Body(body))
+        try:
+            response = await self._send(body)
+        except ResponseNeverReceived as error:
+            if not _hung_up(error):
+                raise
+            # The server may have closed an idle connection just when it was used again.
+            response = await self._send(body)
         answer = _Answer(response)
         response.deliverBody(answer)
         text = await answer.done
         retry_after = response.headers.getRawHeaders("Retry-After", [None])[0]
         # Some proxies quote the whole request in their errors, which go into the log and the quarantine.
         return classify(response.code, text, retry_after, datetime.now(UTC), self._hide_login), answer
+
+    def _send(self, body: bytes) -> Deferred[IResponse]:
+        sent: Deferred[IResponse] = self._agent.request(b"POST", self._url, self._headers, _Body(body))
+        return sent
 
     async def _refuses_no_line(self) -> bool:
         """Whether the server at the other end of this connection can tell a line from something else."""
@@ -207,11 +211,9 @@ def _is_cancelled(error: Exception) -> bool:
     return any(reason.check(CancelledError, ConnectingCancelledError) for reason in reasons)
 
 
-def _hung_up(error: Exception) -> bool:
+def _hung_up(error: ResponseNeverReceived) -> bool:
     """Whether the connection ended before the first byte of an answer."""
-    return isinstance(error, ResponseNeverReceived) and all(
-        reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons
-    )
+    return all(reason.check(ConnectionDone, ConnectionLost) for reason in error.reasons)
 
 
 def _explain(error: Exception, timeout: float) -> str:

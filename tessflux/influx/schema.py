@@ -84,8 +84,12 @@ class Administration:
         self._client.close()
 
     def version(self) -> str:
-        """The version of the server."""
-        return str(self._call(self._client.ping))
+        """The version of the server; nothing if it does not tell it."""
+        try:
+            return str(self._call(self._client.ping))
+        except (KeyError, _Rejected):
+            # VictoriaMetrics answers a ping without a version, and its cluster with a 400.
+            return ""
 
     def may_create(self) -> bool:
         """Whether our user is an administrator, who may create databases."""

@@ -161,6 +161,17 @@ class AnswerTest(TestCase):
                 assert result.stats.requested in (3, 4)
                 assert "takes no readings" in result.logged
 
+    async def test_a_stranger_that_takes_whatever_comes_gets_nothing_delivered(self) -> None:
+        for stranger in (
+            Answer(204, headers={"Server": "nginx/1.22.1"}),
+            Answer(200),
+            Answer(200, b"{}", close=True),
+        ):
+            with self.subTest(stranger):
+                result = await self.deliver(*[stranger] * 12)
+                assert (result.refused, result.stats.delivered) == ([], len(LINES))
+                assert "nothing shows that it is a database" in result.logged
+
     async def test_after_every_timeout_the_lines_are_posted_again(self) -> None:
         for fault in (
             Answer(silent=True),

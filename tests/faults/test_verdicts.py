@@ -282,3 +282,25 @@ def test_check_comes_to_its_end_whatever_the_database_sends(plain: tuple[FaultSi
             assert found.returncode == 69
             assert f"database   {server.url}: " in found.stdout
             assert "Traceback" not in found.stdout + found.stderr
+
+
+def test_a_stranger_gets_no_reading_and_the_check_says_what_answered(
+    plain: tuple[FaultSite, Publisher],
+) -> None:
+    """A web server that answers 204 to whatever comes, in place of the database and behind its ping."""
+    site, publisher = plain
+    stranger = "204 from nginx/1.22.1, but nothing shows that it is a database"
+    with ScriptedServer(otherwise=Answer(headers={"Server": "nginx/1.22.1"})) as server:
+        site.configure(influxdb={"url": server.url, "schema": ""})
+        site.start()
+        site.publish(publisher, 50)
+        site.wait_for_log(stranger)
+        site.stop()
+        assert check_account(site.logged()).delivered == 0
+        found = site.run("--check")
+        assert found.returncode == 69
+        assert stranger in found.stdout
+    site.configure()
+    site.start()
+    site.wait_for_all()
+    assert site.end_well().delivered == 50
