@@ -14,14 +14,18 @@ verdict:
   any other 400 or 422       BadLines      bisect; bad lines go into quarantine   Delivery._post
   413                        TooLarge      send halves, and remember the size     Delivery._shrink
   413 to one line or none    TooLarge      log an error, and back off             Server._back_off
+  fails, others are taken    TooLarge      as above, if there are several lines   Delivery._shrink
+  the same for one line      Fails         set aside; quarantine in ten minutes   Delivery.deliver
   404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
   401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
   429, 503                   Busy          wait as Retry-After asks, or back off  Server._wait_out
+  204, but of a stranger     Unreachable   back off                               Server._back_off
   all else, or no answer     Unreachable   back off                               Server._back_off
 
 `verdict.classify` decides which verdict it is, `verdict.about_lines` whether it is about the lines of the
 request or about the server. The second timeout in a row counts as TooLarge; if a server finds a single line
-too large, or a request without lines bad, tessflux backs off.
+too large, or a request without lines bad, tessflux backs off. `verdict.blame_lines` decides what a verdict on
+the server means if that takes another line at the same time. `client` decides who is a stranger.
 
 `schema` runs the data definition file; import it only where it is needed, since it brings 10 MB of libraries.
 """

@@ -141,7 +141,8 @@ class InfluxClient:
             if _is_cancelled(error):
                 raise CancelledError() from None
             slow = isinstance(error, DeferredTimeout)
-            return Unreachable(_explain(error, self._timeout), slow=slow)
+            connected = slow or isinstance(error, ResponseFailed)
+            return Unreachable(_explain(error, self._timeout), slow=slow, connected=connected)
 
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
         verdict, answer = await self._request(body)

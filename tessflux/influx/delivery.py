@@ -4,16 +4,21 @@ InfluxDB takes the good lines of a request that it answers with an error, and do
 ones. Writing a line again is harmless, so the request is repeated in parts until all lines of a part are bad:
 if the error names a field, the lines with it and those without, else halves. A line that is posted alone is
 to blame only if a request without lines gets through: a proxy may refuse whatever comes.
+
+A request on which the server fails again and again, although it takes other lines, is sent in parts as well.
+A line on which it fails alone is set aside until the rest of its batch is delivered, and goes into quarantine
+when it has failed ALONE_ATTEMPTS times over ALONE_SECONDS.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from tessflux.influx.server import Server
-from tessflux.influx.verdict import BadLines, Delivered, Expired, TooLarge
+from tessflux.influx.server import FAILURES, Server
+from tessflux.influx.verdict import BadLines, Delivered, Expired, Fails, TooLarge
 from tessflux.limits import BATCH_LINES
 from tessflux.logs import Reports
 from tessflux.readings import Quarantined, lineprotocol
@@ -21,6 +26,9 @@ from tessflux.readings import Quarantined, lineprotocol
 log = Logger(namespace="influxdb")
 
 REFUSED_LINE = "refused by InfluxDB"
+FAILING_LINE = "InfluxDB fails on a line of it, which is tried again for ten minutes"
+
+ALONE_ATTEMPTS, ALONE_SECONDS = 5, 600.0
 
 GROW_AFTER = 100
 """Requests of the largest size that must succeed before a larger one is tried: if the server's limit stays
@@ -34,13 +42,17 @@ class Result:
     delivered: int = 0
     expired: int = 0
     refused: list[Quarantined] = field(default_factory=list)
+    failing: dict[str, str] = field(default_factory=dict)
+    """Lines on which the server fails, with the reason."""
 
 
 class Delivery:
     """`limit` is how many lines go into one request."""
 
-    def __init__(self, server: Server, reports: Reports, now: Callable[[], float]) -> None:
-        self._server, self._reports, self._now = server, reports, now
+    def __init__(
+        self, server: Server, reports: Reports, clock: IReactorTime, now: Callable[[], float]
+    ) -> None:
+        self._server, self._reports, self._clock, self._now = server, reports, clock, now
         self.forget_sizes()
 
     def forget_sizes(self) -> None:
@@ -51,6 +63,22 @@ class Delivery:
     async def deliver(self, lines: Sequence[str]) -> Result:
         """Post lines until each of them is in the database, expired or refused."""
         result = Result()
+        self._server.begin_batch()
+        self._batch, self._limit_before, self._failures = lines, self.limit, FAILURES
+        await self._deliver_parts(lines, result)
+        began, attempts = self._clock.seconds(), 1
+        while result.failing:
+            if attempts >= ALONE_ATTEMPTS and self._clock.seconds() - began >= ALONE_SECONDS:
+                result.refused += [self._refuse(line, reason) for line, reason in result.failing.items()]
+                break
+            await self._server.rest(ALONE_SECONDS / (ALONE_ATTEMPTS - 1))
+            attempts += 1
+            failing, result.failing = result.failing, {}
+            for line in failing:
+                await self._deliver_parts([line], result)
+        return result
+
+    async def _deliver_parts(self, lines: Sequence[str], result: Result) -> None:
         # A stack in place of recursion, since the server decides how deep this goes.
         parts = [lines]
         while parts:
@@ -59,15 +87,23 @@ class Delivery:
                 parts += reversed(_bisect(part))
             elif part:
                 parts += reversed(await self._post(part, result))
-        return result
 
     async def _post(self, lines: Sequence[str], result: Result) -> list[Sequence[str]]:
         """Post lines once; returns the parts of them that must be posted again."""
-        verdict = await self._server.post(lines)
+        verdict = await self._server.post(lines, self._batch, self._failures)
+        if isinstance(verdict, TooLarge | Fails):
+            # The parts of a request need not fail as often as the whole.
+            self._failures = 1
         match verdict:
             case Delivered():
                 result.delivered += len(lines)
                 self._grow(len(lines))
+                return []
+            case Fails(reason):
+                # It was the line, not the size.
+                self.limit = self._limit_before
+                result.failing |= dict.fromkeys(lines, reason)
+                self._reports.note(lineprotocol.photometer(lines[0]), FAILING_LINE, reason)
                 return []
             case TooLarge(reason):
                 self._shrink(len(lines), reason)
@@ -94,7 +130,7 @@ class Delivery:
         quoted = set(verdict.quoted).intersection(lines)
         if len(lines) == 1 and not quoted and await self._server.is_healthy():
             # Once more: it may have been refused by something that has passed.
-            repeated = await self._server.post(lines)
+            repeated = await self._server.post(lines, self._batch)
             return set(lines) if isinstance(repeated, BadLines) else set()
         return quoted
 

@@ -87,8 +87,8 @@ class Administration:
         """The version of the server; nothing if it does not tell it."""
         try:
             return str(self._call(self._client.ping))
-        except (KeyError, _Rejected):
-            # VictoriaMetrics answers a ping without a version, and its cluster with a 400.
+        except KeyError:
+            # So do VictoriaMetrics and openGemini.
             return ""
 
     def may_create(self) -> bool:

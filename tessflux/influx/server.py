@@ -26,6 +26,7 @@ from tessflux.influx.verdict import (
     Unreachable,
     Verdict,
     about_lines,
+    blame_lines,
 )
 from tessflux.logs import RateLimit
 from tessflux.stats import InfluxStats
@@ -47,6 +48,12 @@ PROBLEM_PERIOD, PROBLEM_LINES = 600.0, 10
 """A problem that lasts is logged again after PROBLEM_PERIOD seconds. In that time at most PROBLEM_LINES lines
 are logged: a server that comes and goes would fill the log."""
 
+FAILURES = 3
+"""Of a request in a row before its lines may be to blame. A proxy that fails now and then is not."""
+
+FRUITLESS = 8
+"""Attempts at a batch of which the server takes nothing; then what has come meanwhile is added to it."""
+
 
 class WriteClient(Protocol):
     """Where lines are written."""
@@ -58,6 +65,10 @@ class NoServer(Exception):
     """The config no longer names a server."""
 
 
+class Undecided(Exception):
+    """The server takes no line of the batch: these may be to blame, or the server. Others would tell."""
+
+
 @dataclass
 class _Connection:
     """A client, and what happened since it last said something about lines."""
@@ -67,6 +78,8 @@ class _Connection:
     """Requests in a row that were not answered in time."""
     ran_file: bool = False
     """Whether the data definition file was run."""
+    taken: str = ""
+    """A line of this batch that the server took."""
 
 
 class Server:
@@ -126,17 +139,31 @@ class Server:
         self.paused = False
         self._sleeper.wake()
 
-    async def post(self, lines: Sequence[str]) -> LinesVerdict:
-        """Post lines until the server says something about them. Raises NoServer."""
-        verdict, _ = await self._retry(lines)
+    def begin_batch(self) -> None:
+        """Forget which lines the server took: only others of the same batch show that it is well. Those of
+        yesterday went into another shard."""
+        self._connection.taken = ""
+
+    async def post(
+        self, lines: Sequence[str], among: Sequence[str] = (), failures: int = FAILURES
+    ) -> LinesVerdict:
+        """Post lines until the server says something about them, or fails on them so often in a row although
+        it takes another line `among` these. Raises NoServer and Undecided."""
+        verdict, _ = await self._retry(lines, among or lines, failures)
         return verdict
 
     async def is_healthy(self) -> bool:
         """Post no lines until the server accepts that; True if it did at the first attempt."""
-        _, failed = await self._retry([])
+        _, failed = await self._retry([], (), FAILURES)
         return failed == 0
 
-    async def _retry(self, lines: Sequence[str]) -> tuple[LinesVerdict, int]:
+    async def rest(self, seconds: float) -> None:
+        """Wait; a change of the config or `resume` ends it."""
+        await self._sleeper.sleep(seconds)
+
+    async def _retry(
+        self, lines: Sequence[str], among: Sequence[str], failures: int
+    ) -> tuple[LinesVerdict, int]:
         """As `post`; returns also how many attempts failed before."""
         failed = 0
         while True:
@@ -147,6 +174,9 @@ class Server:
             connection = self._connection
             verdict = await self._post_once(connection, lines)
             answer = about_lines(verdict, len(lines), connection.timeouts)
+            blame = blame_lines(verdict, len(lines))
+            if answer is None and blame and failed + 1 >= failures:
+                answer = blame if await self._takes_another(connection, lines, among, failed) else None
             # If the connection was replaced meanwhile, only success counts: the new server may take what the
             # former refused.
             if connection is self._connection:
@@ -160,6 +190,25 @@ class Server:
             elif isinstance(answer, Delivered | Expired):
                 return answer, failed
             failed += 1
+            if blame and failed >= FRUITLESS and not self._connection.taken:
+                raise Undecided
+
+    async def _takes_another(
+        self, connection: _Connection, lines: Sequence[str], among: Sequence[str], failed: int
+    ) -> bool:
+        """Whether the server takes another line right now. To write one again is harmless."""
+        if self.paused or connection is not self._connection:
+            return False
+        # Each time the next one: it may be just as bad.
+        first = failed % len(among)
+        others = [connection.taken] if connection.taken else [*among[first:], *among[:first]]
+        another = next((line for line in others if [line] != list(lines)), "")
+        if not another:
+            return False
+        taken = isinstance(await self._post_once(connection, [another]), Delivered | Expired)
+        if taken and connection is self._connection:
+            self._log_end_of_problem()
+        return taken
 
     async def _post_once(self, connection: _Connection, lines: Sequence[str]) -> Verdict:
         self._stats.requested += 1
@@ -167,6 +216,7 @@ class Server:
         match verdict:
             case Delivered() | Expired():
                 self._stats.ok += 1
+                connection.taken = lines[-1] if lines else connection.taken
             case Busy() | Unreachable():
                 self._stats.failed += 1
             case _:

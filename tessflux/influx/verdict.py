@@ -55,6 +55,13 @@ class TooLarge:
 
 
 @dataclass(frozen=True)
+class Fails:
+    """A line fails alone, and not for its text: the server takes others, but not this one."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Missing:
     """There is no such database or retention policy."""
 
@@ -79,14 +86,15 @@ class Busy:
 
 @dataclass(frozen=True)
 class Unreachable:
-    """No answer, or none of a working InfluxDB: no connection, a timeout (`slow`), 5xx, a redirection, the
-    404 of some other server."""
+    """No answer, or none of a working InfluxDB: no connection (`connected`), a timeout (`slow`), 5xx, a
+    redirection, the 404 of some other server."""
 
     reason: str
     slow: bool = False
+    connected: bool = True
 
 
-LinesVerdict = Delivered | Expired | BadLines | TooLarge
+LinesVerdict = Delivered | Expired | BadLines | TooLarge | Fails
 """What a server can say about lines; every other verdict is about the server itself."""
 
 Verdict = LinesVerdict | Missing | Unauthorised | Busy | Unreachable
@@ -159,6 +167,18 @@ def about_lines(verdict: Verdict, count: int, timeouts: int) -> LinesVerdict | N
         # A slow connection may have the time for fewer lines.
         case Unreachable(reason, slow=True) if count > 1 and timeouts > 1:
             return TooLarge(reason)
+        case _:
+            return None
+
+
+def blame_lines(verdict: Verdict, count: int) -> LinesVerdict | None:
+    """What a verdict on the server says about the `count` lines of its request if the server takes others;
+    None if it may be a coincidence."""
+    match verdict:
+        case Unreachable(connected=False):
+            return None
+        case Unreachable(reason) | Unauthorised(reason) | TooLarge(reason) if count > 0:
+            return TooLarge(reason) if count > 1 else Fails(reason)
         case _:
             return None
 

@@ -16,8 +16,9 @@ from twisted.logger import Logger
 
 from tessflux.config import InfluxConfig
 from tessflux.influx.delivery import Delivery
-from tessflux.influx.server import IDLE_SECONDS, PARK_SECONDS, NoServer, Server
+from tessflux.influx.server import IDLE_SECONDS, PARK_SECONDS, NoServer, Server, Undecided
 from tessflux.influx.sleeper import Sleeper
+from tessflux.limits import BATCH_LINES
 from tessflux.logs import Reports
 from tessflux.readings import Quarantined
 from tessflux.spool import Batch
@@ -58,10 +59,12 @@ class Writer(Service):
         now: Callable[[], float],
     ) -> None:
         self._server, self._queue, self._stats, self._clock = server, queue, stats, clock
-        self._delivery = Delivery(server, reports, now)
+        self._delivery = Delivery(server, reports, clock, now)
         self._idle, self._after_error = Sleeper(clock), Sleeper(clock)
         self._loop: Deferred[None] | None = None
         self._draining = False
+        self._undecided = False
+        """Whether the server fails on the oldest lines, and only others can tell whose fault it is."""
         self._last_request = float("-inf")
         """When it began (clock seconds)."""
 
@@ -123,6 +126,8 @@ class Writer(Service):
                 await self._step()
             except NoServer:
                 continue
+            except Undecided:
+                self._undecided = True
             except Exception as error:
                 if not self.running and isinstance(error, CancelledError):
                     break
@@ -152,18 +157,19 @@ class Writer(Service):
         due = self._due()
         if due != 0.0:
             await self._idle.sleep(IDLE_SECONDS if due is None else due)
-        elif not self._server.takes_lines:
+        elif not (self._server.takes_lines or self._undecided):
             await self._server.post([])
         else:
             await self._deliver_batch()
 
     async def _deliver_batch(self) -> None:
         self._last_request = self._clock.seconds()
-        batch = await self._queue.head(self._delivery.limit)
+        batch = await self._queue.head(BATCH_LINES if self._undecided else self._delivery.limit)
         if not batch.lines:
             await self._after_error.sleep(EMPTY_HEAD_SECONDS)
             return
         result = await self._delivery.deliver(batch.lines)
+        self._undecided = False
         if not await self._queue.retire(batch, result.refused):
             # It is delivered once more, and counted then.
             await self._after_error.sleep(PARK_SECONDS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -53,10 +54,21 @@ GOOD = Answer(headers=KNOWN)
 
 
 class ScriptedServer:
-    """Gives each request the next answer; when none is left, `otherwise`."""
+    """Gives each request the next answer; when none is left, `otherwise`.
 
-    def __init__(self, answers: Iterable[Answer] = (), otherwise: Answer = GOOD) -> None:
-        self.otherwise = otherwise
+    A request with a body of more than `most` bytes is not read: its connection is reset. One whose body has
+    `poison` in it is answered with a 500.
+    """
+
+    def __init__(
+        self,
+        answers: Iterable[Answer] = (),
+        otherwise: Answer = GOOD,
+        *,
+        most: int = sys.maxsize,
+        poison: bytes | None = None,
+    ) -> None:
+        self.otherwise, self._most, self._poison = otherwise, most, poison
         self.requests: list[Request] = []
         self._answers = list(answers)
         self._lock = threading.Lock()
@@ -122,9 +134,11 @@ class ScriptedServer:
     def _serve(self, connection: socket.socket) -> None:
         # Either side may close at any time.
         with connection, contextlib.suppress(OSError, ValueError), connection.makefile("rb") as stream:
-            while not self._stopping.is_set() and (request := _read(stream)):
+            while not self._stopping.is_set() and (request := _read(stream, self._most)):
                 with self._lock:
                     answer = self._answers.pop(0) if self._answers else self.otherwise
+                    if self._poison is not None and self._poison in request.body:
+                        answer = Answer(500, b"internal error")
                     self.requests.append(request)
                 if not self._reply(connection, answer):
                     return
@@ -149,7 +163,7 @@ class ScriptedServer:
         return not (answer.close or answer.raw is not None)
 
 
-def _read(stream: BinaryIO) -> Request | None:
+def _read(stream: BinaryIO, most: int) -> Request | None:
     first = stream.readline().decode("latin-1").split()
     if len(first) != 3:
         return None
@@ -157,7 +171,10 @@ def _read(stream: BinaryIO) -> Request | None:
     while line := stream.readline().decode("latin-1").strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    body = stream.read(int(headers.get("content-length", 0)))
+    if (length := int(headers.get("content-length", 0))) > most:
+        # To close a connection from which not all was read resets it.
+        return None
+    body = stream.read(length)
     return Request(first[0], first[1], headers, body)
 
 

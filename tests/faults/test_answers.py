@@ -73,7 +73,14 @@ class AnswerTest(TestCase):
         self.reactor: Any = reactor
         self.log = record(self, "influxdb")
 
-    async def deliver(self, *answers: Answer, otherwise: Answer = GOOD, timeout: float = 30.0) -> Result:
+    async def deliver(
+        self,
+        *answers: Answer,
+        otherwise: Answer = GOOD,
+        timeout: float = 30.0,
+        poison: str = "",
+        most: int = 100_000,
+    ) -> Result:
         """Deliver LINES to a server that answers so after it took the empty request, and later `otherwise`.
 
         Fails unless each line is in a request that was answered well, or in quarantine, or expired.
@@ -84,7 +91,8 @@ class AnswerTest(TestCase):
         await self.store(directory.name, clock)
         spool = self.spool(directory.name, clock)
         await spool.open()
-        with ScriptedServer([GOOD, *answers], otherwise) as server:
+        poisoned = poison.encode() or None
+        with ScriptedServer([GOOD, *answers], otherwise, poison=poisoned, most=most) as server:
             writer = self.writer(InfluxConfig(url=server.url, timeout=timeout), spool.queue, stats, clock)
             while spool.queue.waiting:
                 await deferLater(self.reactor, 0.002)
@@ -96,13 +104,13 @@ class AnswerTest(TestCase):
         script = [GOOD, *answers, *[otherwise] * len(server.requests)]
         taken: set[str] = set()
         for request, answer in zip(server.requests, script, strict=False):
-            if answer == GOOD:
+            if answer == GOOD and not (poisoned and poisoned in request.body):
                 taken.update(request.body.decode().split("\n"))
         assert len(refused) == stats.quarantined
         assert stats.delivered + stats.expired + stats.quarantined == len(LINES)
         assert stats.requested == stats.ok + stats.rejected + stats.failed
         # Without an answer the client repeats a request once, which is counted as one.
-        assert 0 <= len(server.requests) - stats.requested <= len(answers) // 2
+        assert most < 1_000 or 0 <= len(server.requests) - stats.requested <= len(answers) // 2
         assert len(set(LINES) - taken - set(refused)) == stats.expired
         return Result(refused, stats, clock.waits, "\n".join(self.log()[logged:]), len(server.requests))
 
@@ -265,6 +273,17 @@ class AnswerTest(TestCase):
         large = Answer(413, error("Request Entity Too Large"))
         result = await self.deliver(large, large)
         assert (result.refused, result.stats.requested) == ([], 7)
+
+    async def test_a_line_that_a_server_answers_with_500_for_ever_holds_up_no_other(self) -> None:
+        for line in (LINES[0], LINES[3], LINES[5]):
+            with self.subTest(line):
+                result = await self.deliver(poison=line)
+                assert (result.refused, result.stats.delivered) == ([line], len(LINES) - 1)
+                assert "500 internal error" in result.logged
+
+    async def test_a_server_that_resets_the_connection_on_a_large_body_gets_smaller_ones(self) -> None:
+        result = await self.deliver(most=2 * len(LINES[0]) + 1)
+        assert (result.refused, result.stats.delivered, result.stats.failed) == ([], len(LINES), 4)
 
     async def test_a_server_that_refuses_everything_gets_no_line_into_quarantine(self) -> None:
         for refusal in (Answer(400, b"Bad Request"), Answer(413), Answer(422, b"no"), Answer(400)):

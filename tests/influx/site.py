@@ -23,7 +23,7 @@ from tests.log_lines import record
 CONFIG = InfluxConfig(url="http://db:8086", batch=3, flush_interval=5.0)
 KNOWN = "X-Influxdb-Version: 1.6.7~rc0"
 """With it a database shows what it is."""
-DOWN = Unreachable("connection refused")
+DOWN = Unreachable("connection refused", connected=False)
 FAILING: dict[str, Verdict] = {
     "missing": Missing("404 database not found"),
     "unauthorised": Unauthorised("401 authorization failed"),

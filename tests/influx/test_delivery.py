@@ -9,17 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogLevel
 
-from tessflux.influx.delivery import GROW_AFTER, REFUSED_LINE
+from tessflux.influx.delivery import ALONE_ATTEMPTS, ALONE_SECONDS, GROW_AFTER, REFUSED_LINE
+from tessflux.influx.server import FAILURES
 from tessflux.influx.verdict import (
     BadLines,
     Delivered,
     Expired,
     TooLarge,
+    Unauthorised,
     Unreachable,
     Verdict,
     classify,
 )
-from tessflux.influx.writer import PACE
+from tessflux.influx.writer import PACE, Writer
 from tessflux.readings import Quarantined
 from tests.influx.answers import BEYOND, error, unparsable
 from tests.influx.site import CONFIG, DOWN, Case, line
@@ -283,15 +285,19 @@ class SizeTest(Case):
         self.database.answer = lambda lines: slow if len(lines) > 2 else Delivered()
         self.add(writer, *range(8))
         self.clock.pump([60] * 5)
-        assert [len(lines) for lines in self.requests] == [8, 8, 4, 4, 2, 2, 2, 2]
+        # Once it had to be divided, one timeout is enough, if another line gets through.
+        assert [len(lines) for lines in self.requests] == [8, 8, 4, 1, 2, 2, 2, 2]
         assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 8)
         assert "no answer within 30 s" in self.log(LogLevel.error)[0]
 
     def test_timeouts_that_do_not_follow_one_another_make_no_request_smaller(self) -> None:
         slow = Unreachable("no answer within 30 s", slow=True)
         lines = self.add(self.start(), 1, 2, 3)
-        self.reply(slow, DOWN, slow, DOWN, after=60)
-        assert self.requests == [lines] * 5
+        self.reply(slow, DOWN, after=60)
+        # To these lines, and to another.
+        self.reply(slow, DOWN)
+        self.clock.advance(60)
+        assert self.requests == [lines, lines, lines, lines[2:], lines]
 
     def test_a_single_line_that_is_too_large_waits_for_the_server_to_change(self) -> None:
         writer = self.start()
@@ -304,3 +310,188 @@ class SizeTest(Case):
         self.database.answer = lambda lines: Delivered()
         self.clock.advance(60)
         assert (self.queue.lines, self.stats.delivered) == ([], 3)
+
+
+BROKEN = Unreachable("500 internal error")
+
+
+class FailingTest(Case):
+    """A server that fails on some lines, or on some requests, although it is well."""
+
+    def fail_on(self, *bad: str, verdict: Verdict = BROKEN, most: int = 100_000) -> None:
+        """Fail on these lines, and on more than `most` lines at once."""
+        self.bad, self.most = set(bad), most
+
+        def answer(lines: Sequence[str]) -> Verdict:
+            if self.bad.intersection(lines) or len(lines) > self.most:
+                return verdict
+            self.taken.update(lines)
+            return Delivered()
+
+        self.taken: set[str] = set()
+        self.answer = answer
+        for database in self.databases:
+            database.answer = answer
+
+    def wait(self, seconds: float) -> None:
+        self.clock.pump([1.0] * int(seconds))
+
+    def test_a_line_on_which_the_server_fails_goes_into_quarantine_after_ten_minutes(self) -> None:
+        for verdict in (BROKEN, Unauthorised("403 Forbidden"), TooLarge("413")):
+            for number in (0, 500, 999):
+                with self.subTest(verdict, number=number):
+                    self.fresh()
+                    lines = [line(number) for number in range(1_000)]
+                    self.fail_on(lines[number], verdict=verdict)
+                    self.queue.add(*lines)
+                    writer = self.start()
+                    self.wait(120)
+                    # The others of its batch are there at once, and those behind wait no longer than that.
+                    assert self.taken == set(lines) - {lines[number]}
+                    behind = self.add(writer, 2_000, 2_001, 2_002)
+                    self.wait(ALONE_SECONDS - 130)
+                    assert self.quarantined == []
+                    self.wait(120)
+                    assert self.quarantined == [lines[number]]
+                    assert self.queue.lines == []
+                    assert self.taken.issuperset(behind)
+                    assert (self.stats.delivered, self.stats.quarantined) == (1_002, 1)
+                    [kept] = self.queue.quarantine
+                    assert (kept.cause, kept.detail) == (REFUSED_LINE, verdict.reason)
+                    alone = [each for each in self.requests if each == [lines[number]]]
+                    assert len(alone) >= ALONE_ATTEMPTS
+                    assert len(self.requests) < 100
+
+    def test_many_lines_on_which_it_fails_cost_ten_minutes_together(self) -> None:
+        lines = [line(number) for number in range(1_000)]
+        self.fail_on(*lines[::10])
+        self.queue.add(*lines)
+        self.start()
+        self.wait(ALONE_SECONDS + 300)
+        assert sorted(self.quarantined) == sorted(lines[::10])
+        assert (self.queue.lines, self.stats.delivered) == ([], 900)
+
+    def test_a_line_on_which_it_fails_for_a_while_is_delivered(self) -> None:
+        lines = [line(number) for number in range(9)]
+        self.fail_on(lines[4])
+        self.queue.add(*lines)
+        self.start()
+        self.wait(400)
+        assert self.queue.lines == lines
+        self.bad.clear()
+        self.wait(200)
+        assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 9)
+
+    def test_signals_make_the_ten_minutes_no_shorter(self) -> None:
+        lines = [line(number) for number in range(9)]
+        self.fail_on(lines[4])
+        self.queue.add(*lines)
+        writer = self.start()
+        self.wait(60)
+        for _ in range(100):
+            writer.pause()
+            writer.resume()
+        assert self.queue.quarantine == []
+        self.wait(ALONE_SECONDS + 60)
+        assert self.quarantined == [lines[4]]
+
+    def test_a_server_that_fails_on_every_line_gets_none_into_quarantine(self) -> None:
+        """Such as one whose disk is full: it takes a request without lines all the same; or one that can make
+        no new shard: it takes lines that it has already."""
+        for before in (0, 9):
+            with self.subTest(before=before):
+                self.fresh()
+                self.fail_on()
+                writer = self.start()
+                self.add(writer, *range(before))
+                lines = [line(number) for number in range(100, 200)]
+                self.fail_on(*lines)
+                self.queue.add(*lines)
+                writer.wake()
+                self.wait(4 * 3_600)
+                assert (self.queue.lines, self.queue.quarantine) == (lines, [])
+                # It is asked about as rarely as one that is away.
+                assert len(self.requests) < 2 * 4 * 3_600 / 15
+                assert len([text for text in self.log() if "too many" in text]) == 0
+                self.fail_on()
+                self.wait(120)
+                assert (self.queue.lines, self.stats.delivered) == ([], 100 + before)
+
+    def test_a_server_that_begins_to_fail_on_every_line_gets_no_more_into_quarantine(self) -> None:
+        lines = [line(number) for number in range(9)]
+        self.fail_on(lines[4])
+        self.queue.add(*lines)
+        self.start()
+        self.wait(ALONE_SECONDS / 2)
+        self.fail_on(*lines)
+        self.wait(4 * ALONE_SECONDS)
+        assert (self.queue.lines, self.queue.quarantine) == (lines, [])
+        self.fail_on(lines[4])
+        self.wait(ALONE_SECONDS)
+        assert self.quarantined == [lines[4]]
+
+    def test_the_only_line_that_waits_is_not_to_blame_before_others_have_come(self) -> None:
+        self.fail_on(line(1))
+        writer = self.start(replace(CONFIG, batch=1))
+        self.add(writer, 1)
+        self.wait(2 * ALONE_SECONDS)
+        assert (self.queue.lines, self.queue.quarantine) == ([line(1)], [])
+        self.add(writer, 2)
+        self.wait(2 * ALONE_SECONDS)
+        assert (self.queue.lines, self.quarantined, self.taken) == ([], [line(1)], {line(2)})
+
+    def test_a_request_too_large_for_an_answer_is_sent_in_parts_and_the_size_remembered(self) -> None:
+        """The server resets the connection before its 413 can be read."""
+        lines = [line(number) for number in range(1_000)]
+        self.fail_on(most=300, verdict=Unreachable("Connection to the other side was lost"))
+        self.queue.add(*lines)
+        writer = self.start(replace(CONFIG, batch=1_000))
+        self.wait(10)
+        assert (self.queue.lines, self.stats.delivered) == ([], 1_000)
+        count = len(self.requests)
+        self.add(writer, *range(1_000))
+        self.wait(1)
+        assert [len(lines) for lines in self.requests[count:]] == [250] * 4
+        assert (self.queue.lines, self.queue.quarantine) == ([], [])
+
+    def test_the_size_of_requests_is_as_before_when_it_was_a_line(self) -> None:
+        lines = [line(number) for number in range(64)]
+        self.fail_on(lines[40])
+        self.queue.add(*lines)
+        writer = self.start(replace(CONFIG, batch=64))
+        self.wait(ALONE_SECONDS + 120)
+        assert self.quarantined == [lines[40]]
+        self.add(writer, *range(100, 164))
+        self.wait(1)
+        assert len(self.requests[-1]) == 64
+
+    def test_a_server_that_fails_now_and_then_gets_whole_requests(self) -> None:
+        writer = self.start()
+        for _ in range(20):
+            lines = self.add(writer, 1, 2, 3)
+            self.reply(*[BROKEN] * (FAILURES - 1), Delivered(), after=60)
+            assert self.requests[-FAILURES:] == [lines] * FAILURES
+
+    def test_one_that_is_paused_or_replaced_is_not_asked_for_another_line(self) -> None:
+        for change in (Writer.pause, lambda writer: writer.reconfigure(replace(CONFIG, dbname="other"))):
+            with self.subTest(change):
+                self.fresh()
+                writer = self.start()
+                lines = self.add(writer, 1, 2, 3)
+                self.reply(*[BROKEN] * (FAILURES - 1), after=60)
+                change(writer)
+                self.reply(BROKEN) if len(self.databases) == 1 else self.databases[0].reply(BROKEN)
+                assert self.databases[0].requests == [[], *[lines] * FAILURES]
+                writer.reconfigure(replace(CONFIG, url=""))
+                self.clock.advance(60)
+                for database in self.databases:
+                    if database.waiting:
+                        database.reply(DOWN)
+
+    def test_a_line_that_is_refused_and_then_fails_is_set_aside(self) -> None:
+        """Before a line that was refused is to blame, it is posted once more."""
+        answers: list[Verdict] = [BadLines("400"), BadLines("400"), *[BROKEN] * 100]
+        self.answer = lambda lines: answers.pop(0) if line(4) in lines else Delivered()
+        self.add(self.start(), 4, 5, 6)
+        self.wait(ALONE_SECONDS + 60)
+        assert (self.queue.lines, self.quarantined) == ([], [line(4)])

@@ -7,7 +7,7 @@ from twisted.logger import LogLevel
 
 from tessflux.config import Secret
 from tessflux.errors import ServerError
-from tessflux.influx.server import LONGEST_RETRY_AFTER, PARK_SECONDS, PROBLEM_LINES, PROBLEM_PERIOD
+from tessflux.influx.server import FAILURES, LONGEST_RETRY_AFTER, PARK_SECONDS, PROBLEM_LINES, PROBLEM_PERIOD
 from tessflux.influx.verdict import BadLines, Busy, Delivered, Missing, TooLarge, Unauthorised
 from tessflux.influx.writer import PACE
 from tests.influx.site import CONFIG, DOWN, FAILING, Case
@@ -24,11 +24,11 @@ class RetryTest(Case):
                 self.fresh()
                 writer = self.start()
                 lines = self.add(writer, 1, 2, 3)
-                for _ in range(4):
+                for _ in range(FAILURES - 1):
                     self.reply(verdict)
                     self.add(writer, 4)
                     self.clock.advance(LONGEST_RETRY_AFTER)
-                assert self.database.requests == [[], *([lines] * 5)]
+                assert self.database.requests == [[], *([lines] * FAILURES)]
                 assert self.queue.lines[:3] == lines
 
     def test_the_back_off_grows_and_begins_anew_after_an_answer(self) -> None:
@@ -193,14 +193,17 @@ class ParkTest(Case):
             self.assert_waits(PARK_SECONDS)
         assert len(self.databases) == 1
         self.secret_on_disk = Secret("new", "/file")
-        self.reply(UNAUTHORISED, after=PARK_SECONDS)
+        # To these lines, and to another.
+        self.reply(UNAUTHORISED, UNAUTHORISED)
+        self.clock.advance(PARK_SECONDS)
         assert self.database.config.password == Secret("new", "/file")
         assert self.database.requests == [lines]
-        self.reply(UNAUTHORISED, after=PARK_SECONDS)
+        self.reply(UNAUTHORISED, UNAUTHORISED)
+        self.clock.advance(PARK_SECONDS)
         [logged] = self.log(LogLevel.error)
         assert "check username, password and the user's rights" in logged
         self.reply(Delivered())
-        assert (self.queue.lines, self.stats.rejected) == ([], 4)
+        assert (self.queue.lines, self.stats.rejected) == ([], 6)
 
     def test_a_secret_that_was_read_while_the_config_changed_undoes_no_change(self) -> None:
         for config, expected in (
