@@ -5,14 +5,15 @@ from tessflux.readings import lineprotocol
 from tessflux.readings.admission import Admission
 from tessflux.readings.message import Message
 from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Remark, Stored
-from tessflux.readings.reading import REGISTER, Reading, Refused, parse
+from tessflux.readings.reading import REGISTER, Refused, parse
 
 EMPTY = "empty"
 MISROUTED = "misrouted"
 CLOCK = "clock"
 
 OTHER_KINDS = ("register", "status")
-"""Last levels of topics on which photometers publish something other than readings."""
+"""Last levels of topics on which photometers publish something other than readings. A reading counts there as
+well: one gateway publishes all of its readings on the topic of register messages."""
 
 SKEW_MS = 60_000
 """A publisher's clock that is off by more deserves a remark."""
@@ -35,9 +36,9 @@ class Judge:
             # This is how a retained message is deleted.
             return Filtered(EMPTY)
         reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
-        if message.topic.endswith(OTHER_KINDS) and (filtered := _other_kind(message.topic, reading)):
-            return filtered
         if isinstance(reading, Refused):
+            if reading.cause == REGISTER and _kind(message.topic) == "register":
+                return Filtered(REGISTER)
             return self._refuse(message, reading, requeued)
         values = lineprotocol.values(reading.fields)
         received_at = message.received_at
@@ -48,6 +49,8 @@ class Judge:
             series = lineprotocol.series(self._measurement, reading.name)
             tstamp = reading.tstamp
             remark = _skew(reading.name, tstamp - received_at) if tstamp is not None else None
+            if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
+                remark = _misrouted(reading.name, message.topic, remark)
             return Stored(f"{series} {values} {decision.time}", decision, remark)
         if isinstance(decision, Filtered):
             return decision
@@ -68,14 +71,14 @@ class Judge:
         )
 
 
-def _other_kind(topic: str, reading: Reading | Refused) -> Filtered | None:
-    """What becomes of a message on a topic that is not for readings; None if the topic says nothing."""
-    kind = topic.rpartition("/")[2]
-    if kind not in OTHER_KINDS:
-        return None
-    if isinstance(reading, Reading):
-        return Filtered(MISROUTED, Remark(reading.name, MISROUTED, f"it publishes its readings on {topic}"))
-    return Filtered(REGISTER) if kind == "register" and reading.cause == REGISTER else None
+def _kind(topic: str) -> str:
+    return topic.rpartition("/")[2]
+
+
+def _misrouted(name: str, topic: str, also: Remark | None) -> Remark:
+    """A remark on a reading that came on a topic for something else; there may be one on it already."""
+    detail = f"it publishes its readings on {topic}"
+    return Remark(name, MISROUTED, f"{detail}; {also.detail}" if also else detail)
 
 
 def _skew(name: str, off: int) -> Remark | None:

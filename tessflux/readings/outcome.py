@@ -1,6 +1,6 @@
 """What becomes of a message: it is stored, filtered or quarantined. Pure values."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
@@ -41,7 +41,8 @@ class Filtered(msgspec.Struct, frozen=True, gc=False):
     """Nothing is wrong with the message, but it is not to be stored."""
 
     cause: str
-    remark: Remark | None = None
+    remark: ClassVar[None] = None
+    """Nobody needs to look into it."""
 
 
 class Quarantined(NamedTuple):

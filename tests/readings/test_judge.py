@@ -120,8 +120,7 @@ def test_the_payload_says_whose_reading_it_is_not_the_topic() -> None:
         (message(payload(1), retained=True), "retained"),
         (message(REGISTER, "STARS4ALL/register"), "register message"),
         (message(REGISTER, "STARS4ALL/register", retained=True), "register message"),
-        (message(payload(1), "STARS4ALL/register"), "misrouted"),
-        (message(payload(1), "STARS4ALL/stars1/status"), "misrouted"),
+        (message(payload(1), "STARS4ALL/register", retained=True), "retained"),
     ],
 )
 def test_what_is_no_reading_to_store_is_filtered_by_its_cause(taken: Message, cause: str) -> None:
@@ -130,18 +129,30 @@ def test_what_is_no_reading_to_store_is_filtered_by_its_cause(taken: Message, ca
     assert outcome.cause == cause
 
 
-def test_a_misrouted_reading_deserves_a_remark_and_may_still_come_the_right_way() -> None:
+@pytest.mark.parametrize("topic", ["STARS4ALL/register", "STARS4ALL/stars1/status"])
+def test_a_reading_on_another_topic_is_stored_and_deserves_a_remark(topic: str) -> None:
     judging = Judging()
-    outcome = judging.judge(message(payload(1), "STARS4ALL/register"))
-    remark = ("stars1", "misrouted", "it publishes its readings on STARS4ALL/register")
-    assert outcome == Filtered("misrouted", Remark(*remark))
-    judging.line(message(payload(1)))
+    outcome = judging.judge(message(payload(1), topic))
+    assert isinstance(outcome, Stored)
+    assert outcome.line == f"readings,name=stars1 seq=1.0,mag=21.19,freq=0.5 {NOW}"
+    assert outcome.remark == Remark("stars1", "misrouted", f"it publishes its readings on {topic}")
+    assert judging.judge(message(payload(1))) == Filtered("duplicate"), "it came the right way as well"
+
+
+def test_a_misrouted_reading_whose_clock_is_off_has_both_in_its_remark() -> None:
+    late = message(payload(1, more=', "tstamp": "2026-03-01T00:01:15"'), "STARS4ALL/register")
+    outcome = Judging().judge(late)
+    assert isinstance(outcome, Stored)
+    detail = "it publishes its readings on STARS4ALL/register; its time is off by +61 s"
+    assert outcome.remark == Remark("stars1", "misrouted", detail)
 
 
 @pytest.mark.parametrize("topic", ["STARS4ALL/stars1/myregister", "STARS4ALL/register/reading", "register/x"])
 def test_only_the_last_level_of_a_topic_tells_of_another_kind(topic: str) -> None:
     judging = Judging()
-    judging.line(message(payload(1), topic))
+    outcome = judging.judge(message(payload(1), topic))
+    assert isinstance(outcome, Stored)
+    assert outcome.remark is None
     assert isinstance(judging.judge(message(REGISTER, topic)), Quarantined)
 
 
