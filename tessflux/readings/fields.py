@@ -25,6 +25,9 @@ class Kind(Enum):
     EXTRA = "if `extra_fields` names it"
     """Stored where the operator wants it."""
 
+    LIGHT_EXTRA = "if `extra_fields` names it, by channel"
+    """The same, and a TESS4C sends it for each of its CHANNELS."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -85,7 +88,7 @@ FIELDS = (
     Field("pres", Kind.EXTRA, "air pressure", "hPa"),
     Field("ain", Kind.EXTRA, "analogue input", "counts"),
     Field("vbat", Kind.EXTRA, "voltage of the battery", "V"),
-    Field("zp", Kind.EXTRA, "zero point of the magnitudes", "mag", aliases=("ZP", "ci")),
+    Field("zp", Kind.LIGHT_EXTRA, "zero point of the magnitudes", "mag", aliases=("ZP", "ci")),
 )
 """In the order in which a line has them."""
 
@@ -98,5 +101,5 @@ def of(*kinds: Kind) -> tuple[Field, ...]:
     return tuple(each for each in FIELDS if each.kind in kinds)
 
 
-EXTRA_FIELDS: Mapping[str, Field] = {extra.key: extra for extra in of(Kind.EXTRA)}
+EXTRA_FIELDS: Mapping[str, Field] = {extra.key: extra for extra in of(Kind.EXTRA, Kind.LIGHT_EXTRA)}
 """Fields that the operator can choose to store as well."""

@@ -185,7 +185,7 @@ def _fields(row: dict[str, Any], extra_fields: tuple[str, ...], validation: bool
     if row.keys().isdisjoint(CHANNELS):
         _add_light(fields, row, "", validation)
     else:
-        _add_channels(fields, row, validation)
+        _add_channels(fields, row, _wanted_by_channel(extra_fields), validation)
     if missing:
         names = ", nor under ".join((missing[0].key, *missing[0].aliases))
         raise _Malformed(INCOMPLETE, f"no number under {names}")
@@ -198,8 +198,17 @@ def _wanted(extra_fields: tuple[str, ...]) -> tuple[Field, ...]:
     return _OPTIONAL + tuple(EXTRA_FIELDS[key] for key in extra_fields)
 
 
+@cache
+def _wanted_by_channel(extra_fields: tuple[str, ...]) -> tuple[Field, ...]:
+    return tuple(field for field in _wanted(extra_fields) if field.kind is Kind.LIGHT_EXTRA)
+
+
 def _add_present(
-    fields: dict[str, float], row: dict[str, Any], wanted: tuple[Field, ...], validation: bool
+    fields: dict[str, float],
+    row: dict[str, Any],
+    wanted: tuple[Field, ...],
+    validation: bool,
+    channel: str = "",
 ) -> list[Field]:
     """Add what was measured of the `wanted` fields; return those for which there is no number."""
     missing = []
@@ -211,12 +220,15 @@ def _add_present(
         if number is None:
             missing.append(field)
         elif field.above < number < field.below or _measured(field, number, validation):
-            fields[field.key] = number
+            fields[field.key + channel] = number
     return missing
 
 
-def _add_channels(fields: dict[str, float], row: dict[str, Any], validation: bool) -> None:
-    """Add what each channel measured; a broken one does not spoil the others."""
+def _add_channels(
+    fields: dict[str, float], row: dict[str, Any], wanted: tuple[Field, ...], validation: bool
+) -> None:
+    """Add what each channel measured, and what else is `wanted` of it; a broken one does not spoil the
+    others."""
     broken: _Malformed | None = None
     before = len(fields)
     for key in CHANNELS:
@@ -227,6 +239,7 @@ def _add_channels(fields: dict[str, float], row: dict[str, Any], validation: boo
             if type(light) is not dict:
                 raise _Malformed(INCOMPLETE, f"{key} is not an object")
             _add_light(fields, light, channel, validation)
+            _add_present(fields, light, wanted, validation, channel)
         except _Malformed as problem:
             broken = broken or problem
     if broken and len(fields) == before:

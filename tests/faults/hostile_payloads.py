@@ -32,7 +32,7 @@ NOW = 1_764_536_400_000
 
 EXTRAS: tuple[tuple[str, ...], ...] = ((), ("zp",), tuple(sorted(EXTRA_FIELDS)))
 STORED = {field.key for field in FIELDS}
-STORED |= {field.key + channel[1] for field in of(Kind.LIGHT) for channel in CHANNELS}
+STORED |= {field.key + channel[1] for field in of(Kind.LIGHT, Kind.LIGHT_EXTRA) for channel in CHANNELS}
 
 # Generating
 

@@ -51,7 +51,7 @@ def test_a_reading_without_a_required_field_is_refused(field: Field) -> None:
         assert refused(row(ALL, **{field.key: value})).cause == INCOMPLETE
 
 
-@each(*of(Kind.OPTIONAL, Kind.EXTRA))
+@each(*of(Kind.OPTIONAL, Kind.EXTRA, Kind.LIGHT_EXTRA))
 @pytest.mark.parametrize("value", [ABSENT, None, True, "warm", float("nan")])
 def test_any_other_field_is_left_out_when_there_is_no_number(field: Field, value: object) -> None:
     fields = good(row(ALL, **{field.key: value}), extra_fields=tuple(EXTRA_FIELDS)).fields
@@ -151,7 +151,7 @@ def test_docs_readings_has_the_table_row_by_row() -> None:
     "document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
 )
 def test_a_table_of_fields_in_a_document_has_them_all_and_no_other(document: Path) -> None:
-    channels = {field.key + channel[1] for field in of(Kind.LIGHT) for channel in CHANNELS}
+    channels = {field.key + channel[1] for field in of(Kind.LIGHT, Kind.LIGHT_EXTRA) for channel in CHANNELS}
     for rows in tables_of_fields(document):
         named = {name for line in rows for name in re.findall(r"`(\w+)`", line.split("|")[1])}
         assert named - channels == {field.key for field in FIELDS}

@@ -14,7 +14,7 @@ from tessflux.readings.reading import (
     Reading,
     Refused,
 )
-from tests.readings.samples import ABSENT, FOUR, PLAIN, good, literal, refused, row
+from tests.readings.samples import ABSENT, FOUR, LIGHT, PLAIN, good, literal, refused, row
 
 
 def test_a_plain_reading_has_its_fields_in_the_order_of_the_line() -> None:
@@ -175,6 +175,23 @@ def test_a_channel_without_a_magnitude_keeps_its_frequency() -> None:
     fields = good(row(FOUR, F2={"freq": 0, "mag": -99})).fields
     assert "mag2" not in fields
     assert fields["freq2"] == 0.0
+
+
+def test_a_field_of_the_light_that_the_config_names_is_stored_by_channel_too() -> None:
+    fields = good(
+        row({**FOUR, "F1": {**LIGHT, "zp": 19.96}, "F2": {**LIGHT, "zp": None}}), extra_fields=("zp",)
+    ).fields
+    assert {key: fields[key] for key in fields if key.startswith("zp")} == {
+        "zp1": 19.96,
+        "zp3": 20.5,
+        "zp4": 20.5,
+    }
+    assert (
+        good(row(FOUR, F3={"freq": 1, "mag": 2, "ci": "20.44"}), extra_fields=("zp",)).fields["zp3"] == 20.44
+    )
+    assert "zp4" not in good(row(FOUR, F4={"zp": 20.5}), extra_fields=("zp",)).fields, "the channel is broken"
+    assert good(row(FOUR, ZP=20.1), extra_fields=("zp",)).fields["zp"] == 20.1
+    assert not {"zp", "zp1"} & good(row(FOUR), extra_fields=("vbat",)).fields.keys()
 
 
 def test_channels_come_before_a_flat_frequency_and_magnitude() -> None:

@@ -101,7 +101,7 @@ JSON = st.recursive(
 KEYS = [name for field in FIELDS for name in (field.key, *field.aliases)]
 KEYS += ["name", "tstamp", "mac", *CHANNELS]
 STORED = {field.key for field in FIELDS}
-STORED |= {field.key + channel[1] for field in of(Kind.LIGHT) for channel in CHANNELS}
+STORED |= {field.key + channel[1] for field in of(Kind.LIGHT, Kind.LIGHT_EXTRA) for channel in CHANNELS}
 NEARLY = st.dictionaries(
     st.sampled_from(KEYS),
     st.floats() | st.sampled_from(["stars1", "1.5", -99, 99, -273.15, {"freq": 1, "mag": 2}]) | JSON,
