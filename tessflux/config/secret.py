@@ -1,6 +1,7 @@
 """A password that no log, error or repr shows: only `reveal` and `basic` give it away."""
 
 from base64 import b64encode
+from codecs import BOM_UTF8
 
 # Bytes of MQTT's longest password. No more is read of a password file, which may have no end.
 LONGEST = 65_535
@@ -22,7 +23,8 @@ class Secret:
         Raises OSError if it cannot be read, ValueError if it holds no password.
         """
         with open(path, "rb") as stream:
-            line = stream.readline(LONGEST + 2).rstrip(b"\r\n")
+            # A byte order mark, with which Windows editors begin a file, is none of its characters.
+            line = stream.readline(LONGEST + 5).removeprefix(BOM_UTF8).rstrip(b"\r\n")
         if not line:
             raise ValueError("the file has an empty first line; that is where the password must be")
         if len(line) > LONGEST:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from tessflux.config.secret import Secret
+import pytest
+
+from tessflux.config.secret import LONGEST, Secret
 
 
 def test_a_secret_shows_itself_to_nobody_who_does_not_ask() -> None:
@@ -28,6 +30,21 @@ def test_secrets_are_equal_when_value_and_file_are() -> None:
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
     assert Secret("a")
     assert not Secret()
+
+
+def test_a_byte_order_mark_is_no_character_of_a_password(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    for text, expected in (
+        ("pa\u00df\r\n", "pa\u00df"),
+        ("\ufeff\n", "\ufeff"),
+        ("x" * LONGEST, "x" * LONGEST),
+    ):
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert Secret.from_file(str(path)).reveal() == expected
+    for text in ("", "\n", "x" * (LONGEST + 1)):
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+        with pytest.raises(ValueError, match=r"the file has an empty first line|longer than"):
+            Secret.from_file(str(path))
 
 
 def test_a_refreshed_secret_is_what_its_file_says_now(tmp_path: Path) -> None:
