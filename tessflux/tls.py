@@ -71,7 +71,7 @@ class VerifiedTLS:
         """Called by OpenSSL for each certificate of the chain; `ok` is what it thinks itself."""
         try:
             if ok and depth == 0:
-                _check_host(found.to_cryptography(), self._host)
+                check_host(found.to_cryptography(), self._host)
             return bool(ok)
         except Exception:
             # Nothing that goes wrong here may let a certificate pass.
@@ -79,7 +79,7 @@ class VerifiedTLS:
             return False
 
 
-def _check_host(certificate: x509.Certificate, host: str) -> None:
+def check_host(certificate: x509.Certificate, host: str) -> None:
     """Raise CertificateRefused unless the certificate is certainly for this host."""
     is_address = isIPAddress(host) or isIPv6Address(host)
     verify = verify_certificate_ip_address if is_address else verify_certificate_hostname

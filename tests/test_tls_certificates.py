@@ -1,6 +1,8 @@
 """Which certificates are accepted for which host. To all others not one byte is sent."""
 
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -17,17 +19,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 
-from tessflux.config import BrokerAddress, MqttConfig
-from tessflux.influx import agent
+from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, Secret
+from tessflux.errors import ServerError
+from tessflux.influx import agent, schema
 from tessflux.mqtt import broker_endpoint
 from tessflux.tls import CertificateRefused, tls_problem, trust
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 SECRET = b"the password"
+LOGIN = b64encode(b"tess:" + SECRET)
 DAY = timedelta(days=1)
 
 DNS, IP = x509.DNSName, lambda text: x509.IPAddress(ip_address(text))
@@ -179,6 +184,8 @@ class CertificateTest(TestCase):
         issuer = self.authorities.pairs[case.issuer]
         chain = [issuer] if case.issuer == "a server of ours" and issuer else []
         options = PrivateCertificate.loadPEM(pem(signed(case, issuer), *chain)).options()
+        # The `influxdb` package offers it, and Twisted without any breaks off.
+        options._acceptableProtocols = [b"http/1.1"]
         factory: Any = Factory.forProtocol(Server)
         factory.heard = b""
         listening = self.reactor.listenSSL(
@@ -213,6 +220,23 @@ class CertificateTest(TestCase):
             await connections._pool.closeCachedConnections()
         return None
 
+    async def to_statements(self, host: str, port: int) -> BaseException | None:
+        """Send a login with a statement of the data definition file; returns why there was no answer."""
+        url = f"https://{f'[{host}]' if ':' in host else host}:{port}"
+        config = InfluxConfig(
+            url=url, tls_ca=str(self.ca), timeout=10.0, username="tess", password=Secret(SECRET.decode())
+        )
+
+        def ask() -> None:
+            with closing(schema.Administration(config)) as influx:
+                influx.may_create()
+
+        try:
+            await deferToThread(ask)
+        except ServerError as error:
+            return error
+        return None
+
     def combinations(self) -> Iterator[tuple[Case, str]]:
         for case in CASES:
             for host in HOSTS:
@@ -221,10 +245,10 @@ class CertificateTest(TestCase):
     async def test_a_password_arrives_only_where_the_certificate_is_certainly_for_the_host(self) -> None:
         wrong = []
         for case, host in self.combinations():
-            for end in (self.to_broker, self.to_database):
+            for end in (self.to_broker, self.to_database, self.to_statements):
                 served: Any = self.serve(case, host)
                 error = await end(host, served.port)
-                arrived = SECRET in served.heard
+                arrived = SECRET in served.heard or LOGIN in served.heard
                 if arrived != (host in case.accepted) or (served.heard and not arrived):
                     wrong.append((case.id, host, end.__name__, served.heard, error))
         assert not wrong
@@ -239,7 +263,14 @@ class CertificateTest(TestCase):
             if isinstance(error, CertificateRefused):
                 told[case.id] = str(tls_problem(error, "mqtt", "broker"))
         advice = "; [mqtt] broker must name the server as its certificate does"
+        served = self.serve(next(case for case in CASES if case.id == "another name"), "localhost")
+        error = await self.to_statements("localhost", served.port)
+        told["of a statement"] = str(error).partition(f"https://localhost:{served.port}: ")[2]
         begin = "its certificate is for "
+        assert told["of a statement"] == (
+            f"{begin}other.example, not for localhost;"
+            " [influxdb] url must name the server as its certificate does"
+        )
         assert told["another name"] == f"{begin}other.example, not for localhost{advice}"
         assert told["an IPv4 address"] == f"{begin}127.0.0.1, not for localhost{advice}"
         for name in ("no subjectAltName", "an empty subjectAltName", "a right name and a malformed one"):

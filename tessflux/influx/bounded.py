@@ -1,4 +1,5 @@
-"""HTTP for the `influxdb` package, with a bound on the length and the time of every answer.
+"""HTTP for the `influxdb` package, with a bound on the length and the time of every answer, and with the TLS
+policy of `tessflux.tls`.
 
 The requests library reads whatever comes for as long as it comes, and its timeout applies to each piece. So
 the file that a connection reads from is replaced, which bounds status line, headers and body alike.
@@ -6,16 +7,19 @@ the file that a connection reads from is replaced, which bounds status line, hea
 
 import io
 import socket
+import ssl
 import time
 from http.client import HTTPResponse
 from typing import Any, Never
 
 import requests
+from cryptography import x509
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
+from tessflux.tls import check_host
 
 
 class Endless(Exception):
@@ -72,6 +76,14 @@ class _Connection(HTTPConnection):
 class _SecureConnection(HTTPSConnection):
     response_class = _BoundedResponse
 
+    def connect(self) -> None:
+        """Connect; raises CertificateRefused, before anything is sent."""
+        super().connect()
+        assert isinstance(self.sock, ssl.SSLSocket)
+        certificate = self.sock.getpeercert(binary_form=True)
+        assert certificate is not None
+        check_host(x509.load_der_x509_certificate(certificate), self.host.strip("[]"))
+
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
@@ -81,17 +93,42 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+def _context(ca_file: str) -> ssl.SSLContext:
+    """Trusts whom `tessflux.tls.trust` trusts. Raises OSError if the file cannot be used."""
+    # Not create_default_context: as of Python 3.13 it refuses an authority without keyUsage, and trusts
+    # the certificates between an authority and a server as well.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # `check_host` does that.
+    context.check_hostname = False
+    if ca_file:
+        context.load_verify_locations(ca_file)
+    else:
+        context.set_default_verify_paths()
+    return context
+
+
 class _Adapter(HTTPAdapter):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(
+            *args, ssl_context=self._context, cert_reqs="CERT_REQUIRED", assert_hostname=False, **kwargs
+        )
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """Trust nobody besides: requests would add the authorities that come with it."""
 
 
 class BoundedSession(requests.Session):
     """Uses no proxy and no password from the environment, as the writing of readings uses none, and follows
     no redirection. Raises Endless besides what requests raises."""
 
-    def __init__(self) -> None:
+    def __init__(self, ca_file: str) -> None:
+        # Before requests mounts its own adapters.
+        self._tls = _context(ca_file)
         super().__init__()
         self.trust_env = False
         self.max_redirects = 0
@@ -110,4 +147,4 @@ class BoundedSession(requests.Session):
 
     def mount(self, prefix: str | bytes, adapter: Any) -> None:
         """Use the bounded connections, whatever adapter the package asks for."""
-        super().mount(prefix, _Adapter())
+        super().mount(prefix, _Adapter(self._tls))

@@ -19,6 +19,7 @@ from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.bounded import BoundedSession, Endless
+from tessflux.tls import CertificateRefused, tls_problem
 
 _TOKEN = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
@@ -64,19 +65,26 @@ class Administration:
     def __init__(self, config: InfluxConfig) -> None:
         self._config = config
         url = urlsplit(config.url)
+        host = url.hostname or ""
+        try:
+            session = BoundedSession(config.tls_ca)
+        except OSError as error:
+            raise ServerError(f"{config.tls_ca}: {error}") from None
         # Without a username none is sent: the package's own default is root with password root.
         self._client = InfluxDBClient(
-            host=url.hostname,
+            # An IPv6 address needs the brackets that urlsplit has taken away.
+            host=f"[{host}]" if ":" in host else host,
             port=url.port or (443 if url.scheme == "https" else 80),
             # As bytes, since requests encodes text as Latin-1.
             username=config.username.encode() or None,
             password=config.password.reveal().encode() or None,
             path=url.path,
             ssl=url.scheme == "https",
-            verify_ssl=config.tls_ca or True,
+            # What that means, the session decides.
+            verify_ssl=True,
             timeout=config.timeout,
             retries=1,
-            session=BoundedSession(),
+            session=session,
         )
 
     def close(self) -> None:
@@ -132,6 +140,9 @@ class Administration:
             raise ServerError(f"{self._config.url}: no answer within {self._config.timeout:g} s") from None
         except requests.TooManyRedirects:
             raise ServerError(f"{self._config.url}: it redirects us; is the url right?") from None
+        except CertificateRefused as error:
+            problem = tls_problem(error, "influxdb", "url")
+            raise ServerError(f"{self._config.url}: {problem}") from None
         except requests.exceptions.SSLError as error:
             raise ServerError(f"{self._config.url}: TLS: {_ADDRESS.sub('', str(error))}") from None
         except requests.ConnectionError:
