@@ -24,7 +24,7 @@ from twisted.python.threadpool import ThreadPool
 from tessflux import __version__, logs
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
-from tessflux.influx import InfluxClient, Server, Writer, agent
+from tessflux.influx import InfluxClient, Ran, Server, Writer, agent
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.readings import Admission, Judge
@@ -264,16 +264,16 @@ class App:
         connections = agent(self._reactor, trust(config.tls_ca), config.timeout)
         return InfluxClient(config, connections, self._reactor)
 
-    async def _define(self, config: InfluxConfig) -> list[str]:
-        def define() -> list[str]:
+    async def _define(self, config: InfluxConfig) -> Ran:
+        def define() -> Ran:
             # Imported only now: it brings 10 MB of libraries, which most daemons never need.
             from tessflux.influx import schema
 
             with closing(schema.Administration(config)) as administration:
                 return administration.define()
 
-        problems: list[str] = await self._in_thread("influxdb")(define)
-        return problems
+        ran: Ran = await self._in_thread("influxdb")(define)
+        return ran
 
 
 async def _wait_for(work: Awaitable[object]) -> None:

@@ -20,7 +20,7 @@ from twisted.internet.threads import deferToThread
 from tessflux.commands.output import Report
 from tessflux.config import Config, InfluxConfig, MqttConfig
 from tessflux.errors import ServerError
-from tessflux.influx import Delivered, InfluxClient, Missing, Unauthorised, agent, schema
+from tessflux.influx import Delivered, InfluxClient, Missing, Ran, Unauthorised, agent, schema
 from tessflux.mqtt import Session, broker_endpoint
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
@@ -145,24 +145,37 @@ async def check_database(config: InfluxConfig, reactor: Any, findings: Findings)
     findings.ok(
         "database", f"{f'InfluxDB {version}' if version else 'a server of unknown version'} at {config.url}"
     )
-    if config.schema:
-        check_schema(config, findings)
-    await check_write(config, reactor, findings)
+    would = await check_schema(config, findings) if config.schema else None
+    await check_write(config, would, reactor, findings)
 
 
-def check_schema(config: InfluxConfig, findings: Findings) -> None:
-    """Check that the data definition file creates the database that is written to."""
-    names = schema.databases(Path(config.schema).read_text(errors="replace"))
-    if config.dbname in names:
+async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
+    """Show what the data definition file would run, and check that it creates the database that is written
+    to."""
+    try:
+        would: Ran = await _administer(config, lambda influx: influx.preview())
+    except (ServerError, OSError) as error:
+        findings.fail("schema", f"{error}")
+        return Ran()
+    for statement in would.statements:
+        condition = " (unless that shortens how long readings are kept)" if statement.alteration else ""
+        findings.note("schema", f"would run: {statement.shown}{condition}")
+    for text in would.left_out:
+        findings.note("schema", f"warning: never run: {text}; if you want it, run it in the influx shell")
+    names = [statement.database for statement in would.statements if statement.database]
+    if would.problem:
+        findings.fail("schema", f"{config.schema}: {would.problem}; nothing after it would run")
+    elif config.dbname in names:
         findings.ok("schema", f"{config.schema} creates {config.dbname}")
     else:
         found = ", ".join(names) or "no database"
         findings.fail(
             "schema", f"{config.schema} creates {found}, but dbname is {config.dbname}; make them the same"
         )
+    return would
 
 
-async def check_write(config: InfluxConfig, reactor: Any, findings: Findings) -> None:
+async def check_write(config: InfluxConfig, would: Ran | None, reactor: Any, findings: Findings) -> None:
     """Write no lines, which InfluxDB accepts or refuses as it would any others: it checks the rights, the
     database and the retention policy."""
     connections = agent(reactor, trust(config.tls_ca), config.timeout)
@@ -171,8 +184,8 @@ async def check_write(config: InfluxConfig, reactor: Any, findings: Findings) ->
         case Delivered():
             policy = f", retention policy {config.retpol}" if config.retpol else ""
             findings.ok("write", f"into database {config.dbname}{policy}")
-        case Missing() if config.schema:
-            await check_rights(config, findings)
+        case Missing() if would:
+            await check_rights(config, would, findings)
         case Missing(reason):
             advice = "create it, or name a data definition file in [influxdb] schema"
             findings.fail("write", f"{reason}; {advice}")
@@ -182,16 +195,19 @@ async def check_write(config: InfluxConfig, reactor: Any, findings: Findings) ->
             findings.fail("write", f"{getattr(verdict, 'reason', verdict)}")
 
 
-async def check_rights(config: InfluxConfig, findings: Findings) -> None:
-    """Check that our user may create the database or the retention policy that is missing."""
-    if await _administer(config, lambda influx: influx.may_create()):
-        findings.ok("write", f"what is missing will be created, by running {config.schema}")
-    else:
+async def check_rights(config: InfluxConfig, would: Ran, findings: Findings) -> None:
+    """Check that our user may create what is missing, and that the file does."""
+    policies = {(config.dbname, "autogen"), *(statement.policy for statement in would.statements)}
+    if not await _administer(config, lambda influx: influx.may_create()):
         findings.fail(
             "write",
             "the database or retention policy is missing, and our user is no administrator: have one run"
             f' {config.schema} and GRANT WRITE ON "{config.dbname}" TO "{config.username}"',
         )
+    elif config.retpol and (config.dbname, config.retpol) not in policies:
+        findings.fail("write", f"{config.schema} does not create the retention policy {config.retpol}")
+    else:
+        findings.ok("write", f"what is missing will be created, by running {config.schema}")
 
 
 async def _administer(config: InfluxConfig, work: Callable[[schema.Administration], Any]) -> Any:

@@ -27,11 +27,13 @@ request or about the server. The second timeout in a row counts as TooLarge; if 
 too large, or a request without lines bad, tessflux backs off. `verdict.blame_lines` decides what a verdict on
 the server means if that takes another line at the same time. `client` decides who is a stranger.
 
-`schema` runs the data definition file; import it only where it is needed, since it brings 10 MB of libraries.
+`definition` reads the data definition file and decides which statements are run; `schema` runs them. Import
+`schema` only where it is needed, since it brings 10 MB of libraries.
 """
 
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
+from tessflux.influx.definition import Ran
 from tessflux.influx.server import Server
 from tessflux.influx.verdict import Delivered, Missing, Unauthorised
 from tessflux.influx.writer import Writer
@@ -40,6 +42,7 @@ __all__ = [
     "Delivered",
     "InfluxClient",
     "Missing",
+    "Ran",
     "Server",
     "Unauthorised",
     "Writer",

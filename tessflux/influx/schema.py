@@ -1,14 +1,13 @@
 """What is done with InfluxDB besides writing readings: the data definition file, its version, our rights.
 
-It uses the `influxdb` package, which blocks: every call here runs in a thread. Statements may hold passwords,
-so a statement is named by its number and its first words, and an error shows nothing that stands in quotes.
-Of an error about a statement with a password only words are shown that cannot be the password.
+It uses the `influxdb` package, which blocks: every call here runs in a thread. An error about a statement
+shows nothing that stands in quotes, and of one about a statement with a password only words are shown that
+cannot be the password.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,40 +18,15 @@ from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.bounded import BoundedSession, Endless
+from tessflux.influx.definition import Ran, Statement, read
 from tessflux.tls import CertificateRefused, tls_problem
 
-_TOKEN = re.compile(
-    r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | ; | [^;'"/-]+ | .""",
-    re.DOTALL | re.VERBOSE,
-)
-_FROM_PASSWORD = re.compile(r"\bPASSWORD\b.*", re.IGNORECASE | re.DOTALL)
-_VERB = re.compile(r"(?:ALTER|CREATE|DELETE|DROP|EXPLAIN|GRANT|KILL|REVOKE|SELECT|SET|SHOW)\b", re.IGNORECASE)
-"""How a statement of InfluxQL begins. Any other text may be the rest of a password that has a quote in it."""
 _HARMLESS = re.compile(
     r"expected [A-Z;=, ]+ at line \d+, char \d+|user (?:not found|already exists)", re.IGNORECASE
 )
 # An error of requests shows the whole address, which may contain the query.
 _ADDRESS = re.compile(r" with url: \S+")
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'""")
-_DATABASE = re.compile(r"""\bCREATE\s+DATABASE\s+(?:"((?:\\.|[^"\\])*)"|(\w+))""", re.IGNORECASE)
-
-
-def statements(text: str) -> Iterator[str]:
-    """The statements of a data definition file: separated by semicolons, without their comments."""
-    words: list[str] = []
-    for token in [*_TOKEN.findall(text), ";"]:
-        if token == ";":
-            if statement := "".join(words).strip():
-                yield statement
-            words = []
-        else:
-            words.append(" " if token.startswith(("--", "/*")) else token)
-
-
-def databases(text: str) -> list[str]:
-    """The databases that a data definition file creates."""
-    found = (_DATABASE.match(statement) for statement in statements(text))
-    return [match[1] or match[2] for match in found if match]
 
 
 class _Rejected(ServerError):
@@ -108,22 +82,55 @@ class Administration:
             return False
         return True
 
-    def define(self) -> list[str]:
-        """Run the data definition file; returns a line for each statement that failed. The others were run.
+    def define(self) -> Ran:
+        """Run the data definition file, until a statement fails.
 
         Raises OSError when the file cannot be read, ServerError when the server does not answer.
         """
-        try:
-            text = Path(self._config.schema).read_text("utf-8")
-        except UnicodeDecodeError:
-            raise OSError(f"{self._config.schema} is not UTF-8 text") from None
-        problems = []
-        for number, statement in enumerate(statements(text), 1):
+        return self._run(lambda statement: self._query(statement.text, method="POST"))
+
+    def preview(self) -> Ran:
+        """What `define` would run. Raises as that does."""
+        return self._run(lambda statement: None)
+
+    def _run(self, run: Callable[[Statement], object]) -> Ran:
+        done: list[Statement] = []
+        left_out: list[str] = []
+        problem = ""
+        for statement in read(self._config.schema):
             try:
-                self._call(partial(self._client.query, statement, method="POST"))
+                if harm := statement.harm or self._harm(statement):
+                    left_out.append(f"{statement}: {harm}")
+                elif not statement.verb:
+                    problem = f"{statement}: it does not begin like InfluxQL, and is not sent"
+                    break
+                else:
+                    run(statement)
+                    done.append(statement)
             except _Rejected as error:
-                problems.append(f"statement {number} {_describe(statement, str(error))}")
-        return problems
+                problem = f"{statement}: {_without_password(statement, str(error))}"
+                break
+        return Ran(tuple(done), tuple(left_out), problem)
+
+    def _harm(self, statement: Statement) -> str:
+        """Why a statement is not run as things are in the database, or ""."""
+        change = statement.alteration
+        if change is None:
+            return ""
+        try:
+            policies = self._query(f"SHOW RETENTION POLICIES ON {change.database}")
+        except _Rejected as error:
+            # Then there is nothing to shorten.
+            if "database not found" in str(error):
+                return ""
+            raise
+        for policy in policies.get_points():
+            if policy["name"] == change.policy and change.shortens(policy["duration"]):
+                return f"it would not keep readings for as long as now: {policy['duration']}"
+        return ""
+
+    def _query(self, text: str, method: str = "GET") -> Any:
+        return self._call(partial(self._client.query, text, method=method))
 
     def _call(self, call: Callable[[], Any]) -> Any:
         try:
@@ -153,13 +160,9 @@ class Administration:
             raise ServerError(f"{self._config.url}: {_ADDRESS.sub('', str(error))}") from None
 
 
-def _describe(statement: str, error: str) -> str:
-    """A statement and its error, without its password."""
-    is_statement = _VERB.match(statement)
-    first_words = (
-        " ".join(_FROM_PASSWORD.sub("PASSWORD", statement).split()[:4]) if is_statement else "no statement"
-    )
-    if _FROM_PASSWORD.search(statement) or not is_statement:
-        found = _HARMLESS.search(error)
-        error = found[0] if found else "refused; the reason is not shown, since it may contain the password"
-    return f"({first_words} ...): {error}"
+def _without_password(statement: Statement, error: str) -> str:
+    """An error about a statement, without the password in it."""
+    if not statement.has_password:
+        return error
+    found = _HARMLESS.search(error)
+    return found[0] if found else "refused; the reason is not shown, since it may contain the password"

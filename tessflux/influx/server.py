@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from tessflux.config import InfluxConfig, Secret
 from tessflux.errors import ServerError
+from tessflux.influx.definition import Ran
 from tessflux.influx.sleeper import Sleeper
 from tessflux.influx.verdict import (
     BadLines,
@@ -92,7 +93,7 @@ class Server:
         stats: InfluxStats,
         *,
         client: Callable[[InfluxConfig], WriteClient],
-        define: Callable[[InfluxConfig], Awaitable[list[str]]],
+        define: Callable[[InfluxConfig], Awaitable[Ran]],
         read_secret: Callable[[Secret], Awaitable[Secret]],
         clock: IReactorTime,
         backoff: Callable[[int], float],
@@ -258,26 +259,31 @@ class Server:
         if not config.schema:
             await self._park(reason, "create it, or name a data definition file in [influxdb] schema")
             return
-        gone = ""
-        problems: list[str] = []
+        gone, ran = "", Ran()
         try:
-            problems = await self._define(config)
+            ran = await self._define(config)
         except ServerError as error:
             gone = str(error)
         except OSError as error:
-            problems = [str(error)]
+            ran = Ran(problem=str(error))
         if connection is not self._connection:
             return
+        self._log_left_out(config.schema, ran)
         if gone:
             await self._back_off(gone, "is it running, and is the url right?", failed)
-        elif problems:
-            text = f"{config.schema}: {'; '.join(problems)}"
+        elif ran.problem:
+            text = f"{config.schema}: {ran.problem}"
             await self._park(text, "mend the file, or have an administrator run it")
         elif connection.ran_file:
             await self._park(reason, f"{config.schema} does not create it")
         else:
             connection.ran_file = True
             log.info("Ran the data definition file {file}", file=config.schema)
+
+    def _log_left_out(self, file: str, ran: Ran) -> None:
+        text = "; ".join(ran.left_out)
+        if text and self._problems.admits(text):
+            log.warn("{file} has statements that tessflux never runs: {text}", file=file, text=text)
 
     async def _reload_secret(self) -> None:
         """Read the secret again: the operator may have changed it."""

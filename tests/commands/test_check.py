@@ -3,14 +3,18 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from tessflux.commands.check import Findings, check, check_log, check_spool
+from tessflux.commands.check import Findings, check, check_log, check_schema, check_spool
 from tessflux.config import BrokerAddress, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.influx import schema
 from tessflux.spool.journal import FILE_NAME, RESERVE
+from tests.influx.definitions import EXAMPLE_OF_2017
+
+Previewed = Callable[[bytes | str], tuple[list[str], bool]]
 
 NOT_OURS = "this user cannot write {}; run the check as the user of the daemon"
 
@@ -92,3 +96,77 @@ def test_the_exit_code_tells_servers_from_places(failed: list[str], exit_code: i
     for step in failed:
         findings.fail(step, "wrong")
     assert findings.exit_code == exit_code
+
+
+@pytest.fixture
+def previewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Previewed:
+    """The lines about a data definition file, and whether the step failed."""
+    file = tmp_path / "schema"
+
+    class Administration(schema.Administration):
+        def _query(self, text: str, method: str = "GET") -> Any:
+            raise AssertionError(f"nothing is asked: {text}")
+
+    monkeypatch.setattr(schema, "Administration", Administration)
+    monkeypatch.setattr("tessflux.commands.check.deferToThread", lambda work: succeed(work()))
+
+    def run(text: bytes | str) -> tuple[list[str], bool]:
+        file.write_bytes(text.encode() if isinstance(text, str) else text)
+        lines: list[str] = []
+        findings = Findings(lines.append)
+        config = InfluxConfig(url="http://127.0.0.1:1", schema=str(file))
+        Deferred.fromCoroutine(check_schema(config, findings))
+        return [line.removeprefix("schema     ").replace(str(file), "FILE") for line in lines], bool(
+            findings.exit_code
+        )
+
+    return run
+
+
+def test_the_data_definition_file_is_shown_as_it_would_run(
+    previewed: Previewed,
+) -> None:
+    assert previewed(EXAMPLE_OF_2017) == (
+        [
+            'would run: CREATE DATABASE "tessdb"',
+            'would run: CREATE RETENTION POLICY "two_days" ON "tessdb" DURATION 2d REPLICATION 1'
+            " SHARD DURATION 2h DEFAULT",
+            'would run: CREATE RETENTION POLICY "forever" ON "tessdb" DURATION INF REPLICATION 1'
+            " SHARD DURATION 1000w",
+            'would run: CREATE USER "tessflux" WITH PASSWORD ...',
+            'would run: CREATE USER "grafana" WITH PASSWORD ...',
+            'would run: GRANT READ ON "tessdb" TO "grafana"',
+            'would run: GRANT WRITE ON "tessdb" TO "tessflux"',
+            'warning: never run: statement 4 (DROP RETENTION POLICY "autogen" ...): it destroys what is'
+            " there; if you want it, run it in the influx shell",
+            "ok: FILE creates tessdb",
+        ],
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        (
+            "CREATE DATABASE tessdb; CRATE DATABASE other; CREATE DATABASE third",
+            "FILE: statement 2 (no statement ...): it does not begin like InfluxQL, and is not sent; nothing"
+            " after it would run",
+        ),
+        ("DROP DATABASE tessdb", "FILE creates no database, but dbname is tessdb; make them the same"),
+        (
+            "CREATE DATABASE a; CREATE DATABASE b",
+            "FILE creates a, b, but dbname is tessdb; make them the same",
+        ),
+    ],
+)
+def test_a_data_definition_file_that_does_not_help_fails(previewed: Previewed, text: str, last: str) -> None:
+    lines, failed = previewed(text)
+    assert (lines[-1], failed) == (last, True)
+    assert "third" not in "".join(lines)
+
+
+def test_a_data_definition_file_that_cannot_be_read_fails(
+    previewed: Previewed,
+) -> None:
+    assert previewed(b"-- a\xf1o") == (["FILE is not UTF-8 text"], True)

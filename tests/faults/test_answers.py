@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from tessflux.config import InfluxConfig, Secret, SpoolConfig
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
+from tessflux.influx.definition import Ran
 from tessflux.influx.server import LONGEST_RETRY_AFTER, PARK_SECONDS, Server, log
 from tessflux.influx.verdict import Busy, Missing, Unauthorised, Unreachable
 from tessflux.influx.writer import Writer
@@ -129,7 +130,7 @@ class AnswerTest(TestCase):
         async def read_secret(secret: Secret) -> Secret:
             return secret
 
-        async def define(config: InfluxConfig) -> list[str]:
+        async def define(config: InfluxConfig) -> Ran:
             raise AssertionError("there is no data definition file")
 
         self.agent = agent(self.reactor, None, config.timeout)

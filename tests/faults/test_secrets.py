@@ -77,8 +77,8 @@ def test_a_daemon_shows_no_secret_in_good_times_and_bad(locked: Site, tmp_path: 
     secret_file.write_text(f"{BROKER}\n")
     secret_file.chmod(0o600)
     site.schema.write_text(
-        f"SET PASSWORD = '{NEW_USER}'; CREATE USER lost WITH PASSWORD {LOST_USER};"
-        f" CREATE USER reader WITH PASSWORD '{NEW_USER}'; CREATE DATABASE \"tessdb\""
+        f"CREATE USER reader WITH PASSWORD '{NEW_USER}'; CREATE USER lost WITH PASSWORD {LOST_USER};"
+        f" SET PASSWORD = '{NEW_USER}'; CREATE DATABASE \"tessdb\""
     )
     # Both wrong, in the config itself.
     wrong = {"mqtt": {"username": "tessflux", "password": BROKER_WRONG}}

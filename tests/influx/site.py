@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tessflux.config import InfluxConfig, Secret
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
+from tessflux.influx.definition import Ran
 from tessflux.influx.server import Server, log
 from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
 from tessflux.influx.writer import Writer
@@ -117,7 +118,7 @@ class Case(SynchronousTestCase):
         self.queue = Memory(self.clock)
         self.databases: list[Database] = []
         self.defined: list[str] = []
-        self.problems: list[str] | Exception = []
+        self.ran: Ran | Exception = Ran()
         self.secret_on_disk: Secret | Deferred[Secret] | None = None
         self.answer: Callable[[Sequence[str]], Verdict] | None = None
         self.client_error: Exception | None = None
@@ -139,11 +140,11 @@ class Case(SynchronousTestCase):
         self.databases.append(database)
         return database
 
-    async def define(self, config: InfluxConfig) -> list[str]:
+    async def define(self, config: InfluxConfig) -> Ran:
         self.defined.append(config.schema)
-        if isinstance(self.problems, Exception):
-            raise self.problems
-        return self.problems
+        if isinstance(self.ran, Exception):
+            raise self.ran
+        return self.ran
 
     async def read_secret(self, secret: Secret) -> Secret:
         if isinstance(self.secret_on_disk, Deferred):

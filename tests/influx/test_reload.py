@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
 from tessflux.config.sections import InfluxConfig
+from tessflux.influx.definition import Ran
 from tessflux.influx.server import IDLE_SECONDS
 from tessflux.influx.verdict import BadLines, Delivered, Missing, TooLarge
 from tessflux.influx.writer import PACE
@@ -25,18 +26,18 @@ class ReloadTest(Case):
 
     def test_while_the_file_runs_at_the_former_server(self) -> None:
         """Its outcome does not matter to the new server, which has a file of its own to run."""
-        first: Deferred[list[str]] = Deferred()
+        first: Deferred[Ran] = Deferred()
 
-        async def define(config: InfluxConfig) -> list[str]:
+        async def define(config: InfluxConfig) -> Ran:
             self.defined.append(config.schema)
-            return await first if config.schema == "/old" else []
+            return await first if config.schema == "/old" else Ran()
 
         self.patch(self, "define", define)
         writer = self.start(replace(CONFIG, schema="/old"))
         lines = self.add(writer, 1, 2, 3)
         self.reply(Missing("404"))
         writer.reconfigure(replace(self.OTHER, schema="/new"))
-        first.callback(["statement 1: wrong"])
+        first.callback(Ran(problem="statement 1: wrong"))
         assert self.database.requests == [lines]
         self.reply(Missing("404"))
         assert self.defined == ["/old", "/new"]

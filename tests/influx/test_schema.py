@@ -1,6 +1,7 @@
-"""The data definition file: what a statement is, what is shown of one that fails, and what never is."""
+"""Running the data definition file: what is sent, what is shown of what fails, and what never is."""
 
 import gzip
+import json
 import socket
 import tracemalloc
 from base64 import b64encode
@@ -14,81 +15,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tessflux.config.secret import Secret
 from tessflux.config.sections import InfluxConfig
 from tessflux.errors import ServerError
-from tessflux.influx.schema import Administration, databases, statements
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", []),
-        (" ;;\n; ", []),
-        ("CREATE DATABASE a", ["CREATE DATABASE a"]),
-        ("CREATE DATABASE a; CREATE DATABASE b;", ["CREATE DATABASE a", "CREATE DATABASE b"]),
-        ("-- nothing; but remarks", []),
-        ("/* nothing;\nbut remarks */", []),
-        ("/* without an end; ", []),
-        ("A -- one;\nB;-- two\n/* three; */C", ["A  \nB", "C"]),
-        ("A /* 'it */ B; C", ["A   B", "C"]),
-        ("A -- it's; no quote\n; B", ["A", "B"]),
-        ("A\n  B\n  C;\nD", ["A\n  B\n  C", "D"]),
-        ("A 'x;y'; B", ["A 'x;y'", "B"]),
-        ('A "x;y"; B', ['A "x;y"', "B"]),
-        (r"A 'x\';y'; B", [r"A 'x\';y'", "B"]),
-        (r"A 'x\\'; B", [r"A 'x\\'", "B"]),
-        ("A '--x' ; B '/* y */'", ["A '--x'", "B '/* y */'"]),
-        ("""A "it's"; B""", ["""A "it's\"""", "B"]),
-        ("A 10 / 2 - 1; B", ["A 10 / 2 - 1", "B"]),
-        ("A 'without an end; B", ["A 'without an end", "B"]),
-        (
-            "CREATE CONTINUOUS QUERY q ON a BEGIN\n"
-            "  SELECT mean(mag) INTO b FROM r GROUP BY time(1h), *\nEND;\nCREATE DATABASE b",
-            [
-                "CREATE CONTINUOUS QUERY q ON a BEGIN\n"
-                "  SELECT mean(mag) INTO b FROM r GROUP BY time(1h), *\nEND",
-                "CREATE DATABASE b",
-            ],
-        ),
-    ],
-)
-def test_a_statement_ends_at_a_semicolon_that_is_neither_quoted_nor_in_a_comment(
-    text: str, expected: list[str]
-) -> None:
-    assert list(statements(text)) == expected
-
-
-@given(st.lists(st.text("ab c'\"\\/*-;\n", max_size=30)))
-def test_nothing_but_comments_is_lost_and_no_text_raises(parts: list[str]) -> None:
-    text = ";".join(parts)
-    found = list(statements(text))
-    assert all(statement.strip() == statement != "" for statement in found)
-    if not any(mark in text for mark in ("--", "/*", "'", '"')):
-        assert found == [part.strip() for part in text.split(";") if part.strip()]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", []),
-        ("CREATE DATABASE tess", ["tess"]),
-        ('create  database\n"a b" WITH DURATION 2d; CREATE DATABASE c;', ["a b", "c"]),
-        (r'CREATE DATABASE "a;\"b"', [r"a;\"b"]),
-        ("CREATE RETENTION POLICY p ON a; DROP DATABASE b; -- CREATE DATABASE c", []),
-        ("CREATE USER u WITH PASSWORD 'CREATE DATABASE d'", []),
-    ],
-)
-def test_the_databases_that_a_file_creates(text: str, expected: list[str]) -> None:
-    assert databases(text) == expected
-
-
-def test_the_example_creates_its_database() -> None:
-    example = Path(__file__).parents[2] / "etc" / "tessflux" / "influxdb.example"
-    assert databases(example.read_text()) == ["tessdb"]
+from tessflux.influx.definition import Ran
+from tessflux.influx.schema import Administration
 
 
 class Influx:
@@ -157,7 +89,7 @@ def administration(config: InfluxConfig) -> Iterator[Administration]:
         administration.close()
 
 
-def define(influx: Influx, directory: Path, text: str, **changes: Any) -> list[str]:
+def define(influx: Influx, directory: Path, text: str, **changes: Any) -> Ran:
     schema = directory / "schema"
     schema.write_text(text, "utf-8")
     config = InfluxConfig(**{"url": influx.url, "schema": str(schema), "timeout": 5.0, **changes})
@@ -167,7 +99,7 @@ def define(influx: Influx, directory: Path, text: str, **changes: Any) -> list[s
 
 def test_the_statements_are_run_one_after_the_other(influx: Influx, tmp_path: Path) -> None:
     text = "-- ours\nCREATE DATABASE a;\nCREATE RETENTION POLICY p ON a\n  DURATION 2d REPLICATION 1;"
-    assert define(influx, tmp_path, text) == []
+    assert define(influx, tmp_path, text).problem == ""
     assert influx.asked == [
         "CREATE DATABASE a",
         "CREATE RETENTION POLICY p ON a\n  DURATION 2d REPLICATION 1",
@@ -177,30 +109,130 @@ def test_the_statements_are_run_one_after_the_other(influx: Influx, tmp_path: Pa
 def test_a_statement_is_sent_in_the_body_and_not_in_the_address(influx: Influx, tmp_path: Path) -> None:
     """Every proxy writes addresses into its log."""
     statement = "CREATE USER u WITH PASSWORD 'Xsecret'"
-    assert define(influx, tmp_path, statement) == []
+    assert define(influx, tmp_path, statement).problem == ""
     assert (influx.asked, influx.targets) == ([statement], ["/query"])
 
 
-def test_a_statement_that_fails_is_named_and_the_others_are_run(influx: Influx, tmp_path: Path) -> None:
-    parsing = '{"error":"error parsing query: found EXISTS, expected ; at line 1, char 18"}'
-    missing = '{"results":[{"statement_id":0,"error":"database not found: b"}]}'
-    influx.answers = {
-        "DROP DATABASE IF EXISTS b": (400, parsing),
-        "CREATE RETENTION POLICY p ON b": (200, missing),
-        "CREATE DATABASE d": (500, '{"error":"disk full"}'),
-    }
-    problems = define(
-        influx,
-        tmp_path,
-        "CREATE DATABASE a; DROP DATABASE IF EXISTS b; CREATE RETENTION POLICY p ON b;"
-        " CREATE DATABASE c; CREATE DATABASE d",
+@pytest.mark.parametrize(
+    ("code", "body", "shown"),
+    [
+        (400, '{"error":"error parsing query: found X"}', '400: {"error":"error parsing query: found X"}'),
+        (200, '{"results":[{"statement_id":0,"error":"database not found: b"}]}', "database not found: b"),
+        (500, '{"error":"disk full"}', '{"error":"disk full"}'),
+    ],
+)
+def test_a_statement_that_fails_is_named_and_none_is_run_after_it(
+    influx: Influx, tmp_path: Path, code: int, body: str, shown: str
+) -> None:
+    influx.answers = {"CREATE RETENTION POLICY p ON b": (code, body)}
+    failing = "CREATE RETENTION POLICY p ON b"
+    ran = define(
+        influx, tmp_path, f"CREATE DATABASE a; DROP DATABASE b; {failing}; DROP DATABASE c; CREATE DATABASE d"
     )
-    assert problems == [
-        f"statement 2 (DROP DATABASE IF EXISTS ...): 400: {parsing}",
-        "statement 3 (CREATE RETENTION POLICY p ...): database not found: b",
-        'statement 5 (CREATE DATABASE d ...): {"error":"disk full"}',
-    ]
-    assert len(influx.asked) == 5
+    assert ran.problem == f"statement 3 (CREATE RETENTION POLICY p ...): {shown}"
+    assert [statement.number for statement in ran.statements] == [1]
+    assert [each[:11] for each in ran.left_out] == ["statement 2"]
+    assert influx.asked == ["CREATE DATABASE a", "CREATE RETENTION POLICY p ON b"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "harm"),
+    [
+        ('DROP RETENTION POLICY "autogen" ON "tessdb"', "it destroys what is there"),
+        ("/* old */ drop\nDATABASE a", "it destroys what is there"),
+        ("DROP-- no\n DATABASE a", "it destroys what is there"),
+        ('DROP"a"', "it destroys what is there"),
+        ("DELETE FROM readings WHERE time < now() - 1d", "it destroys readings"),
+        ("KILL QUERY 7", "it ends a query of somebody else"),
+        ("REVOKE ALL ON a FROM u", "it takes a right away"),
+        ("ALTER DATABASE a", "it may shorten how long readings are kept"),
+        ("ALTER RETENTION POLICY p ON a DURATION '1d'", "it may shorten how long readings are kept"),
+        ("SELECT a FROM /'/; DROP DATABASE b; SHOW TAG KEYS WHERE v = '/'", "it has a regular expression"),
+    ],
+)
+def test_what_destroys_or_takes_away_is_never_sent_and_the_others_are_run(
+    influx: Influx, tmp_path: Path, statement: str, harm: str
+) -> None:
+    ran = define(influx, tmp_path, f"CREATE DATABASE a; {statement}; CREATE DATABASE c")
+    assert influx.asked == ["CREATE DATABASE a", "CREATE DATABASE c"]
+    assert (len(ran.left_out), ran.problem) == (1, "")
+    assert ran.left_out[0].startswith("statement 2 (")
+    assert harm in ran.left_out[0]
+
+
+def kept(duration: str) -> str:
+    """What InfluxDB answers about a database with one retention policy."""
+    series = {"columns": ["name", "duration"], "values": [["other", "1h0m0s"], ["p", duration]]}
+    return json.dumps({"results": [{"statement_id": 0, "series": [series]}]})
+
+
+@pytest.mark.parametrize(
+    ("clauses", "current", "run"),
+    [
+        ("DURATION 2d", "48h0m0s", True),
+        ("DURATION 2d", "48h0m1s", False),
+        ("DURATION 1w2d3h4m5s", "219h4m5s", True),
+        ("DURATION 1w2d3h4m4s", "219h4m5s", False),
+        ("REPLICATION 1 SHARD DURATION 1h duration 1d", "48h0m0s", False),
+        ("DURATION INF", "48h0m0s", True),
+        ("DURATION inf", "0s", True),
+        ("DURATION 0s", "48h0m0s", True),
+        ("DURATION 5000w", "0s", False),
+        # Of what is not understood nobody knows whether it is longer.
+        ("DURATION 5000y", "1h0m0s", False),
+        ("DURATION 5000w", "for some time", False),
+        ("SHARD DURATION 1h", "48h0m0s", True),
+        ("DEFAULT", "48h0m0s", True),
+    ],
+)
+def test_a_retention_policy_is_altered_unless_that_shortens_it(
+    influx: Influx, tmp_path: Path, clauses: str, current: str, run: bool
+) -> None:
+    alter = f'ALTER RETENTION POLICY "p" ON "a b" {clauses}'
+    influx.answers = {'SHOW RETENTION POLICIES ON "a b"': (200, kept(current))}
+    ran = define(influx, tmp_path, f"{alter}; CREATE DATABASE c")
+    assert [query for query in influx.asked if "SHOW" not in query] == [alter] * run + ["CREATE DATABASE c"]
+    assert [each.partition(": ")[0] for each in ran.left_out] == (
+        [] if run else ['statement 1 (ALTER RETENTION POLICY "p" ...)']
+    )
+
+
+def test_a_retention_policy_that_is_not_there_cannot_be_shortened(influx: Influx, tmp_path: Path) -> None:
+    alter = "ALTER RETENTION POLICY q ON a DURATION 2d"
+    for answer in (kept("0s"), '{"results":[{"statement_id":0,"error":"database not found: a"}]}'):
+        influx.asked.clear()
+        influx.answers = {"SHOW RETENTION POLICIES ON a": (200, answer)}
+        assert define(influx, tmp_path, alter).left_out == ()
+        assert influx.asked[1:] == [alter]
+
+
+def test_a_retention_policy_is_not_altered_if_the_server_does_not_say_what_is_kept(
+    influx: Influx, tmp_path: Path
+) -> None:
+    influx.answers = {"SHOW RETENTION POLICIES ON a": (403, "requires admin privilege")}
+    ran = define(influx, tmp_path, "ALTER RETENTION POLICY q ON a DURATION 2d; CREATE DATABASE b")
+    assert "requires admin privilege" in ran.problem
+    assert influx.asked == ["SHOW RETENTION POLICIES ON a"]
+
+
+def test_a_preview_is_what_would_be_run_and_changes_nothing(influx: Influx, tmp_path: Path) -> None:
+    text = (
+        "CREATE DATABASE a; DROP DATABASE b; ALTER RETENTION POLICY p ON a DURATION 2d; CRATE x; SHOW USERS"
+    )
+    influx.answers = {"SHOW RETENTION POLICIES ON a": (200, kept("1h0m0s"))}
+    schema = tmp_path / "schema"
+    schema.write_text(text)
+    with administration(InfluxConfig(url=influx.url, schema=str(schema))) as admin:
+        would = admin.preview()
+        assert influx.asked == ["SHOW RETENTION POLICIES ON a"]
+        assert admin.define() == would
+    assert [statement.text for statement in would.statements] == influx.asked[1::2]
+    assert would.problem == "statement 4 (no statement ...): it does not begin like InfluxQL, and is not sent"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_statement(influx: Influx, tmp_path: Path) -> None:
+    assert define(influx, tmp_path, "\ufeffCREATE DATABASE a").problem == ""
+    assert influx.asked == ["CREATE DATABASE a"]
 
 
 # Each with what InfluxDB 1.6 says about it; what begins with X is (part of) a password.
@@ -226,7 +258,7 @@ def test_no_password_is_shown_however_it_is_written(
     influx: Influx, tmp_path: Path, statement: str, reason: str
 ) -> None:
     influx.answers = {statement: (400, f'{{"error":"error parsing query: {reason}"}}')}
-    [problem] = define(influx, tmp_path, statement)
+    problem = define(influx, tmp_path, statement).problem
     assert influx.asked == [statement]
     assert "X" not in problem
     first_words = " ".join(statement.split()[:2])
@@ -234,20 +266,17 @@ def test_no_password_is_shown_however_it_is_written(
     assert reason.rpartition(", ")[2] in problem or "the reason is not shown" in problem
 
 
-def test_the_rest_of_a_password_that_looks_like_a_statement_is_not_shown(
-    influx: Influx, tmp_path: Path
-) -> None:
+def test_the_rest_of_a_password_is_neither_sent_nor_shown(influx: Influx, tmp_path: Path) -> None:
     """If a quote in the password was not escaped, and a semicolon follows."""
-    reason = '{"error":"error parsing query: found Xtail99, expected SELECT, DELETE, SHOW at line 1, char 1"}'
-    influx.answers = {"Xtail99': GRANT": (400, reason)}
-    [problem] = define(influx, tmp_path, "CREATE USER u WITH PASSWORD 'a'b;Xtail99': GRANT")
-    assert problem == "statement 2 (no statement ...): expected SELECT, DELETE, SHOW at line 1, char 1"
+    ran = define(influx, tmp_path, "CREATE USER u WITH PASSWORD 'a'b;Xtail99': GRANT")
+    assert ran.problem == "statement 2 (no statement ...): it does not begin like InfluxQL, and is not sent"
+    assert influx.asked == ["CREATE USER u WITH PASSWORD 'a'b"]
 
 
 def test_an_error_about_a_user_is_shown(influx: Influx, tmp_path: Path) -> None:
     statement = "SET PASSWORD FOR nobody = 'Xsecret'"
     influx.answers = {statement: (200, '{"results":[{"statement_id":0,"error":"user not found"}]}')}
-    assert define(influx, tmp_path, statement) == ["statement 1 (SET PASSWORD ...): user not found"]
+    assert define(influx, tmp_path, statement).problem == "statement 1 (SET PASSWORD ...): user not found"
 
 
 def test_the_error_about_a_server_that_is_gone_does_not_show_the_statement(tmp_path: Path) -> None:
@@ -384,7 +413,7 @@ def test_no_proxy_and_no_login_is_taken_from_the_environment(
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert define(influx, tmp_path, "CREATE DATABASE a") == []
+    assert define(influx, tmp_path, "CREATE DATABASE a").problem == ""
     assert influx.authorization == [None]
 
 
@@ -407,7 +436,7 @@ def test_the_login_is_sent_only_if_there_is_one(
 
 
 def test_a_path_before_the_database_is_kept(influx: Influx, tmp_path: Path) -> None:
-    assert define(influx, tmp_path, "CREATE DATABASE a", url=f"{influx.url}/influx") == []
+    assert define(influx, tmp_path, "CREATE DATABASE a", url=f"{influx.url}/influx").problem == ""
     assert influx.asked == ["CREATE DATABASE a"]
 
 

@@ -7,6 +7,7 @@ from twisted.logger import LogLevel
 
 from tessflux.config import Secret
 from tessflux.errors import ServerError
+from tessflux.influx.definition import Ran
 from tessflux.influx.server import FAILURES, LONGEST_RETRY_AFTER, PARK_SECONDS, PROBLEM_LINES, PROBLEM_PERIOD
 from tessflux.influx.verdict import BadLines, Busy, Delivered, Missing, TooLarge, Unauthorised
 from tessflux.influx.writer import PACE
@@ -134,20 +135,20 @@ class ParkTest(Case):
         assert len(self.log(LogLevel.error)) == 1
 
     def test_without_a_file_or_with_one_that_does_not_help_it_parks(self) -> None:
-        for config, problems, defined, text in (
-            (CONFIG, [], 0, '"tessdb" (create it, or name a data definition file in [influxdb] schema)'),
+        for config, ran, defined, text in (
+            (CONFIG, Ran(), 0, '"tessdb" (create it, or name a data definition file in [influxdb] schema)'),
             (
                 WITH_FILE,
-                ["statement 1: wrong", "2: too"],
+                Ran(problem="statement 1: wrong"),
                 3,
-                "/etc/schema: statement 1: wrong; 2: too (mend the",
+                "/etc/schema: statement 1: wrong (mend the",
             ),
             (WITH_FILE, OSError("no such file"), 3, "/etc/schema: no such file (mend the file"),
         ):
             with self.subTest(text):
                 self.fresh()
                 self.add(self.start(config), 1, 2, 3)
-                self.problems = problems
+                self.ran = ran
                 for _ in range(3):
                     self.reply(MISSING)
                     self.assert_waits(PARK_SECONDS)
@@ -168,11 +169,24 @@ class ParkTest(Case):
             "Ran the data definition file /etc/schema"
         ]
 
+    def test_the_statements_that_are_never_run_are_logged_while_that_is_news(self) -> None:
+        self.add(self.start(WITH_FILE), 1, 2, 3)
+        self.ran = Ran(left_out=("statement 2: it destroys", "statement 4: so does it"))
+        self.reply(MISSING, MISSING, MISSING, after=PARK_SECONDS)
+        assert len(self.defined) == 3
+        [logged] = self.log(LogLevel.warn)
+        assert logged == (
+            "/etc/schema has statements that tessflux never runs: statement 2: it destroys;"
+            " statement 4: so does it"
+        )
+        self.reply(Delivered())
+        assert self.queue.lines == []
+
     def test_a_file_that_was_mended_is_run_and_the_lines_follow_at_once(self) -> None:
         lines = self.add(self.start(WITH_FILE), 1, 2, 3)
-        self.problems = ["statement 1: wrong"]
+        self.ran = Ran(problem="statement 1: wrong")
         self.reply(MISSING)
-        self.problems = []
+        self.ran = Ran()
         self.clock.advance(PARK_SECONDS)
         self.reply(MISSING)
         assert self.requests == [lines] * 3
@@ -180,7 +194,7 @@ class ParkTest(Case):
 
     def test_a_server_that_is_lost_while_the_file_runs_is_backed_off_from(self) -> None:
         self.add(self.start(WITH_FILE), 1, 2, 3)
-        self.problems = ServerError("http://db:8086: no connection")
+        self.ran = ServerError("http://db:8086: no connection")
         self.reply(MISSING)
         self.assert_waits(1)
         [logged] = self.log(LogLevel.error)
