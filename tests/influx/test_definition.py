@@ -106,7 +106,7 @@ def test_a_statement_that_is_right_or_is_not_understood_is_left_as_it_is(stateme
     assert list(statements(statement)) == [statement]
 
 
-QUERY = 'CREATE CONTINUOUS QUERY "q;" ON a\nBEGIN\n  SELECT mean(mag) INTO b FROM r GROUP BY time(1h)'
+QUERY = 'CREATE CONTINUOUS QUERY "q;" ON a\nBEGIN\n  SELECT mean("the END") INTO b FROM r GROUP BY time(1h)'
 
 
 @pytest.mark.parametrize("end", ["\nEND", ";\nEND", " ; -- that is all;\nEND", " END"])
