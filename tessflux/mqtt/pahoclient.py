@@ -5,6 +5,7 @@ paho would open a socket of its own and block on it. Here `_create_socket` gives
 since version 2.0, and a test in `test_session` fails if it moves.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from twisted.internet.defer import Deferred
 
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
+from tessflux.mqtt.packets import Malformed
+
+DISCONNECT = 0xE0
+"""The first byte of the packet by which an MQTT 5 broker says why it ends the connection."""
 
 SESSION_EXPIRY = 0xFFFFFFFF
 """MQTT 5: the broker keeps our session for ever, as it does with MQTT 3.1.1."""
@@ -84,9 +89,17 @@ class PahoClient(Client):
         self.connect_async("broker", keepalive=config.keepalive, clean_start=not keep, properties=properties)
 
     def receive(self, packet: bytes) -> None:
-        """Do what a packet from the broker asks for. After an error the socket is closed."""
+        """Do what a packet from the broker asks for. After an error the socket is closed, or it raises
+        Malformed."""
+        if packet[0] == DISCONNECT and len(packet) in (3, 4):
+            # paho 2.1 overlooks the reason unless something follows it.
+            packet = bytes((DISCONNECT, 3, packet[2], 0, 0))
         self._given_socket.put(packet)
-        self.loop_read()
+        try:
+            self.loop_read()
+        except (struct.error, LookupError, ValueError) as error:
+            # paho 2.1 lets the errors of its decoding pass; 2.2 closes the socket.
+            raise Malformed(repr(error)) from error
         if self.want_write():
             # paho only queues what is sent from within its callbacks.
             self.loop_write()
