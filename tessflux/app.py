@@ -261,7 +261,7 @@ class App:
             self._hourly.influx_line()
 
     def _client(self, config: InfluxConfig) -> InfluxClient:
-        connections = agent(self._reactor, trust(config.tls_ca), config.timeout)
+        connections = agent(self._reactor, partial(trust, config.tls_ca), config.timeout)
         return InfluxClient(config, connections, self._reactor)
 
     async def _define(self, config: InfluxConfig) -> Ran:

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel
@@ -60,6 +60,20 @@ class Stop(SynchronousTestCase):
         assert found is not None
         # And a few seconds for Python to end.
         assert sum(STOP_LIMITS.values()) + 3 <= int(found[1])
+
+    def test_nothing_more_is_read_from_the_broker_from_its_beginning_on(self) -> None:
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "config"
+            path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
+            reactor = Reactor()
+            app = App(load(str(path), {}), Logs(console=False, path=""), reactor)
+            app._subscriber = subscriber = Mock(Subscriber)
+            subscriber.stopService.return_value = succeed(None)
+            stopped = Deferred.fromCoroutine(app.stop())
+            reactor.pump(STOP_LIMITS.values())
+            self.successResultOf(stopped)
+        assert subscriber.mock_calls[:2] == [call.backpressure(True), call.stopService()]
+        self.flushLoggedErrors(DeferredTimeout)
 
     def test_a_step_that_never_ends_does_not_keep_the_others_from_theirs(self) -> None:
         said = record(self, "tessflux")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -210,7 +211,7 @@ class CertificateTest(TestCase):
     async def to_database(self, host: str, port: int) -> BaseException | None:
         """Send a login to a database; returns why there was no answer."""
         url = f"https://{f'[{host}]' if ':' in host else host}:{port}/write".encode()
-        connections = agent(self.reactor, trust(str(self.ca)), 10.0)
+        connections = agent(self.reactor, partial(trust, str(self.ca)), 10.0)
         try:
             await connections.request(b"POST", url, Headers({b"Authorization": [SECRET]}))
         except Exception as error:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +179,7 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
 async def check_write(config: InfluxConfig, would: Ran | None, reactor: Any, findings: Findings) -> None:
     """Write no lines, which InfluxDB accepts or refuses as it would any others: it checks the rights, the
     database and the retention policy."""
-    connections = agent(reactor, trust(config.tls_ca), config.timeout)
+    connections = agent(reactor, partial(trust, config.tls_ca), config.timeout)
     verdict = await InfluxClient(config, connections, reactor).write([])
     match verdict:
         case Delivered():

@@ -26,29 +26,32 @@ class BoundedAgent(Agent):
     connections = 0
 
 
-def agent(reactor: Any, trust_root: Any, timeout: float) -> BoundedAgent:
-    """An HTTP client that keeps one connection open; making it may take `timeout` seconds."""
+def agent(reactor: Any, trust: Callable[[], Any], timeout: float) -> BoundedAgent:
+    """An HTTP client that keeps one connection open; making it may take `timeout` seconds. Each connection
+    asks `trust` for the authorities anew, so that a corrected file counts without a restart."""
     pool = HTTPConnectionPool(reactor)
     pool.maxPersistentPerHost = 1
 
     def count() -> None:
         made.connections += 1
 
-    endpoints = _Endpoints(reactor, trust_root, timeout, count)
+    endpoints = _Endpoints(reactor, trust, timeout, count)
     made: BoundedAgent = BoundedAgent.usingEndpointFactory(reactor, endpoints, pool)  # type: ignore[no-untyped-call]
     return made
 
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    def __init__(self, reactor: Any, trust_root: Any, timeout: float, count: Callable[[], None]) -> None:
-        self._reactor, self._trust_root, self._timeout, self._count = reactor, trust_root, timeout, count
+    def __init__(
+        self, reactor: Any, trust: Callable[[], Any], timeout: float, count: Callable[[], None]
+    ) -> None:
+        self._reactor, self._trust, self._timeout, self._count = reactor, trust, timeout, count
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
         endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, self._timeout)
         if uri.scheme == b"https":
-            endpoint = wrapClientTLS(VerifiedTLS(host, self._trust_root), endpoint)
+            endpoint = wrapClientTLS(VerifiedTLS(host, self._trust()), endpoint)
         return _BoundedEndpoint(endpoint, self._count)
 
 

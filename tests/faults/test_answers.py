@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
+from twisted.internet.ssl import platformTrust
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -133,7 +134,7 @@ class AnswerTest(TestCase):
         async def define(config: InfluxConfig) -> Ran:
             raise AssertionError("there is no data definition file")
 
-        self.agent = agent(self.reactor, None, config.timeout)
+        self.agent = agent(self.reactor, platformTrust, config.timeout)
         server = Server(
             config,
             stats,

@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import platformTrust
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -260,7 +261,7 @@ class ClientCase(TestCase):
         self.connections: list[HttpServer] = []
         self.react: Callable[[HttpServer], object] = lambda server: server.answer("204 No Content")
         self.port = self.listen()
-        self.agent = agent(self.reactor, None, 30.0)
+        self.agent = agent(self.reactor, platformTrust, 30.0)
         self.addCleanup(self.end)
 
     def listen(self) -> Any:

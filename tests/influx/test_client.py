@@ -160,7 +160,8 @@ class ClientTest(ClientCase):
         ):
             context = PrivateCertificate.loadPEM(certificate).options()
             port = self.reactor.listenSSL(0, self.port.factory, context, interface="127.0.0.1")
-            self.agent = agent(self.reactor, trust_root or platformTrust(), 30.0)
+            self.trusted = trust_root or platformTrust()
+            self.agent = agent(self.reactor, lambda: self.trusted, 30.0)
             with self.subTest(said):
                 verdict = await self.write("x", url=f"https://localhost:{port.getHost().port}")
                 if said:
@@ -171,6 +172,18 @@ class ClientTest(ClientCase):
             await self.agent._pool.closeCachedConnections()
             await port.stopListening()
         assert len(self.requests) == 1
+
+    async def test_a_corrected_file_of_authorities_counts_for_the_next_connection(self) -> None:
+        context = PrivateCertificate.loadPEM(self_signed()).options()
+        port = self.reactor.listenSSL(0, self.port.factory, context, interface="127.0.0.1")
+        self.trusted = platformTrust()
+        self.agent = agent(self.reactor, lambda: self.trusted, 30.0)
+        url = f"https://localhost:{port.getHost().port}"
+        assert isinstance(await self.write("x", url=url), Unreachable)
+        self.trusted = trustRootFromCertificates([Certificate.loadPEM(self_signed())])
+        assert await self.write("x", url=url) == Delivered()
+        await self.agent._pool.closeCachedConnections()
+        await port.stopListening()
 
     async def test_an_answer_that_ends_with_its_connection_is_about_the_lines_only_if_it_is_whole(
         self,
