@@ -206,10 +206,7 @@ class Server:
         another = next((line for line in others if [line] != list(lines)), "")
         if not another:
             return False
-        taken = isinstance(await self._post_once(connection, [another]), Delivered | Expired)
-        if taken and connection is self._connection:
-            self._log_end_of_problem()
-        return taken
+        return isinstance(await self._post_once(connection, [another]), Delivered | Expired)
 
     async def _post_once(self, connection: _Connection, lines: Sequence[str]) -> Verdict:
         self._stats.requested += 1

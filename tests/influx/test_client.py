@@ -144,6 +144,7 @@ class ClientTest(ClientCase):
         verdict = await self.write("x", url=f"http://127.0.0.1:{number}")
         assert isinstance(verdict, Unreachable)
         assert "refused" in verdict.reason
+        assert not verdict.connected
 
     async def test_only_a_valid_certificate_of_our_authority_for_this_host_is_trusted(
         self,

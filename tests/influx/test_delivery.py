@@ -439,6 +439,32 @@ class FailingTest(Case):
         self.add(writer, 2)
         self.wait(2 * ALONE_SECONDS)
         assert (self.queue.lines, self.quarantined, self.taken) == ([], [line(1)], {line(2)})
+        # A request without lines would say that the server is well, again and again.
+        assert self.database.requests.count([]) == 1
+
+    def test_others_are_looked_for_behind_lines_that_are_all_too_large(self) -> None:
+        self.fail_on(line(1), line(2), line(3), verdict=TooLarge("413"))
+        writer = self.start()
+        self.add(writer, 1, 2, 3)
+        self.wait(60)
+        self.add(writer, 4)
+        self.wait(2 * ALONE_SECONDS)
+        assert (self.queue.lines, self.taken) == ([], {line(4)})
+        assert self.quarantined == [line(1), line(2), line(3)]
+
+    def test_a_server_that_was_away_for_the_ten_minutes_has_not_failed_five_times(self) -> None:
+        lines = [line(number) for number in range(9)]
+        self.fail_on(lines[4])
+        self.queue.add(*lines)
+        self.start()
+        self.wait(60)
+        self.database.answer = lambda sent: DOWN
+        self.wait(2 * ALONE_SECONDS)
+        self.fail_on(lines[4])
+        self.wait(ALONE_SECONDS / 3)
+        assert self.queue.quarantine == []
+        self.wait(ALONE_SECONDS)
+        assert self.quarantined == [lines[4]]
 
     def test_a_request_too_large_for_an_answer_is_sent_in_parts_and_the_size_remembered(self) -> None:
         """The server resets the connection before its 413 can be read."""
