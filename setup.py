@@ -64,7 +64,7 @@ setup(
             "mypy >= 1.11",
             "mypy-zope >= 1.0.8",
             "pytest >= 8",
-            "pytest-timeout >= 2.3",
+            "pytest-timeout >= 2.3.1",
             "pytest-xdist >= 3.5",
             "ruff >= 0.9",
             "types-requests",
