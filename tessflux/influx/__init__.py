@@ -13,8 +13,8 @@ verdict:
   "beyond retention policy"  Expired       the oldest are dropped and counted     Delivery._post
   any other 400 or 422       BadLines      bisect; bad lines go into quarantine   Delivery._post
   413                        TooLarge      send halves, and remember the size     Delivery._shrink
-  413 to one line or none    TooLarge      log an error, and back off             Server._back_off
-  fails, others are taken    TooLarge      as above, if there are several lines   Delivery._shrink
+  413 to one line            TooLarge      try another line of the batch          Server._takes_another
+  fails, others are taken    TooLarge      send halves, and remember the size     Delivery._shrink
   the same for one line      Fails         set aside; quarantine in ten minutes   Delivery.deliver
   404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
   401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
@@ -23,9 +23,10 @@ verdict:
   all else, or no answer     Unreachable   back off                               Server._back_off
 
 `verdict.classify` decides which verdict it is, `verdict.about_lines` whether it is about the lines of the
-request or about the server. The second timeout in a row counts as TooLarge; if a server finds a single line
-too large, or a request without lines bad, tessflux backs off. `verdict.blame_lines` decides what a verdict on
-the server means if that takes another line at the same time. `client` decides who is a stranger.
+request or about the server. The second timeout in a row counts as TooLarge. If a server fails on a request,
+with a 413 for a single line too, it is tried with another line: `verdict.blame_lines` decides what the
+failure means if that one is taken. If it is not, the server is to blame: an error is logged, and tessflux
+backs off. `client` decides who is a stranger.
 
 `definition` reads the data definition file and decides which statements are run; `schema` runs them. Import
 `schema` only where it is needed, since it brings 10 MB of libraries.

@@ -161,7 +161,7 @@ def about_lines(verdict: Verdict, count: int, timeouts: int) -> LinesVerdict | N
         # A server that refuses a request without lines objects to us, not to the lines.
         case BadLines() if count > 0:
             return verdict
-        # A line has a few hundred bytes. A server that finds one alone too large takes nothing at all.
+        # A line has a few hundred bytes: a server that finds one alone too large may take nothing at all.
         case TooLarge() if count > 1:
             return verdict
         # A slow connection may have the time for fewer lines.
