@@ -1,22 +1,8 @@
-"""Which readings are stored, and under which time. Pure: the time of arrival comes with the message.
+"""Which readings are stored, and under which time. Pure: the time of arrival is an argument.
 
 A reading is admitted once. It is a duplicate if photometer, counter, values and its own time (if it has one)
 are those of an earlier one: brokers deliver a message again after a broken connection, and bridges between
 brokers publish retained messages again.
-
-A photometer counts from its boot. If it sees the same after each boot, as by day without a thermometer, it
-sends the same readings again. Before the first of them it publishes a register message (which reaches us if
-we subscribe to it): from then on, its readings are compared only with those since. Three kinds are compared
-with all, because they do come again from before a boot, or cannot be mistaken for what came after it: what
-the broker keeps until we acknowledge it (above QoS 0; all known firmware publishes at QoS 0), readings with a
-time of their own, and those that are requeued. So it does no harm when a register message
-
-- comes twice, or three times, as firmware sends it after each boot: each time a little more is no longer
-  compared, and no reading is lost;
-- comes late: the readings of this boot that came before it are no longer compared. As with the first, one is
-  doubled only if a bridge repeats it before the next reading comes;
-- is retained: then it does not tell when the photometer booted, and changes nothing;
-- came before a restart of ours: what was committed is compared again, until the next register message.
 
 Two readings of a photometer never share a time, since InfluxDB would merge them. A reading without a time of
 its own gets that of its arrival, later than the one before it. A reading with a time keeps it, but is moved
@@ -32,7 +18,6 @@ from dataclasses import dataclass
 from xxhash import xxh3_64_intdigest
 
 from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
-from tessflux.readings.message import Message
 from tessflux.readings.outcome import Admitted, Filtered
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
@@ -60,14 +45,13 @@ DUPLICATE = "duplicate"
 class _Photometer:
     """The last reading of one photometer. `salt` keeps its times apart from those of other photometers, and
     all times after `latest` are free. `arrival` is the time that the last reading without one got, `received`
-    when it arrived. `boots` counts its register messages."""
+    when it arrived."""
 
     salt: int
     identity: int = -1
     arrival: int = 0
     received: int = 0
     latest: int = 0
-    boots: int = 0
 
 
 class _Recent:
@@ -128,7 +112,7 @@ class Admission:
         for earlier in admitted:
             photometer = self._photometers.get(earlier.name) or self._add(earlier.name)
             self._photometers.move_to_end(earlier.name)
-            self._remember(photometer, earlier.identity, earlier.time)
+            self._remember(photometer, earlier)
             if photometer.arrival < earlier.time <= now:
                 photometer.arrival = earlier.time
 
@@ -138,13 +122,7 @@ class Admission:
             self._recent.discard(given_up.identity)
             if photometer := self._photometers.get(given_up.name):
                 photometer.identity = -1
-                self._recent.discard(given_up.identity ^ photometer.boots)
                 self._recent.discard(photometer.salt ^ given_up.time)
-
-    def booted(self, name: str) -> None:
-        """A photometer counts from the beginning again: what follows is another reading than before."""
-        if photometer := self._photometers.get(name):
-            photometer.boots += 1
 
     def reserve(self, name: str, received_at: int) -> int:
         """The time of a message that is refused, in case it is requeued: in this process no other reading of
@@ -163,14 +141,19 @@ class Admission:
         return time
 
     def admit(
-        self, reading: Reading, values: str, message: Message, *, requeued: bool = False
+        self,
+        reading: Reading,
+        values: str,
+        *,
+        received_at: int,
+        retained: bool,
+        requeued: bool = False,
     ) -> Admitted | Filtered | Refused:
-        """Decide on the reading that a message brought.
+        """Decide on a reading that arrived at `received_at` (ms since 1970 UTC).
 
         `values` is its fields in line protocol, a canonical form of what makes its identity. A
         `requeued` one was refused once, and is tried again; it gets the time that was reserved for it.
         """
-        received_at = message.received_at
         if not requeued:
             self._now = received_at
         name, tstamp = reading.name, reading.tstamp
@@ -179,7 +162,7 @@ class Admission:
         if name in self._blacklist:
             return Filtered(BLACKLISTED)
         if tstamp is None:
-            if message.retained:
+            if retained:
                 return Filtered(RETAINED)
         elif not EARLIEST <= tstamp <= max(received_at, self._now) + AHEAD_MS:
             side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
@@ -192,10 +175,8 @@ class Admission:
             photometer = self._add(name)
         else:
             self._photometers.move_to_end(name)
-        identity = known_as = _number(f"{name} {values} {tstamp}")
-        if photometer.boots and tstamp is None and message.mid is None and not requeued:
-            known_as ^= photometer.boots
-        if known_as == photometer.identity or known_as in self._recent:
+        identity = _number(f"{name} {values} {tstamp}")
+        if identity == photometer.identity or identity in self._recent:
             return Filtered(DUPLICATE)
         if tstamp is None and not requeued:
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
@@ -211,7 +192,7 @@ class Admission:
             if time > wanted + SHIFT_MS * step:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
         admitted = Admitted(name, time, identity)
-        self._remember(photometer, known_as, time)
+        self._remember(photometer, admitted)
         return admitted
 
     def _takes_new(self, received_at: int) -> bool:
@@ -252,8 +233,9 @@ class Admission:
             time += step
         return time
 
-    def _remember(self, photometer: _Photometer, identity: int, time: int) -> None:
-        photometer.identity = identity
+    def _remember(self, photometer: _Photometer, admitted: Admitted) -> None:
+        photometer.identity = identity = admitted.identity
+        time = admitted.time
         if time > photometer.latest:
             photometer.latest = time
         self._recent.add(identity, photometer.salt ^ time)

@@ -37,18 +37,18 @@ class Judge:
             return Filtered(EMPTY)
         reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
         if isinstance(reading, Refused):
-            if reading.cause == REGISTER:
-                if not message.retained and not requeued:
-                    self.admission.booted(reading.name)
-                if _kind(message.topic) == "register":
-                    return Filtered(REGISTER)
+            if reading.cause == REGISTER and _kind(message.topic) == "register":
+                return Filtered(REGISTER)
             return self._refuse(message, reading, requeued)
         values = lineprotocol.values(reading.fields)
-        decision = self.admission.admit(reading, values, message, requeued=requeued)
+        received_at = message.received_at
+        decision = self.admission.admit(
+            reading, values, received_at=received_at, retained=message.retained, requeued=requeued
+        )
         if isinstance(decision, Admitted):
             series = lineprotocol.series(self._measurement, reading.name)
             tstamp = reading.tstamp
-            remark = _skew(reading.name, tstamp - message.received_at) if tstamp is not None else None
+            remark = _skew(reading.name, tstamp - received_at) if tstamp is not None else None
             if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
                 remark = _misrouted(reading.name, message.topic, remark)
             return Stored(f"{series} {values} {decision.time}", decision, remark)

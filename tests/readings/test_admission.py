@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessflux.limits import SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
-from tessflux.readings import Message
 from tessflux.readings import admission as module
 from tessflux.readings.admission import (
     AHEAD_MS,
@@ -40,13 +39,11 @@ def ask(
     at: int = NOW,
     retained: bool = False,
     requeued: bool = False,
-    kept: bool = False,
 ) -> Decision:
     """The decision on one reading that arrives `at`."""
     reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
     values = f"seq={seq},mag={mag}"
-    message = Message("a topic", b"", retained, at, mid=7 if kept else None)
-    return admission.admit(reading, values, message, requeued=requeued)
+    return admission.admit(reading, values, received_at=at, retained=retained, requeued=requeued)
 
 
 def admit(
@@ -254,106 +251,6 @@ def test_a_refused_reading_is_not_remembered() -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=5), st.integers(0, 2**40))
 def test_an_identity_fits_into_an_integer_of_sqlite(name: str, seq: int) -> None:
     assert 0 <= admit(Admission(), name, seq).identity < 2**63
-
-
-# Boots
-
-
-def boot(admission: Admission, name: str = "stars1", readings: int = 3) -> list[Decision]:
-    """A photometer boots, and publishes the same readings as after every boot."""
-    admission.booted(name)
-    return [ask(admission, name, seq, mag=0, at=NOW + seq) for seq in range(2, readings + 2)]
-
-
-def test_after_a_boot_the_same_readings_are_stored_again_at_times_of_their_own() -> None:
-    admission = Admission()
-    taken = [decision for _ in range(30) for decision in boot(admission)]
-    times = {decision.time for decision in taken if isinstance(decision, Admitted)}
-    assert len(times) == len(taken) == 90
-
-
-def test_after_a_boot_a_reading_that_comes_twice_is_a_duplicate() -> None:
-    admission = Admission()
-    boot(admission)
-    assert all(isinstance(decision, Admitted) for decision in boot(admission))
-    assert [ask(admission, seq=seq, mag=0) for seq in (2, 3, 4)] == [Filtered(DUPLICATE)] * 3
-
-
-def test_a_register_message_that_comes_twice_or_late_loses_no_reading() -> None:
-    """Firmware sends it 3, 8 and 13 seconds after each boot, and may send readings in between."""
-    admission = Admission()
-    for _ in range(3):
-        for seq in range(2, 5):
-            admission.booted("stars1")
-            admit(admission, seq=seq, mag=0)
-
-
-def test_a_boot_is_that_of_one_photometer() -> None:
-    admission = Admission()
-    admit(admission, "stars2")
-    boot(admission, "stars1")
-    assert ask(admission, "stars2") == Filtered(DUPLICATE)
-
-
-def test_what_a_broker_may_deliver_again_is_known_whatever_booted() -> None:
-    admission = Admission()
-    for seq in range(2, 5):
-        assert isinstance(ask(admission, seq=seq, kept=True), Admitted)
-        admission.booted("stars1")
-    assert [ask(admission, seq=seq, kept=True) for seq in (2, 3, 4)] == [Filtered(DUPLICATE)] * 3
-
-
-def test_after_a_kill_a_broker_delivers_readings_and_register_messages_again_in_vain() -> None:
-    before = Admission()
-    committed = []
-    for seq in (1, 2):
-        decision = ask(before, seq=seq, kept=True)
-        assert isinstance(decision, Admitted)
-        committed.append(decision)
-        before.booted("stars1")
-    after = Admission()
-    after.restore(committed, now=NOW)
-    for seq in (1, 2):
-        assert ask(after, seq=seq, kept=True) == Filtered(DUPLICATE)
-        after.booted("stars1")
-
-
-def test_a_bridge_that_repeats_the_last_reading_after_a_restart_repeats_it_in_vain() -> None:
-    before = Admission()
-    committed = [decision for decision in boot(before) + boot(before) if isinstance(decision, Admitted)]
-    after = Admission()
-    after.restore(committed, now=NOW)
-    assert ask(after, seq=4, mag=0) == Filtered(DUPLICATE)
-
-
-@pytest.mark.parametrize("retained", [False, True])
-def test_a_reading_with_a_time_of_its_own_is_known_after_a_boot_too(retained: bool) -> None:
-    admission = Admission()
-    admit(admission, tstamp=NOW)
-    admission.booted("stars1")
-    assert ask(admission, tstamp=NOW, retained=retained) == Filtered(DUPLICATE)
-
-
-def test_a_requeued_reading_is_stored_once_whatever_booted() -> None:
-    admission = Admission()
-    assert isinstance(ask(admission, requeued=True), Admitted)
-    admission.booted("stars1")
-    assert ask(admission, requeued=True) == Filtered(DUPLICATE)
-
-
-def test_what_could_not_be_stored_after_a_boot_is_taken_when_it_comes_again() -> None:
-    admission = Admission()
-    boot(admission)
-    given_up = [decision for decision in boot(admission) if isinstance(decision, Admitted)]
-    admission.forget(given_up)
-    assert all(isinstance(ask(admission, seq=seq, mag=0), Admitted) for seq in (2, 3, 4))
-
-
-def test_names_in_register_messages_take_no_memory() -> None:
-    admission = Admission()
-    for number in range(1_000):
-        admission.booted(f"invented{number}")
-    assert len(admission._photometers) == 0
 
 
 # Restarts

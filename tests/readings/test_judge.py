@@ -9,7 +9,7 @@ from tessflux.readings import Admission, Filtered, Judge, Message, Outcome, Quar
 from tessflux.readings.judge import SKEW_MS
 from tessflux.readings.outcome import Remark
 from tests.readings.payloads import Case, cases
-from tests.readings.samples import NOW, REGISTER, TOPIC, message, payload
+from tests.readings.samples import NOW, REGISTER, message, payload
 
 SUBSCRIBED = "STARS4ALL/#"
 
@@ -31,8 +31,8 @@ class Judging:
         self._judge = Judge(admission)
         self._judge.configure(measurement=measurement, extra_fields=extra_fields, validation=validation)
 
-    def judge(self, message: Message, *, requeued: bool = False) -> Outcome:
-        return self._judge.judge(message, requeued=requeued)
+    def judge(self, message: Message) -> Outcome:
+        return self._judge.judge(message)
 
     def line(self, message: Message) -> str:
         """The line of a message that must be stored."""
@@ -154,43 +154,6 @@ def test_only_the_last_level_of_a_topic_tells_of_another_kind(topic: str) -> Non
     assert isinstance(outcome, Stored)
     assert outcome.remark is None
     assert isinstance(judging.judge(message(REGISTER, topic)), Quarantined)
-
-
-# Boots
-
-AGAIN = payload(2, more=', "tamb": 0.0, "tsky": 0.0')
-"""What a photometer without a thermometer publishes by day after every boot."""
-
-
-@pytest.mark.parametrize("topic", ["STARS4ALL/register", TOPIC, "STARS4ALL/stars1/status"])
-def test_a_register_message_ends_what_is_remembered_of_a_photometer_for_duplicates(topic: str) -> None:
-    judging = Judging()
-    for _ in range(3):
-        judging.judge(message(REGISTER, topic))
-        judging.line(message(AGAIN))
-        assert judging.judge(message(AGAIN)) == Filtered("duplicate")
-
-
-def test_a_retained_register_message_tells_of_no_boot() -> None:
-    judging = Judging()
-    judging.line(message(AGAIN))
-    judging.judge(message(REGISTER, "STARS4ALL/register", retained=True))
-    assert judging.judge(message(AGAIN)) == Filtered("duplicate")
-
-
-def test_a_requeued_register_message_tells_of_no_boot() -> None:
-    judging = Judging()
-    judging.line(message(AGAIN))
-    judging.judge(message(REGISTER), requeued=True)
-    assert judging.judge(message(AGAIN)) == Filtered("duplicate")
-
-
-def test_a_register_message_does_not_bring_back_what_the_broker_kept_until_it_was_acknowledged() -> None:
-    judging = Judging()
-    kept = Message(TOPIC, AGAIN, False, NOW, mid=7)
-    judging.line(kept)
-    judging.judge(Message("STARS4ALL/register", REGISTER, False, NOW, mid=8))
-    assert judging.judge(kept) == Filtered("duplicate")
 
 
 # What is refused
