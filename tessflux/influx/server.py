@@ -206,7 +206,8 @@ class Server:
         another = next((line for line in others if [line] != list(lines)), "")
         if not another:
             return False
-        return isinstance(await self._post_once(connection, [another]), Delivered | Expired)
+        # An expired line proves nothing: it is refused before anything is written.
+        return isinstance(await self._post_once(connection, [another]), Delivered)
 
     async def _post_once(self, connection: _Connection, lines: Sequence[str]) -> Verdict:
         self._stats.requested += 1
@@ -214,7 +215,8 @@ class Server:
         match verdict:
             case Delivered() | Expired():
                 self._stats.ok += 1
-                connection.taken = lines[-1] if lines else connection.taken
+                if lines and isinstance(verdict, Delivered):
+                    connection.taken = lines[-1]
             case Busy() | Unreachable():
                 self._stats.failed += 1
             case _:
