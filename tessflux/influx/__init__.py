@@ -3,19 +3,18 @@
 In:   a `Batch` of the oldest lines from the queue of the spool.
 Out:  the batch is retired when each of its lines is in the database, expired or refused.
 
-`Writer` takes batches from the queue, `Delivery` brings one into the database, `Server` repeats a request
-until the answer is about its lines, `InfluxClient` makes one request over an `agent`. Each answer has one
-verdict:
+`Writer` takes batches from the queue (`writer.Source`), `Delivery` brings one into the database, `Server`
+repeats a request until the answer is about its lines, `InfluxClient` makes one request over an `agent`
+(`server.WriteClient`). Each answer has a verdict:
 
   answer                     verdict       what is done about it                  where
   -------------------------  ------------  -------------------------------------  ----------------------
   204; 200 without a text    Delivered     the lines are retired                  Delivery._post
   "beyond retention policy"  Expired       the oldest are dropped and counted     Delivery._post
   any other 400 or 422       BadLines      bisect; bad lines go into quarantine   Delivery._post
-  413                        TooLarge      send halves, and remember the size     Delivery._shrink
-  413 to one line            TooLarge      try another line of the batch          Server._takes_another
-  fails, others are taken    TooLarge      send halves, and remember the size     Delivery._shrink
-  the same for one line      Fails         set aside; quarantine in ten minutes   Delivery.deliver
+  413 to several lines       TooLarge      send halves, and remember the size     Delivery._shrink
+  fails, others are taken    Fails         send halves, and remember the size     Delivery._shrink
+  the same for one line      Fails         set aside; quarantine in ten minutes   Delivery._set_aside
   404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
   401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
   429, 503                   Busy          wait as Retry-After asks, or back off  Server._wait_out
@@ -23,10 +22,15 @@ verdict:
   all else, or no answer     Unreachable   back off                               Server._back_off
 
 `verdict.classify` decides which verdict it is, `verdict.about_lines` whether it is about the lines of the
-request or about the server. The second timeout in a row counts as TooLarge. If a server fails on a request,
-with a 413 for a single line too, it is tried with another line: `verdict.blame_lines` decides what the
-failure means if that one is taken. If it is not, the server is to blame: an error is logged, and tessflux
-backs off. `client` decides who is a stranger.
+request or about the server. The second timeout in a row counts as TooLarge. `client` decides who is a
+stranger.
+
+A server fails on a request if it answers with 413 to a single line, with 401, 403, 5xx or nonsense, or breaks
+the connection. The request is repeated with a growing pause. After the third failure, another line of the
+batch is sent. If the server takes that, the lines are to blame (Fails): those it fails on alone are set
+aside, and later batches wait up to ten minutes for them. If it takes none, or there is no other, the server
+is to blame: an error is logged, and all lines go on waiting. After eight failures the batch is taken anew,
+with the lines that have come meanwhile (`Undecided`).
 
 `definition` reads the data definition file and decides which statements are run; `schema` runs them. Import
 `schema` only where it is needed, since it brings 10 MB of libraries.

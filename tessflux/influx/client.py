@@ -154,10 +154,8 @@ class InfluxClient:
             return Unreachable(f"{answer.code}, but the answer broke off")
         if answer.without_length and isinstance(verdict, Delivered):
             return Unreachable(f"{answer.code}, but the answer may be incomplete")
-        if isinstance(verdict, Delivered) and not (
-            _is_from_database(answer) or await self._refuses_no_line()
-        ):
-            return Unreachable(self._hide_login(_describe_stranger(answer)))
+        if isinstance(verdict, Delivered) and not _is_from_database(answer):
+            return await self._prove(verdict, answer)
         return verdict
 
     async def _request(self, body: bytes) -> tuple[Verdict, _Answer]:
@@ -182,14 +180,19 @@ class InfluxClient:
         sent: Deferred[IResponse] = self._agent.request(b"POST", self._url, self._headers, _Body(body))
         return sent
 
-    async def _refuses_no_line(self) -> bool:
-        """Whether the server at the other end of this connection can tell a line from something else."""
-        if self._proven != self._agent.connections:
-            verdict, _ = await self._request(NO_LINE)
-            if not isinstance(verdict, BadLines):
-                return False
+    async def _prove(self, verdict: Delivered, answer: _Answer) -> Verdict:
+        """The verdict, if the server at the other end of this connection can tell a line from something
+        else."""
+        if self._proven == self._agent.connections:
+            return verdict
+        doubt, _ = await self._request(NO_LINE)
+        if isinstance(doubt, BadLines):
             self._proven = self._agent.connections
-        return True
+            return verdict
+        if isinstance(doubt, LinesVerdict):
+            return Unreachable(self._hide_login(_describe_stranger(answer)))
+        # It is busy, or lets us in no more: that is the trouble, not who it is.
+        return doubt
 
 
 def _is_from_database(answer: _Answer) -> bool:

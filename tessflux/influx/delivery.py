@@ -6,8 +6,9 @@ if the error names a field, the lines with it and those without, else halves. A 
 to blame only if a request without lines gets through: a proxy may refuse whatever comes.
 
 A request on which the server fails again and again, although it takes other lines, is sent in parts as well.
-A line on which it fails alone is set aside until the rest of its batch is delivered, and goes into quarantine
-when it has failed ALONE_ATTEMPTS times over ALONE_SECONDS.
+A line on which it fails alone is set aside until the rest of its batch is delivered; later batches wait for
+it. It goes into quarantine when it has failed ALONE_ATTEMPTS times over ALONE_SECONDS. Further lines of its
+photometer that fail go there at once, for GIVEN_UP_SECONDS: otherwise each batch would take so long.
 """
 
 import re
@@ -30,9 +31,19 @@ FAILING_LINE = "InfluxDB fails on a line of it, which is tried again for ten min
 
 ALONE_ATTEMPTS, ALONE_SECONDS = 5, 600.0
 
+GIVEN_UP_SECONDS = 3_600.0
+
 GROW_AFTER = 100
 """Requests of the largest size that must succeed before a larger one is tried: if the server's limit stays
 the same, it refuses one request in a hundred."""
+
+
+@dataclass
+class _Alone:
+    """A line on which the server fails alone: since when (clock seconds), and how often."""
+
+    since: float
+    attempts: int = 0
 
 
 @dataclass
@@ -42,8 +53,8 @@ class Result:
     delivered: int = 0
     expired: int = 0
     refused: list[Quarantined] = field(default_factory=list)
-    failing: dict[str, str] = field(default_factory=dict)
-    """Lines on which the server fails, with the reason."""
+    failing: list[str] = field(default_factory=list)
+    """Lines on which the server fails, to be tried again."""
 
 
 class Delivery:
@@ -53,12 +64,14 @@ class Delivery:
         self, server: Server, reports: Reports, clock: IReactorTime, now: Callable[[], float]
     ) -> None:
         self._server, self._reports, self._clock, self._now = server, reports, clock, now
-        self.forget_sizes()
+        self.forget_server()
 
-    def forget_sizes(self) -> None:
-        """Begin with the largest requests again: this is another server."""
+    def forget_server(self) -> None:
+        """Forget what was learnt about the server, such as its largest request: this is another one."""
         self.limit = self._smallest_logged = BATCH_LINES
         self._succeeded = 0
+        self._alone: dict[str, _Alone] = {}
+        self._given_up: dict[str, float] = {}
 
     async def deliver(self, lines: Sequence[str]) -> Result:
         """Post lines until each of them is in the database, expired or refused."""
@@ -66,16 +79,12 @@ class Delivery:
         self._server.begin_batch()
         self._batch, self._limit_before, self._failures = lines, self.limit, FAILURES
         await self._deliver_parts(lines, result)
-        began, attempts = self._clock.seconds(), 1
         while result.failing:
-            if attempts >= ALONE_ATTEMPTS and self._clock.seconds() - began >= ALONE_SECONDS:
-                result.refused += [self._refuse(line, reason) for line, reason in result.failing.items()]
-                break
             await self._server.rest(ALONE_SECONDS / (ALONE_ATTEMPTS - 1))
-            attempts += 1
-            failing, result.failing = result.failing, {}
+            failing, result.failing = result.failing, []
             for line in failing:
                 await self._deliver_parts([line], result)
+        self._alone.clear()
         return result
 
     async def _deliver_parts(self, lines: Sequence[str], result: Result) -> None:
@@ -91,20 +100,21 @@ class Delivery:
     async def _post(self, lines: Sequence[str], result: Result) -> list[Sequence[str]]:
         """Post lines once; returns the parts of them that must be posted again."""
         verdict = await self._server.post(lines, self._batch, self._failures)
-        if isinstance(verdict, TooLarge | Fails):
-            # The parts of a request need not fail as often as the whole.
-            self._failures = 1
         match verdict:
             case Delivered():
                 result.delivered += len(lines)
                 self._grow(len(lines))
                 return []
-            case Fails(reason):
+            case Fails(reason) if len(lines) == 1:
                 # It was the line, not the size.
                 self.limit = self._limit_before
-                result.failing |= dict.fromkeys(lines, reason)
-                self._reports.note(lineprotocol.photometer(lines[0]), FAILING_LINE, reason)
+                self._set_aside(lines[0], reason, result)
                 return []
+            case Fails(reason):
+                # Its parts need not fail as often.
+                self._failures = 1
+                self._shrink(len(lines), reason)
+                return [lines]
             case TooLarge(reason):
                 self._shrink(len(lines), reason)
                 return [lines]
@@ -122,6 +132,22 @@ class Delivery:
                     return _split_by_field(lines, verdict.field) or _bisect(lines)
                 result.refused += [self._refuse(line, reason) for line in lines if line in bad]
                 return [[line for line in lines if line not in bad]]
+
+    def _set_aside(self, line: str, reason: str, result: Result) -> None:
+        """Try a line again later, or give it up."""
+        name, now = lineprotocol.photometer(line), self._clock.seconds()
+        alone = self._alone.setdefault(line, _Alone(now))
+        alone.attempts += 1
+        if alone.attempts >= ALONE_ATTEMPTS and now - alone.since >= ALONE_SECONDS:
+            self._given_up = {
+                each: when for each, when in self._given_up.items() if now - when < GIVEN_UP_SECONDS
+            }
+            self._given_up[name] = now
+        if now - self._given_up.get(name, float("-inf")) < GIVEN_UP_SECONDS:
+            result.refused.append(self._refuse(line, reason))
+        else:
+            result.failing.append(line)
+            self._reports.note(name, FAILING_LINE, reason)
 
     async def _find_bad(self, lines: Sequence[str], verdict: BadLines) -> set[str]:
         """The lines that certainly caused the verdict."""

@@ -55,6 +55,9 @@ FAILURES = 3
 FRUITLESS = 8
 """Attempts at a batch of which the server takes nothing; then what has come meanwhile is added to it."""
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+"""Its multiples, without their whole parts, are spread evenly over 0 to 1, however many are taken."""
+
 
 class WriteClient(Protocol):
     """Where lines are written."""
@@ -101,6 +104,7 @@ class Server:
         self._stats, self._backoff = stats, backoff
         self._make_client, self._define, self._read_secret = client, define, read_secret
         self._sleeper = Sleeper(clock)
+        self._others_tried = 0
         self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self.paused = False
         self._use(config)
@@ -177,7 +181,7 @@ class Server:
             answer = about_lines(verdict, len(lines), connection.timeouts)
             blame = blame_lines(verdict, len(lines))
             if answer is None and blame and failed + 1 >= failures:
-                answer = blame if await self._takes_another(connection, lines, among, failed) else None
+                answer = blame if await self._takes_another(connection, lines, among) else None
             # If the connection was replaced meanwhile, only success counts: the new server may take what the
             # former refused.
             if connection is self._connection:
@@ -195,16 +199,17 @@ class Server:
                 raise Undecided
 
     async def _takes_another(
-        self, connection: _Connection, lines: Sequence[str], among: Sequence[str], failed: int
+        self, connection: _Connection, lines: Sequence[str], among: Sequence[str]
     ) -> bool:
         """Whether the server takes another line right now. To write one again is harmless."""
         if self.paused or connection is not self._connection:
             return False
-        # Each time the next one: it may be just as bad.
-        first = failed % len(among)
-        others = [connection.taken] if connection.taken else [*among[first:], *among[:first]]
-        another = next((line for line in others if [line] != list(lines)), "")
+        another = connection.taken
         if not another:
+            # Each time from another place: those beside a bad line may be just as bad.
+            self._others_tried += 1
+            another = among[int(len(among) * (self._others_tried * GOLDEN_RATIO % 1))]
+        if [another] == list(lines):
             return False
         # An expired line proves nothing: it is refused before anything is written.
         return isinstance(await self._post_once(connection, [another]), Delivered)

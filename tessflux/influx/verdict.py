@@ -56,7 +56,7 @@ class TooLarge:
 
 @dataclass(frozen=True)
 class Fails:
-    """A line fails alone, and not for its text: the server takes others, but not this one."""
+    """The server fails on these lines again and again, and not for their text: it takes others."""
 
     reason: str
 
@@ -171,14 +171,14 @@ def about_lines(verdict: Verdict, count: int, timeouts: int) -> LinesVerdict | N
             return None
 
 
-def blame_lines(verdict: Verdict, count: int) -> LinesVerdict | None:
+def blame_lines(verdict: Verdict, count: int) -> Fails | None:
     """What a verdict on the server says about the `count` lines of its request if the server takes others;
     None if it may be a coincidence."""
     match verdict:
         case Unreachable(connected=False):
             return None
         case Unreachable(reason) | Unauthorised(reason) | TooLarge(reason) if count > 0:
-            return TooLarge(reason) if count > 1 else Fails(reason)
+            return Fails(reason)
         case _:
             return None
 

@@ -105,7 +105,7 @@ class Writer(Service):
     def reconfigure(self, config: InfluxConfig) -> None:
         """Use another config from the next request on."""
         if self._server.reconfigure(config):
-            self._delivery.forget_sizes()
+            self._delivery.forget_server()
         self._look_again()
 
     def wake(self) -> None:

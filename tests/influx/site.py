@@ -35,8 +35,8 @@ FAILING: dict[str, Verdict] = {
 }
 
 
-def line(number: int) -> str:
-    return f"readings,name=stars{number} mag=18.0 {number}"
+def line(number: int, name: str = "") -> str:
+    return f"readings,name={name or f'stars{number}'} mag=18.0 {number}"
 
 
 class Memory:

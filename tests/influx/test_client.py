@@ -445,6 +445,16 @@ class StrangerTest(ClientCase):
         assert isinstance(await client.write(["x"]), Unreachable)
         assert len(self.connections) == 1
 
+    async def test_a_server_that_cannot_show_now_what_it_is_is_no_stranger(self) -> None:
+        for status, verdict in (
+            ("503 Service Unavailable", Busy("503")),
+            ("401 Unauthorized", Unauthorised("401")),
+            ("502 Bad Gateway", Unreachable("502")),
+        ):
+            with self.subTest(status):
+                self.answer_all(("204 No Content", b"", ""), (status, b"", ""))
+                assert await self.write("x") == verdict
+
     async def test_a_page_is_no_refusal_of_a_database(self) -> None:
         self.answer_all(("204 No Content", b"", ""), ("400 Bad Request", b"<html>Bad Request</html>", ""))
         assert isinstance(await self.write("x"), Unreachable)

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogLevel
 
-from tessflux.influx.delivery import ALONE_ATTEMPTS, ALONE_SECONDS, GROW_AFTER, REFUSED_LINE
+from tessflux.config import Secret
+from tessflux.influx.delivery import (
+    ALONE_ATTEMPTS,
+    ALONE_SECONDS,
+    GIVEN_UP_SECONDS,
+    GROW_AFTER,
+    REFUSED_LINE,
+)
 from tessflux.influx.server import FAILURES
 from tessflux.influx.verdict import (
     BadLines,
@@ -285,8 +292,7 @@ class SizeTest(Case):
         self.database.answer = lambda lines: slow if len(lines) > 2 else Delivered()
         self.add(writer, *range(8))
         self.clock.pump([60] * 5)
-        # Once it had to be divided, one timeout is enough, if another line gets through.
-        assert [len(lines) for lines in self.requests] == [8, 8, 4, 1, 2, 2, 2, 2]
+        assert [len(lines) for lines in self.requests] == [8, 8, 4, 4, 2, 2, 2, 2]
         assert (self.queue.lines, self.queue.quarantine, self.stats.delivered) == ([], [], 8)
         assert "no answer within 30 s" in self.log(LogLevel.error)[0]
 
@@ -297,7 +303,7 @@ class SizeTest(Case):
         # To these lines, and to another.
         self.reply(slow, DOWN)
         self.clock.advance(60)
-        assert self.requests == [lines, lines, lines, lines[2:], lines]
+        assert self.requests == [lines, lines, lines, lines[1:2], lines]
 
     def test_a_single_line_that_is_too_large_waits_for_the_server_to_change(self) -> None:
         writer = self.start()
@@ -451,6 +457,59 @@ class FailingTest(Case):
         self.wait(2 * ALONE_SECONDS)
         assert (self.queue.lines, self.taken) == ([], {line(4)})
         assert self.quarantined == [line(1), line(2), line(3)]
+
+    def test_others_are_looked_for_everywhere_in_a_batch(self) -> None:
+        """However many bad lines lie together, at its head or at its end."""
+        lines = [line(number) for number in range(64)]
+        for bad in (lines[:48], lines[16:]):
+            with self.subTest(first=bad[0]):
+                self.fresh()
+                self.fail_on(*bad)
+                self.queue.add(*lines)
+                self.start()
+                self.wait(3 * ALONE_SECONDS)
+                assert self.taken == set(lines) - set(bad)
+                assert sorted(self.quarantined) == sorted(bad)
+
+    def test_a_photometer_on_whose_lines_it_fails_holds_up_others_once(self) -> None:
+        bad = [line(number, name="stars9") for number in range(1, 7)]
+        self.fail_on(*bad)
+        writer = self.start(replace(CONFIG, batch=2))
+        for number, each in enumerate(bad):
+            self.queue.add(each, line(100 + number))
+            writer.wake()
+            self.wait(ALONE_SECONDS + 60 if number == 0 else 60)
+            assert (self.queue.lines, self.quarantined) == ([], bad[: number + 1])
+        self.wait(GIVEN_UP_SECONDS)
+        self.queue.add(line(7, name="stars9"), line(200))
+        self.fail_on(line(7, name="stars9"))
+        writer.wake()
+        self.wait(60)
+        assert self.quarantined == bad
+        self.wait(ALONE_SECONDS)
+        assert self.quarantined[-1] == line(7, name="stars9")
+
+    def test_the_ten_minutes_go_on_when_the_password_changes_and_the_batch_begins_again(self) -> None:
+        lines = [line(number) for number in range(9)]
+        self.fail_on(lines[4])
+        self.queue.add(*lines)
+        self.start(replace(CONFIG, username="tess", password=Secret("old", "/file")))
+        self.wait(ALONE_SECONDS - 60)
+        self.secret_on_disk = Secret("new", "/file")
+        self.fail_on(*lines, verdict=Unauthorised("401"))
+        self.wait(ALONE_SECONDS)
+        assert len(self.databases) == 2
+        self.fail_on(lines[4])
+        self.wait(ALONE_SECONDS / 4 + 120)
+        assert (self.queue.lines, self.quarantined) == ([], [lines[4]])
+
+    def test_a_request_that_is_too_large_makes_no_failure_of_its_parts_certain(self) -> None:
+        lines = self.add(self.start(), 1, 2, 3, 4)
+        self.reply(TooLarge("413"), BROKEN)
+        assert self.requests[-1] == lines[:2]
+        self.clock.advance(60)
+        # Posted again, not tried with another line.
+        assert self.requests[-1] == lines[:2]
 
     def test_a_server_that_was_away_for_the_ten_minutes_has_not_failed_five_times(self) -> None:
         lines = [line(number) for number in range(9)]
