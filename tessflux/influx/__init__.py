@@ -13,8 +13,9 @@ repeats a request until the answer is about its lines, `InfluxClient` makes one 
   "beyond retention policy"  Expired       the oldest are dropped and counted     Delivery._post
   any other 400 or 422       BadLines      bisect; bad lines go into quarantine   Delivery._post
   413 to several lines       TooLarge      send halves, and remember the size     Delivery._shrink
+  413 to one line            TooLarge      log it, back off; others tried soon    Server._takes_another
   fails, others are taken    Fails         send halves, and remember the size     Delivery._shrink
-  the same for one line      Fails         set aside; quarantine in ten minutes   Delivery._set_aside
+  one fails, others do not   Fails         set aside; quarantine in ten minutes   Delivery._set_aside
   404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
   401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
   429, 503                   Busy          wait as Retry-After asks, or back off  Server._wait_out
@@ -22,15 +23,16 @@ repeats a request until the answer is about its lines, `InfluxClient` makes one 
   all else, or no answer     Unreachable   back off                               Server._back_off
 
 `verdict.classify` decides which verdict it is, `verdict.about_lines` whether it is about the lines of the
-request or about the server. The second timeout in a row counts as TooLarge. `client` decides who is a
-stranger.
+request or about the server. For several lines, the second timeout in a row counts as TooLarge. `client`
+decides who is a stranger.
 
-A server fails on a request if it answers with 413 to a single line, with 401, 403, 5xx or nonsense, or breaks
-the connection. The request is repeated with a growing pause. After the third failure, another line of the
-batch is sent. If the server takes that, the lines are to blame (Fails): those it fails on alone are set
-aside, and later batches wait up to ten minutes for them. If it takes none, or there is no other, the server
-is to blame: an error is logged, and all lines go on waiting. After eight failures the batch is taken anew,
-with the lines that have come meanwhile (`Undecided`).
+A server fails on a request if the answer is Unauthorised, Unreachable (but for a connection that was never
+made), or 413 to a single line: `verdict.blame_lines`. `Server._retry` repeats the request with a growing
+pause. From the third failure on, another line of the batch is sent as well. If the server takes that, the
+lines are to blame (Fails): those it fails on alone are set aside, and later batches wait up to ten minutes
+for them. If it takes none, or there is no other, the server is to blame: an error is logged, and all lines go
+on waiting. After eight failures the batch is taken anew, with the lines that have come meanwhile
+(`Undecided`).
 
 `definition` reads the data definition file and decides which statements are run; `schema` runs them. Import
 `schema` only where it is needed, since it brings 10 MB of libraries.

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from tessflux.influx.server import FAILURES, Server
+from tessflux.influx.server import FAILURES, Server, Undecided
 from tessflux.influx.verdict import BadLines, Delivered, Expired, Fails, TooLarge
 from tessflux.limits import BATCH_LINES
 from tessflux.logs import Reports
@@ -78,7 +78,12 @@ class Delivery:
         result = Result()
         self._server.begin_batch()
         self._batch, self._limit_before, self._failures = lines, self.limit, FAILURES
-        await self._deliver_parts(lines, result)
+        try:
+            await self._deliver_parts(lines, result)
+        except Undecided:
+            # The size may not have been the reason.
+            self.limit = self._limit_before
+            raise
         while result.failing:
             await self._server.rest(ALONE_SECONDS / (ALONE_ATTEMPTS - 1))
             failing, result.failing = result.failing, []

@@ -450,13 +450,17 @@ class FailingTest(Case):
 
     def test_others_are_looked_for_behind_lines_that_are_all_too_large(self) -> None:
         self.fail_on(line(1), line(2), line(3), verdict=TooLarge("413"))
-        writer = self.start()
+        writer = self.start(replace(CONFIG, batch=3))
         self.add(writer, 1, 2, 3)
         self.wait(60)
         self.add(writer, 4)
         self.wait(2 * ALONE_SECONDS)
         assert (self.queue.lines, self.taken) == ([], {line(4)})
         assert self.quarantined == [line(1), line(2), line(3)]
+        # It was the lines, not the size.
+        lines = self.add(writer, *range(100, 164))
+        self.wait(1)
+        assert self.requests[-1] == lines
 
     def test_others_are_looked_for_everywhere_in_a_batch(self) -> None:
         """However many bad lines lie together, at its head or at its end."""
