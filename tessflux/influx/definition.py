@@ -2,7 +2,7 @@
 
 A statement that destroys something or takes it away is never run: the file is run again whenever something is
 missing, and nobody looks on. Only what is known to be harmless is run. Statements may hold passwords, so no
-text here shows what follows the word PASSWORD.
+text here shows what follows the word PASSWORD, or a single quote should that word be mistyped.
 """
 
 import re
@@ -15,7 +15,13 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-_FROM_PASSWORD = re.compile(r"\bPASSWORD\b.*", re.IGNORECASE | re.DOTALL)
+# What is no code: quoted, or a regular expression, which stands where a division cannot.
+_NO_CODE = re.compile(
+    rf"""{_QUOTED.pattern}|(?:[~(,]|(?<!\d)\.|\b(?:SELECT|FROM|BY)\b)\s*/(?:\\.|[^/\\])*/""",
+    re.IGNORECASE | re.DOTALL,
+)
+_INTO = re.compile(r"\bINTO\b", re.IGNORECASE)
+_FROM_PASSWORD = re.compile(r"(\bPASSWORD\b|(?=')).*", re.IGNORECASE | re.DOTALL)
 _OPEN_QUERY = re.compile(
     r"\s*CREATE\s+CONTINUOUS\s+QUERY\b.*\bBEGIN\b(?!.*\bEND\b)", re.IGNORECASE | re.DOTALL
 )
@@ -73,7 +79,7 @@ class Statement:
         return word if word in _VERBS else ""
 
     @property
-    def has_password(self) -> bool:
+    def may_hold_password(self) -> bool:
         return _FROM_PASSWORD.search(self.text) is not None
 
     @property
@@ -83,6 +89,8 @@ class Statement:
             return _DESTROYING[self.verb]
         if self.verb == "ALTER" and not _POLICY.fullmatch(self.text):
             return "it may shorten how long readings are kept"
+        if self.verb in ("SELECT", "EXPLAIN") and _INTO.search(_NO_CODE.sub(" ", self.text)):
+            return "it writes into the database each time the file is run"
         # To InfluxDB a quote in a regular expression is none, so a second statement may be hidden here.
         if ";" in self.text and "/" in _QUOTED.sub("", self.text):
             return "it has a regular expression, and a semicolon that may be its end; put them apart"
@@ -118,11 +126,11 @@ class Statement:
     @property
     def shown(self) -> str:
         """All of it, but for a password."""
-        return " ".join(_FROM_PASSWORD.sub("PASSWORD ...", self.text).split())
+        return " ".join(_FROM_PASSWORD.sub(r"\1 ...", self.text).split())
 
     def __str__(self) -> str:
         """Its number and its first words."""
-        words = _FROM_PASSWORD.sub("PASSWORD", self.text).split()[:4] if self.verb else ["no statement"]
+        words = _FROM_PASSWORD.sub(r"\1", self.text).split()[:4] if self.verb else ["no statement"]
         return f"statement {self.number} ({' '.join(words)} ...)"
 
 

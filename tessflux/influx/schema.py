@@ -162,7 +162,7 @@ class Administration:
 
 def _without_password(statement: Statement, error: str) -> str:
     """An error about a statement, without the password in it."""
-    if not statement.has_password:
+    if not statement.may_hold_password:
         return error
     found = _HARMLESS.search(error)
-    return found[0] if found else "refused; the reason is not shown, since it may contain the password"
+    return found[0] if found else "refused; the reason is not shown, since it may contain a password"

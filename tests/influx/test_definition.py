@@ -147,6 +147,45 @@ def test_a_statement_is_shown_without_its_password() -> None:
     assert str(Statement(1, "Xtail99'")) == "statement 1 (no statement ...)"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "words"),
+    [
+        ("SET PASSWORT FOR \"a\" = 'Xsecret'", 'SET PASSWORT FOR "a" = ...', 'SET PASSWORT FOR "a"'),
+        ("CREATE USR 'Xsecret' FOR a", "CREATE USR ...", "CREATE USR"),
+        ("CREATE USER a WITH PASSWRD 'Xse'cret", "CREATE USER a WITH PASSWRD ...", "CREATE USER a WITH"),
+        ("SHOW'Xsecret without an end", "SHOW ...", "SHOW"),
+    ],
+)
+def test_a_password_is_not_shown_though_the_statement_is_mistyped(text: str, shown: str, words: str) -> None:
+    statement = Statement(1, text)
+    assert statement.shown == shown
+    assert str(statement) == f"statement 1 ({words} ...)"
+    assert statement.may_hold_password
+
+
+@pytest.mark.parametrize(
+    ("text", "writes"),
+    [
+        ("SELECT a INTO b FROM c", True),
+        ('select mean("a")into"b"from"c"', True),
+        ("EXPLAIN ANALYZE SELECT a INTO b FROM c", True),
+        ("SELECT a / 2 INTO b FROM c WHERE d / 2 > 1", True),
+        ("SELECT a INTO b FROM /'/ WHERE c =~ /'/", True),
+        ("SELECT a FROM b", False),
+        ('SELECT "x INTO y" FROM b', False),
+        ("SELECT a FROM b WHERE c = 'x INTO y'", False),
+        ("SELECT a FROM /x INTO y/ WHERE b =~ /INTO \\/ INTO/", False),
+        ('SELECT / INTO /, mean(/ INTO /) FROM "d"."e"./ INTO / GROUP BY / INTO /', False),
+        ("CREATE CONTINUOUS QUERY q ON a BEGIN SELECT b INTO c FROM d GROUP BY time(1h) END", False),
+    ],
+)
+def test_a_query_that_writes_its_result_is_harmful_unless_it_is_a_continuous_one(
+    text: str, writes: bool
+) -> None:
+    harm = "it writes into the database each time the file is run"
+    assert Statement(1, text).harm == (harm if writes else "")
+
+
 def test_the_example_creates_its_database_and_does_no_harm() -> None:
     example = Path(__file__).parents[2] / "etc" / "tessflux" / "influxdb.example"
     found = read(str(example))

@@ -147,6 +147,7 @@ def test_a_statement_that_fails_is_named_and_none_is_run_after_it(
         ("REVOKE ALL ON a FROM u", "it takes a right away"),
         ("ALTER DATABASE a", "it may shorten how long readings are kept"),
         ("ALTER RETENTION POLICY p ON a DURATION '1d'", "it may shorten how long readings are kept"),
+        ("SELECT mean(mag) INTO b FROM readings", "it writes into the database each time the file is run"),
         ("SELECT a FROM /'/; DROP DATABASE b; SHOW TAG KEYS WHERE v = '/'", "it has a regular expression"),
     ],
 )
@@ -250,6 +251,7 @@ PASSWORDS = [
     ("SET PASSWORD FOR u 'Xnine'", "found Xnine, expected = at line 1, char 20"),
     ("SET PASSWORD Xten", "found Xten, expected FOR at line 1, char 13"),
     ("SET PASSWORD FOR u = 'Xeleven'", "something new about Xeleven and %27Xeleven%27"),
+    ("CREATE USER u 'Xtwelve'", "found Xtwelve, expected WITH at line 1, char 15"),
 ]
 
 
