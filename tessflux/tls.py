@@ -84,18 +84,25 @@ def check_host(certificate: x509.Certificate, host: str) -> None:
     is_address = isIPAddress(host) or isIPv6Address(host)
     verify = verify_certificate_ip_address if is_address else verify_certificate_hostname
     try:
+        names = _names(certificate)
         verify(certificate, host if is_address else host.encode("idna").decode())
     except VerificationError as error:
-        raise CertificateRefused(f"its certificate is for {_names(certificate)}, not for {host}") from error
+        raise CertificateRefused(f"its certificate is for {names}, not for {host}") from error
     except Exception as error:
         # Whichever it is: names that are missing, malformed or unreadable are nobody's.
         raise CertificateRefused(f"its certificate is not certainly for {host}: {error}") from error
 
 
 def _names(certificate: x509.Certificate) -> str:
-    """What a certificate is for."""
-    extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    return ", ".join(str(name.value) for name in extension.value)
+    """What a certificate is for. Raises ValueError if it names nothing, or cannot be read."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = ", ".join(str(name.value) for name in extension.value)
+    except x509.ExtensionNotFound:
+        names = ""
+    if not names:
+        raise ValueError("it has no subjectAltName")
+    return names
 
 
 def tls_problem(error: BaseException | None, section: str, key: str) -> str | None:

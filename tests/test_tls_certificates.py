@@ -11,11 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.protocol import Factory, Protocol
@@ -25,6 +27,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 
+from tessflux import tls
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, Secret
 from tessflux.errors import ServerError
 from tessflux.influx import agent, schema
@@ -276,3 +279,25 @@ class CertificateTest(TestCase):
         assert told["an IPv4 address"] == f"{begin}127.0.0.1, not for localhost{advice}"
         for name in ("no subjectAltName", "an empty subjectAltName", "a right name and a malformed one"):
             assert told[name].startswith("its certificate is not certainly for localhost: "), name
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (None, "it has no subjectAltName"),
+        (b"\x30\x00", "it has no subjectAltName"),
+        (b"garbage", "error parsing"),
+    ],
+)
+def test_a_certificate_that_names_nobody_is_refused_in_words_whatever_the_library_says(
+    names: bytes | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions of service_identity say of these that they are for others."""
+
+    def verify(certificate: x509.Certificate, host: str) -> None:
+        raise VerificationError(errors=[])
+
+    monkeypatch.setattr(tls, "verify_certificate_hostname", verify)
+    certificate, _ = signed(Case("", names), None)
+    with pytest.raises(CertificateRefused, match=f"is not certainly for localhost: {said}"):
+        tls.check_host(certificate, "localhost")
