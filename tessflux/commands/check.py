@@ -199,7 +199,12 @@ async def check_write(config: InfluxConfig, would: Ran | None, reactor: Any, fin
 async def check_rights(config: InfluxConfig, would: Ran, findings: Findings) -> None:
     """Check that our user may create what is missing, and that the file does."""
     policies = {(config.dbname, "autogen"), *(statement.policy for statement in would.statements)}
-    if not await _administer(config, lambda influx: influx.may_create()):
+    try:
+        may_create = await _administer(config, lambda influx: influx.may_create())
+    except ServerError as error:
+        findings.fail("write", f"{error}")
+        return
+    if not may_create:
         findings.fail(
             "write",
             "the database or retention policy is missing, and our user is no administrator: have one run"

@@ -11,9 +11,11 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import requests
 from influxdb import InfluxDBClient
 from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
+from urllib3.exceptions import HTTPError
 
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
@@ -67,11 +69,9 @@ class Administration:
 
     def version(self) -> str:
         """The version of the server; nothing if it does not tell it."""
-        try:
-            return str(self._call(self._client.ping))
-        except KeyError:
-            # So do VictoriaMetrics and openGemini.
-            return ""
+        # Not the package's ping, which wants a version: VictoriaMetrics and openGemini tell none.
+        ping = partial(self._client.request, "ping", expected_response_code=204)
+        return str(self._call(ping).headers.get("X-Influxdb-Version", ""))
 
     def may_create(self) -> bool:
         """Whether our user is an administrator, who may create databases."""
@@ -87,7 +87,9 @@ class Administration:
 
         Raises OSError when the file cannot be read, ServerError when the server does not answer.
         """
-        return self._run(lambda statement: self._query(statement.text, method="POST"))
+        return self._run(
+            lambda statement: self._call(partial(self._client.query, statement.text, method="POST"))
+        )
 
     def preview(self) -> Ran:
         """What `define` would run. Raises as that does."""
@@ -118,19 +120,16 @@ class Administration:
         if change is None:
             return ""
         try:
-            policies = self._query(f"SHOW RETENTION POLICIES ON {change.database}")
+            query = partial(self._client.query, f"SHOW RETENTION POLICIES ON {change.database}")
+            kept = self._call(lambda: _durations(query()))
         except _Rejected as error:
             # Then there is nothing to shorten.
             if "database not found" in str(error):
                 return ""
             raise
-        for policy in policies.get_points():
-            if policy["name"] == change.policy and change.shortens(policy["duration"]):
-                return f"it would not keep readings for as long as now: {policy['duration']}"
+        if change.policy in kept and change.shortens(kept[change.policy]):
+            return f"it would not keep readings for as long as now: {kept[change.policy]}"
         return ""
-
-    def _query(self, text: str, method: str = "GET") -> Any:
-        return self._call(partial(self._client.query, text, method=method))
 
     def _call(self, call: Callable[[], Any]) -> Any:
         try:
@@ -139,8 +138,10 @@ class Administration:
             # The package keeps the answer of a 5xx as bytes.
             [content] = error.args
             answer = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+            # JSON may hold half of a surrogate pair, which no log can hold.
+            answer = answer.encode(errors="backslashreplace").decode()
             shown = self._config.password.hide(self._config.username, answer)
-            raise _Rejected(_QUOTED.sub("'...'", shown).strip()) from None
+            raise _Rejected(_QUOTED.sub("'...'", shown).strip() or "an error without a text") from None
         except Endless as error:
             raise ServerError(f"{self._config.url}: {error}") from None
         except requests.Timeout:
@@ -156,8 +157,25 @@ class Administration:
             raise ServerError(
                 f"{self._config.url}: no connection; is the server running, and is the url right?"
             ) from None
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError) as error:
             raise ServerError(f"{self._config.url}: {_ADDRESS.sub('', str(error))}") from None
+        except Exception:
+            # The package trusts the shape of every answer, and has an exception for each that is wrong.
+            raise ServerError(f"{self._config.url}: its answer is not that of an InfluxDB") from None
+
+
+class _Table(msgspec.Struct):
+    """A series of an answer to SHOW."""
+
+    columns: list[str]
+    values: list[list[Any]] = []
+
+
+def _durations(policies: Any) -> dict[str, str]:
+    """How long each retention policy keeps readings. Raises whatever it may if the answer does not say it."""
+    [table] = msgspec.convert(policies.raw["series"], list[_Table])
+    name, duration = map(table.columns.index, ("name", "duration"))
+    return msgspec.convert({row[name]: row[duration] for row in table.values}, dict[str, str])
 
 
 def _without_password(statement: Statement, error: str) -> str:

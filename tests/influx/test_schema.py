@@ -32,6 +32,7 @@ class Influx:
         self.targets: list[str] = []
         self.authorization: list[str | None] = []
         self.url = ""
+        self.kind = "application/json"
 
     def respond(self, target: str, form: str, authorization: str | None) -> tuple[int, str]:
         self.targets.append(target)
@@ -51,7 +52,7 @@ def serve(influx: Influx) -> Iterator[None]:
             form = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
             code, body = influx.respond(self.path, form, self.headers["Authorization"])
             self.send_response(code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", influx.kind)
             self.send_header("X-Influxdb-Version", "1.6.7")
             self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
@@ -214,6 +215,70 @@ def test_a_retention_policy_is_not_altered_if_the_server_does_not_say_what_is_ke
     ran = define(influx, tmp_path, "ALTER RETENTION POLICY q ON a DURATION 2d; CREATE DATABASE b")
     assert "requires admin privilege" in ran.problem
     assert influx.asked == ["SHOW RETENTION POLICIES ON a"]
+
+
+UNREADABLE: list[object] = [
+    *({}, {"series": []}, {"series": None}, {"series": [{}]}, {"series": [1]}, {"series": {}}),
+    *({"series": [{"columns": columns}]} for columns in (None, 1, "name duration", [], [1, 2])),
+    {"series": [{"columns": ["name"], "values": [["p"]]}]},
+    {"series": [{"columns": ["duration"], "values": [["1h0m0s"]]}]},
+    *(
+        {"series": [{"columns": ["name", "duration"], "values": [row]}]}
+        for row in (1, "ab", [], ["p"], ["p", 1], ["p", None], [1, "1h0m0s"], [[], "1h0m0s"])
+    ),
+    *({"series": [{"columns": ["name", "duration"], "values": values}]} for values in (1, "ab")),
+    {"series": [{"columns": ["name", "duration"]}, {"columns": ["name", "duration"]}]},
+]
+
+
+@pytest.mark.parametrize("result", UNREADABLE, ids=json.dumps)
+def test_a_retention_policy_is_not_altered_if_what_is_kept_cannot_be_read(
+    influx: Influx, tmp_path: Path, result: object
+) -> None:
+    influx.answers = {"SHOW RETENTION POLICIES ON a": (200, json.dumps({"results": [result]}))}
+    with pytest.raises(ServerError, match=f"{influx.url}: its answer is not that of an InfluxDB"):
+        define(influx, tmp_path, "ALTER RETENTION POLICY p ON a DURATION 2d")
+    assert influx.asked == ["SHOW RETENTION POLICIES ON a"]
+
+
+ODD = [
+    *("", "[]", "1", '"x"', "null", "true", "{}", "[" * 100_000, "9" * 5_000, "NaN", '{"results":1}'),
+    *('{"results":null}', '{"results":"x"}', '{"results":{"a":1}}', '{"results":[]}', '{"results":[1]}'),
+    *('{"results":[null]}', '{"results":[[]]}', '{"results":[{},{}]}', '{"results":[{"series":1}]}'),
+    *('{"results":[{"series":[{}]}]}', '{"results":[{"series":[1]}]}', '{"results":[{"error":1}]}'),
+    *('{"results":[{"error":{"a":[]}}]}', '{"results":[{"error":"\\ud800"}]}', '{"error":"\\ud800"}'),
+    '{"results":[{"series":[{"values":[["a"]]}]}]}',
+    '{"results":[{"series":[{"columns":["a","b"],"values":[["a"]]}]}]}',
+    '{"results":[{"series":[{"columns":[[]],"values":[["a"]]}]}]}',
+]
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-msgpack"])
+@pytest.mark.parametrize("code", [200, 204, 400, 500])
+def test_whatever_a_server_answers_it_is_an_answer_or_a_server_error_that_can_be_printed(
+    influx: Influx, tmp_path: Path, code: int, kind: str
+) -> None:
+    influx.kind = kind
+    alter = "ALTER RETENTION POLICY p ON a DURATION 2d"
+    schema = tmp_path / "schema"
+    shows = ("SHOW RETENTION POLICIES ON a", "SHOW USERS", "CREATE DATABASE a")
+    with administration(InfluxConfig(url=influx.url, schema=str(schema))) as admin:
+        for body in ODD:
+            influx.answers = dict.fromkeys((*shows, "ping"), (code, body))
+            for ask, text in (
+                (admin.version, ""),
+                (admin.may_create, ""),
+                (admin.define, "CREATE DATABASE a"),
+                (admin.define, alter),
+            ):
+                schema.write_text(text)
+                said: object
+                try:
+                    said = ask()
+                except ServerError as error:
+                    said = error
+                assert str(said).encode(), body
+    assert alter not in influx.asked
 
 
 def test_a_preview_is_what_would_be_run_and_changes_nothing(influx: Influx, tmp_path: Path) -> None:
