@@ -49,9 +49,12 @@ class Intake:
         if not self._committer.admits(kept_by_broker=acknowledge is not None):
             return
         self._stats.received += 1
-        if self._watch.unseen:
-            self._watch.came(message.topic)
         self._committer.take(self._outcome(message), acknowledge)
+        if self._watch.unseen:
+            try:
+                self._watch.came(message.topic)
+            except Exception:
+                self._reports.bug("The topic of a message could not be watched")
 
     def _outcome(self, message: Message, *, requeued: bool = False) -> Outcome:
         """What becomes of a message. If a bug keeps us from judging it, it waits in quarantine for the fix:

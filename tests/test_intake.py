@@ -1,7 +1,10 @@
 """Every message is counted, judged and handed to the spool with its acknowledgement."""
 
+import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -16,7 +19,7 @@ from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Admission, Filtered, Judge, Message, Outcome, Quarantined, Stored
-from tessflux.spool import Committer, Store
+from tessflux.spool import FILE_NAME, Committer, Store
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 from tessflux.watch import Watch
 from tests.readings.payloads import cases
@@ -156,6 +159,48 @@ def test_a_message_that_a_bug_keeps_from_being_judged_is_counted_kept_and_acknow
     assert taking.reported() == ["A message could not be judged; it is in quarantine"]
     taking.reports.period()
     assert taking.reported()[1:] == ["2 more internal errors in this period"]
+
+
+class SilentError(Exception):
+    """Its text cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (ValueError("a\ud800" + "\ud800" * 500), r"ValueError: a\ud800" + r"\ud800" * 80 + "\\ud80"),
+        (SilentError(), "SilentError: without a text"),
+    ],
+    ids=["a text that is no UTF-8", "no text"],
+)
+def test_whatever_a_bug_says_its_message_is_kept_on_disk(
+    error: Exception, detail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Judge, message: Message, *, requeued: bool = False) -> Outcome:
+        raise error
+
+    monkeypatch.setattr(Judge, "judge", broken)
+    storing = Storing(str(tmp_path))
+    storing.take(message(payload(1)), 7, qos=1)
+    storing.commit()
+    assert storing.acknowledged == [7]
+    storing.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
+        assert file.execute("SELECT detail FROM quarantine").fetchall() == [(detail[:500],)]
+
+
+def test_a_message_whose_topic_cannot_be_watched_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Watch, topic: str) -> None:
+        raise LookupError(topic)
+
+    monkeypatch.setattr(Watch, "came", broken)
+    taking = Taking()
+    assert isinstance(taking.take(message(payload(1)), list[None]().clear), Stored)
+    assert isinstance(taking.take(message(payload(2))), Stored)
+    assert taking.reported() == ["The topic of a message could not be watched"]
 
 
 def test_the_topic_of_each_message_is_watched_and_the_topics_of_each_config() -> None:

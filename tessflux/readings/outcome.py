@@ -74,8 +74,14 @@ Outcome = Stored | Filtered | Quarantined
 
 
 def internal_error(message: Message, error: Exception) -> Quarantined:
-    """The outcome of a message that could not be judged, because of a bug."""
-    detail = f"{type(error).__name__}: {error}"[:LONGEST_DETAIL]
+    """The outcome of a message that could not be judged, because of a bug. Raises nothing, whatever the
+    error is."""
+    try:
+        # SQLite stores no half of a surrogate pair.
+        text = str(error).encode(errors="backslashreplace").decode()
+    except Exception:
+        text = "without a text"
+    detail = f"{type(error).__name__}: {text}"[:LONGEST_DETAIL]
     payload = message.payload[:MAX_PAYLOAD]
     return Quarantined(
         message.received_at, message.topic, "", INTERNAL_ERROR, detail, payload, message.retained
