@@ -9,6 +9,7 @@ import io
 import socket
 import ssl
 import time
+from functools import partial
 from http.client import HTTPResponse
 from typing import Any, Never
 
@@ -113,10 +114,10 @@ class _Adapter(HTTPAdapter):
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(
-            *args, ssl_context=self._context, cert_reqs="CERT_REQUIRED", assert_hostname=False, **kwargs
-        )
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        super().init_poolmanager(*args, ssl_context=self._context, cert_reqs="CERT_REQUIRED", **kwargs)
+        # Not among the options: older versions of urllib3 would give it to connections without TLS too.
+        secure = partial(_SecurePool, assert_hostname=False)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": secure}
 
     def cert_verify(self, *args: Any, **kwargs: Any) -> None:
         """Trust nobody besides: requests would add the authorities that come with it."""

@@ -159,9 +159,10 @@ class Administration:
             ) from None
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ServerError(f"{self._config.url}: {_ADDRESS.sub('', str(error))}") from None
-        except Exception:
+        except Exception as error:
             # The package trusts the shape of every answer, and has an exception for each that is wrong.
-            raise ServerError(f"{self._config.url}: its answer is not that of an InfluxDB") from None
+            odd = f"its answer is not that of an InfluxDB ({type(error).__name__})"
+            raise ServerError(f"{self._config.url}: {odd}") from None
 
 
 class _Table(msgspec.Struct):

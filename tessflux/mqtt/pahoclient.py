@@ -12,7 +12,7 @@ from typing import Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import MQTTException, Properties  # type: ignore[attr-defined]
 from paho.mqtt.reasoncodes import ReasonCode
 from twisted.internet.defer import Deferred
 
@@ -97,7 +97,7 @@ class PahoClient(Client):
         self._given_socket.put(packet)
         try:
             self.loop_read()
-        except (struct.error, LookupError, ValueError) as error:
+        except (struct.error, LookupError, ValueError, MQTTException) as error:
             # paho 2.1 lets the errors of its decoding pass; 2.2 closes the socket.
             raise Malformed(repr(error)) from error
         if self.want_write():
