@@ -32,6 +32,8 @@ _LARGEST_SPOOL = 16 * 2**40
 _LARGEST_WHOLE = 1_000_000_000
 # What MQTT has two bytes for.
 _LONGEST_STRING = 65_535
+# `--check` adds to it.
+_LONGEST_CLIENT_ID = 65_500
 _LONGEST_SILENCE = 7 * 86_400.0
 
 
@@ -159,17 +161,24 @@ def _refuse_pipe(path: str) -> None:
 
 def client_id(value: str) -> str:
     """A client id, or nothing for one that `load` makes (MQTT 3.1.1, section 1.5.3)."""
+    _fit(value, longest=_LONGEST_CLIENT_ID)
+    return value
+
+
+def _fit(value: str, what: str = "", longest: int = _LONGEST_STRING) -> None:
+    if len(value.encode()) > longest:
+        raise ValueError(f"{what}must not be longer than {longest} bytes")
+
+
+def username(value: str) -> str:
+    """Who we are for a server, or nothing."""
     _fit(value)
     return value
 
 
-def _fit(value: str, what: str = "") -> None:
-    if len(value.encode()) > _LONGEST_STRING:
-        raise ValueError(f"{what}must not be longer than {_LONGEST_STRING} bytes")
-
-
 def password(value: str) -> Secret:
     """A password that stands in the config file itself."""
+    _fit(value)
     return Secret(value)
 
 

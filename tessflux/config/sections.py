@@ -36,7 +36,7 @@ class GlobalConfig:
 class ServerConfig:
     """What both servers need: how they know us, and whose certificates we trust."""
 
-    username: Annotated[str, converters.text] = ""
+    username: Annotated[str, converters.username] = ""
     password: Annotated[Secret, converters.password] = NO_SECRET
     tls_ca: Pem = ""
 

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tessflux.config.converters import expand
+from tessflux.config.secret import Secret
 from tessflux.config.sections import KEYS
 from tessflux.readings.reading import Reading, Refused, parse
 
@@ -49,7 +50,10 @@ WRONG = [
     ("mqtt", "topics", "good, a/+b", "+ must be a whole level"),
     ("mqtt", "topics", "A/+/reading # mine", "a comment needs a line of its own"),
     ("mqtt", "topics", "ñ" * 32_768, "must not be longer than 65535 bytes"),
-    ("mqtt", "client_id", "ñ" * 32_768, "must not be longer than 65535 bytes"),
+    # `--check` adds to it.
+    ("mqtt", "client_id", "ñ" * 32_751, "must not be longer than 65500 bytes"),
+    *((section, "username", "ñ" * 32_768, "longer than 65535 bytes") for section in ("mqtt", "influxdb")),
+    *((section, "password", "ñ" * 32_768, "longer than 65535 bytes") for section in ("mqtt", "influxdb")),
     ("mqtt", "whitelist", "stars1, " + "x" * 65, "must hold names of photometers, with commas between"),
     ("mqtt", "whitelist", "stars1 " * 10, "a name has at most 64 printable characters"),
     ("mqtt", "blacklist", "stars1\tstars17", "must hold names of photometers, with commas between"),
@@ -81,7 +85,9 @@ def test_a_wrong_value_is_refused_with_what_is_right(section: str, key: str, tex
         *(("mqtt", "stats", word, True) for word in ("yes", "True", "ON", "1")),
         *(("mqtt", "stats", word, False) for word in ("no", "False", "OFF", "0")),
         ("mqtt", "keepalive", "65535", 65_535),
-        ("mqtt", "client_id", "x" * 65_535, "x" * 65_535),
+        ("mqtt", "client_id", "x" * 65_500, "x" * 65_500),
+        ("mqtt", "username", "x" * 65_535, "x" * 65_535),
+        ("mqtt", "password", "x" * 65_535, Secret("x" * 65_535)),
         ("mqtt", "silence", "10", 10.0),
         ("mqtt", "topics", "#", ("#",)),
         ("mqtt", "topics", "+", ("+",)),
