@@ -51,6 +51,8 @@ def until_stopped(config: Config, *, console: bool, ready: Callable[[], None]) -
     problems: list[Exception] = []
 
     async def start() -> None:
+        for number in signals.STOP:
+            signal.signal(number, partial(_stop, reactor))
         try:
             await service.start()
         except Exception as error:
@@ -84,6 +86,13 @@ def _reactor() -> Any:
 
 def _call_in_reactor(reactor: Any, action: Callable[[], None], _number: int, _frame: object) -> None:
     reactor.callFromThread(action)
+
+
+def _stop(reactor: Any, _number: int, _frame: object) -> None:
+    """Stop once. The reactor's own handlers would make an error of each further signal."""
+    for number in signals.STOP:
+        signal.signal(number, signal.SIG_IGN)
+    reactor.callFromThread(reactor.stop)
 
 
 def _collect_garbage_seldom() -> None:

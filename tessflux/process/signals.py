@@ -1,13 +1,16 @@
-"""The signals that control the daemon: reload, pause and resume. Any other process would be ended by them.
+"""The signals that control the daemon. Any other process would be ended by them.
 
-They are blocked from the first moment until the daemon has handlers for them, so none is lost and none ends a
-daemon that is still starting. This module imports next to nothing, because other imports take time.
+Those to reload, pause and resume are blocked from the first moment until the daemon has handlers for them, so
+none is lost and none ends a daemon that is still starting. This module imports next to nothing, because other
+imports take time.
 """
 
 import signal
 
 CONTROL = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Reload, pause, resume."""
+
+STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def block() -> None:
@@ -22,5 +25,5 @@ def unblock() -> None:
 
 def ignore() -> None:
     """Ignore them and the signals to stop: a process that has stopped must still end with its exit code."""
-    for number in (*CONTROL, signal.SIGTERM, signal.SIGINT):
+    for number in (*CONTROL, *STOP):
         signal.signal(number, signal.SIG_IGN)

@@ -41,6 +41,22 @@ sys.exit(main())
 """
 """tessflux that gets one when Python has already removed its own signal handlers."""
 
+IMPATIENT = """
+import os, signal, sys
+from tessflux import app
+from tessflux.cli import main
+
+class App(app.App):
+    async def stop(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        await super().stop()
+
+app.App = App
+sys.exit(main())
+"""
+"""tessflux that is asked to stop again and again."""
+
 CHEAP = """
 import sys
 before = set(sys.modules)
@@ -85,6 +101,14 @@ def test_signals_that_come_at_once_are_obeyed_when_the_daemon_is_ready(config: P
 def test_a_signal_that_comes_too_late_does_not_change_the_exit_code(config: Path) -> None:
     with daemon(LATE, config, "Cannot use the broker"):
         pass
+
+
+def test_a_second_signal_to_stop_changes_nothing(config: Path) -> None:
+    with daemon(IMPATIENT, config, "Cannot use the broker"):
+        pass
+    log = config.with_name("log").read_text()
+    assert "tessflux has stopped" in log
+    assert "Traceback" not in log
 
 
 def test_other_commands_are_ended_by_them_as_any_program_is(config: Path) -> None:
