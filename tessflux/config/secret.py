@@ -1,7 +1,10 @@
 """A password that no log, error or repr shows: only `reveal` and `basic` give it away."""
 
+import json
+import re
 from base64 import b64encode
 from codecs import BOM_UTF8
+from html.entities import codepoint2name
 
 # Bytes of MQTT's longest password. No more is read of a password file, which may have no end.
 LONGEST = 65_535
@@ -49,8 +52,12 @@ class Secret:
         return b64encode(f"{username}:{self._value}".encode()).decode()
 
     def hide(self, username: str, said: str) -> str:
-        """What a server answered, with the login in it hidden. Without a username it was sent none."""
-        return said.replace(self.basic(username), "***") if username else said
+        """What a server answered, with the login in it hidden, whether as it was sent or decoded. Without a
+        username it was sent none."""
+        if not username:
+            return said
+        forms = [_written(self.basic(username)), _written(self._value)]
+        return re.sub("|".join(filter(None, forms)), "***", said)
 
     def refreshed(self) -> "Secret":
         """The secret as it is in its file now; this one if it has no file, or one that cannot be used.
@@ -81,6 +88,27 @@ class Secret:
 
     def __str__(self) -> str:
         return "***"
+
+
+def _written(text: str) -> str:
+    """A pattern for a text as servers write it: as it is, or escaped for JSON, HTML or a URL."""
+    return "".join(map(_character, text))
+
+
+def _character(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    code = ord(character)
+    name = codepoint2name.get(code, "apos" if character == "'" else "")
+    # The plain character comes last: it may be the beginning of an escape.
+    forms = (
+        "".join(f"%{byte:02x}" for byte in character.encode()),
+        rf"&(?:{name}|\#0*{code}|\#x0*{code:x});",
+        rf"\\u{code:04x}",
+        re.escape(json.dumps(character)[1:-1]),
+        "[ +]" if character == " " else rf"\\?{re.escape(character)}",
+    )
+    return f"(?i:{'|'.join(forms)})"
 
 
 NO_SECRET = Secret()

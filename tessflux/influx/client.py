@@ -6,7 +6,7 @@ connection, and again after trouble.
 """
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -190,7 +190,7 @@ class InfluxClient:
             self._proven = self._agent.connections
             return verdict
         if isinstance(doubt, LinesVerdict):
-            return Unreachable(self._hide_login(_describe_stranger(answer)))
+            return Unreachable(_describe_stranger(answer, self._hide_login))
         # It is busy, or lets us in no more: that is the trouble, not who it is.
         return doubt
 
@@ -199,9 +199,9 @@ def _is_from_database(answer: _Answer) -> bool:
     return any(map(answer.headers.hasHeader, DATABASE_HEADERS)) or saw_no_lines(answer.received)
 
 
-def _describe_stranger(answer: _Answer) -> str:
+def _describe_stranger(answer: _Answer, hide: Callable[[str], str]) -> str:
     [name] = answer.headers.getRawHeaders(b"Server", [b"a server without a name"])[:1]
-    shown = name.decode("utf-8", "replace")[:LONGEST_NAME]
+    shown = hide(name.decode("utf-8", "replace"))[:LONGEST_NAME]
     return f"{answer.code} from {shown}, but nothing shows that it is a database: does a proxy answer for it?"
 
 

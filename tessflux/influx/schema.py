@@ -40,6 +40,7 @@ class Administration:
 
     def __init__(self, config: InfluxConfig) -> None:
         self._config = config
+        self._hide = partial(config.password.hide, config.username)
         url = urlsplit(config.url)
         host = url.hostname or ""
         try:
@@ -71,7 +72,7 @@ class Administration:
         """The version of the server; nothing if it does not tell it."""
         # Not the package's ping, which wants a version: VictoriaMetrics and openGemini tell none.
         ping = partial(self._client.request, "ping", expected_response_code=204)
-        return str(self._call(ping).headers.get("X-Influxdb-Version", ""))
+        return self._hide(self._call(ping).headers.get("X-Influxdb-Version", ""))
 
     def may_create(self) -> bool:
         """Whether our user is an administrator, who may create databases."""
@@ -140,8 +141,8 @@ class Administration:
             answer = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
             # JSON may hold half of a surrogate pair, which no log can hold.
             answer = answer.encode(errors="backslashreplace").decode()
-            shown = self._config.password.hide(self._config.username, answer)
-            raise _Rejected(_QUOTED.sub("'...'", shown).strip() or "an error without a text") from None
+            shown = _QUOTED.sub("'...'", self._hide(answer))
+            raise _Rejected(shown.strip() or "an error without a text") from None
         except Endless as error:
             raise ServerError(f"{self._config.url}: {error}") from None
         except requests.Timeout:

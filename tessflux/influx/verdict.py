@@ -117,9 +117,9 @@ _MISSING = re.compile(r"(database|bucket|retention policy)\b.*\bnot found|unable
 def classify(
     code: int, body: bytes, retry_after: str | None, now: datetime, hide: Callable[[str], str] = str
 ) -> Verdict:
-    """The verdict on one answer. `hide` takes out of its text what nobody may read."""
-    text = hide(_error_text(body))
-    reason = f"{code} {text[:LONGEST_REASON]}".rstrip()
+    """The verdict on one answer. `hide` takes out of the reason what nobody may read."""
+    text = _error_text(body)
+    reason = f"{code} {hide(text)[:LONGEST_REASON]}".rstrip()
     match code:
         case 200 | 204 | 400 | 404 | 422 if text.startswith("<"):
             # A page from something between us and the database: it says nothing about lines.

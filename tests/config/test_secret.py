@@ -1,6 +1,9 @@
 """A secret: who sees it, when two are equal, and how it follows its file."""
 
+import html
+import json
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -18,8 +21,41 @@ def test_the_login_is_hidden_in_what_a_server_says_if_it_was_sent_one() -> None:
         (Secret("b"), "a", "Basic YTpi, YTpi", "Basic ***, ***"),
         (Secret(), "a", "Basic YTo=", "Basic ***"),
         (Secret(), "", "Basic Og==", "Basic Og=="),
+        (Secret("secret"), "", "no secret", "no secret"),
+        (Secret("secret"), "me", "me:secret may not", "me:*** may not"),
+        (Secret(), "me", "me: may not", "me: may not"),
     ):
         assert secret.hide(username, said) == shown
+
+
+PASSWORD = """p@s/s w&r<d>'"\\ñ€😀+%"""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        PASSWORD,
+        json.dumps(PASSWORD),
+        json.dumps(PASSWORD, ensure_ascii=False),
+        # As PHP and as Go write JSON.
+        json.dumps(PASSWORD).replace("/", r"\/"),
+        json.dumps(PASSWORD).replace("&", r"\u0026").replace("<", r"\u003C").replace(">", r"\u003e"),
+        repr(PASSWORD),
+        html.escape(PASSWORD),
+        html.escape(PASSWORD, quote=False),
+        # As Go and PHP write HTML.
+        html.escape(PASSWORD, quote=False).replace("'", "&#39;").replace('"', "&#34;"),
+        html.escape(PASSWORD).replace("&#x27;", "&#039;"),
+        quote(PASSWORD),
+        quote(PASSWORD, safe="").lower(),
+        quote_plus(PASSWORD),
+        "".join(f"&#{ord(each)};" if ord(each) > 127 else html.escape(each) for each in PASSWORD),
+    ],
+)
+def test_a_password_is_hidden_however_a_server_writes_it(said: str) -> None:
+    assert Secret(PASSWORD).hide("me", f"no: me:{said}!").strip("no: me!'\"") == "***"
+    basic = Secret(PASSWORD).basic("me")
+    assert Secret(PASSWORD).hide("me", f"Basic {quote(basic, safe='')}") == "Basic ***"
 
 
 def test_secrets_are_equal_when_value_and_file_are() -> None:

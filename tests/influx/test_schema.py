@@ -33,6 +33,7 @@ class Influx:
         self.authorization: list[str | None] = []
         self.url = ""
         self.kind = "application/json"
+        self.version = "1.6.7"
 
     def respond(self, target: str, form: str, authorization: str | None) -> tuple[int, str]:
         self.targets.append(target)
@@ -53,7 +54,7 @@ def serve(influx: Influx) -> Iterator[None]:
             code, body = influx.respond(self.path, form, self.headers["Authorization"])
             self.send_response(code)
             self.send_header("Content-Type", influx.kind)
-            self.send_header("X-Influxdb-Version", "1.6.7")
+            self.send_header("X-Influxdb-Version", influx.version)
             self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
             self.wfile.write(body.encode())
@@ -523,6 +524,16 @@ def test_a_file_that_cannot_be_read_is_an_oserror(influx: Influx, tmp_path: Path
 def test_the_version_is_the_one_that_the_server_tells(influx: Influx) -> None:
     with administration(InfluxConfig(url=influx.url)) as admin:
         assert admin.version() == "1.6.7"
+
+
+def test_a_login_that_a_server_decodes_is_hidden(influx: Influx, tmp_path: Path) -> None:
+    influx.answers = {"CREATE DATABASE a": (401, '{"error":"u:Xse<cret, Xse\\u003ccret"}')}
+    influx.version = "Xse<cret"
+    ran = define(influx, tmp_path, "CREATE DATABASE a", username="u", password=Secret("Xse<cret"))
+    assert ran.problem == 'statement 1 (CREATE DATABASE a ...): 401: {"error":"u:***, ***"}'
+    config = InfluxConfig(url=influx.url, username="u", password=Secret("Xse<cret"))
+    with administration(config) as admin:
+        assert admin.version() == "***"
 
 
 def test_a_server_that_is_no_influxdb_is_a_server_error(influx: Influx) -> None:

@@ -37,6 +37,21 @@ def test_every_answer_has_its_verdict(code: int, body: bytes, verdict: Verdict) 
     assert classify(code, body, None, NOW) == verdict
 
 
+def test_a_verdict_does_not_depend_on_what_is_hidden() -> None:
+    """A password may be a word of the answer, or of a line."""
+
+    def hide(said: str) -> str:
+        return said.replace("a", "***")
+
+    body = error(unparsable("bad,name=a f=x 1"))
+    verdict = classify(400, body, None, NOW, hide)
+    assert isinstance(verdict, BadLines)
+    assert verdict.quoted == ("bad,name=a f=x 1",)
+    assert "a" not in verdict.reason
+    missing = classify(404, error("database not found: a"), None, NOW, hide)
+    assert missing == Missing("404 d***t***b***se not found: ***")
+
+
 @given(st.integers(100, 599), st.binary(), st.none() | st.text())
 def test_no_answer_is_without_a_verdict(code: int, body: bytes, retry_after: str | None) -> None:
     assert classify(code, body, retry_after, NOW) is not None
