@@ -1,8 +1,19 @@
-"""Which readings are stored, and under which time. Pure: the time of arrival is an argument.
+"""Which readings are stored, and under which time. Pure: the time of arrival comes with the message.
 
 A reading is admitted once. It is a duplicate if photometer, counter, values and its own time (if it has one)
 are those of an earlier one: brokers deliver a message again after a broken connection, and bridges between
 brokers publish retained messages again.
+
+A photometer counts from its boot. One that sees the same after each boot, as by day without a thermometer,
+sends the same readings again, after a register message. So a reading that is known is new all the same while
+it goes on counting from a register message. Whoever repeats messages must not bring that about:
+
+- what comes above QoS 0, or retained, is never new by this rule, and such a register message tells nothing:
+  brokers and publishers send it again. At QoS 0 neither does; all known firmware publishes at QoS 0.
+- a bridge that connects again repeats the last reading of a photometer, so that one is never new.
+- a second way to us that is slow brings everything twice, also register messages: those of a photometer tell
+  nothing for an hour after one of its readings was a duplicate, nor after a restart of ours.
+- readings that come late over such a way do not go on counting.
 
 Two readings of a photometer never share a time, since InfluxDB would merge them. A reading without a time of
 its own gets that of its arrival, later than the one before it. A reading with a time keeps it, but is moved
@@ -14,10 +25,12 @@ own and gives an arrival the next of them."""
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from xxhash import xxh3_64_intdigest
 
 from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
+from tessflux.readings.message import Message
 from tessflux.readings.outcome import Admitted, Filtered
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
@@ -34,6 +47,10 @@ has fewer milliseconds to give, so its arrival times may run ahead that many tim
 
 HOUR_MS = 3_600_000
 
+COUNT_STEPS = 10
+"""How far a photometer's counter moves on from one reading to the next, at most: it counts its register
+messages too, and some readings are lost."""
+
 NEW_NAME = "new name"
 NOT_WHITELISTED = "not in the whitelist"
 BLACKLISTED = "blacklist"
@@ -45,13 +62,16 @@ DUPLICATE = "duplicate"
 class _Photometer:
     """The last reading of one photometer. `salt` keeps its times apart from those of other photometers, and
     all times after `latest` are free. `arrival` is the time that the last reading without one got, `received`
-    when it arrived."""
+    when it arrived. `counted` is how far it has counted since its register message, infinite if every known
+    reading is a duplicate. Its register messages tell nothing until an hour after `repeated`."""
 
     salt: int
     identity: int = -1
     arrival: int = 0
     received: int = 0
     latest: int = 0
+    counted: float = inf
+    repeated: int = 0
 
 
 class _Recent:
@@ -113,6 +133,7 @@ class Admission:
             photometer = self._photometers.get(earlier.name) or self._add(earlier.name)
             self._photometers.move_to_end(earlier.name)
             self._remember(photometer, earlier)
+            photometer.repeated = now
             if photometer.arrival < earlier.time <= now:
                 photometer.arrival = earlier.time
 
@@ -123,6 +144,12 @@ class Admission:
             if photometer := self._photometers.get(given_up.name):
                 photometer.identity = -1
                 self._recent.discard(photometer.salt ^ given_up.time)
+
+    def registered(self, name: str, message: Message) -> None:
+        """A register message came: if it came only once, the photometer counts from the beginning again."""
+        photometer = self._photometers.get(name)
+        if photometer and _comes_once(message) and message.received_at >= photometer.repeated + HOUR_MS:
+            photometer.counted = -1
 
     def reserve(self, name: str, received_at: int) -> int:
         """The time of a message that is refused, in case it is requeued: in this process no other reading of
@@ -141,19 +168,14 @@ class Admission:
         return time
 
     def admit(
-        self,
-        reading: Reading,
-        values: str,
-        *,
-        received_at: int,
-        retained: bool,
-        requeued: bool = False,
+        self, reading: Reading, values: str, message: Message, *, requeued: bool = False
     ) -> Admitted | Filtered | Refused:
-        """Decide on a reading that arrived at `received_at` (ms since 1970 UTC).
+        """Decide on the reading that a message brought.
 
         `values` is its fields in line protocol, a canonical form of what makes its identity. A
         `requeued` one was refused once, and is tried again; it gets the time that was reserved for it.
         """
+        received_at = message.received_at
         if not requeued:
             self._now = received_at
         name, tstamp = reading.name, reading.tstamp
@@ -162,7 +184,7 @@ class Admission:
         if name in self._blacklist:
             return Filtered(BLACKLISTED)
         if tstamp is None:
-            if retained:
+            if message.retained:
                 return Filtered(RETAINED)
         elif not EARLIEST <= tstamp <= max(received_at, self._now) + AHEAD_MS:
             side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
@@ -175,9 +197,13 @@ class Admission:
             photometer = self._add(name)
         else:
             self._photometers.move_to_end(name)
-        identity = _number(f"{name} {values} {tstamp}")
+        identity, count = _number(f"{name} {values} {tstamp}"), reading.fields["seq"]
         if identity == photometer.identity or identity in self._recent:
-            return Filtered(DUPLICATE)
+            goes_on = photometer.counted < count <= photometer.counted + COUNT_STEPS
+            once = tstamp is None and _comes_once(message) and not requeued
+            if identity == photometer.identity or not goes_on or not once:
+                photometer.counted, photometer.repeated = inf, self._now
+                return Filtered(DUPLICATE)
         if tstamp is None and not requeued:
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
             free = received_at > photometer.latest > 0 and self._step == 1
@@ -191,6 +217,8 @@ class Admission:
             time = self._free(photometer, wanted, SHIFT_MS * step, step)
             if time > wanted + SHIFT_MS * step:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
+        if count > photometer.counted:
+            photometer.counted = count
         admitted = Admitted(name, time, identity)
         self._remember(photometer, admitted)
         return admitted
@@ -239,6 +267,11 @@ class Admission:
         if time > photometer.latest:
             photometer.latest = time
         self._recent.add(identity, photometer.salt ^ time)
+
+
+def _comes_once(message: Message) -> bool:
+    """Whether neither a broker nor a publisher sends it a second time."""
+    return message.mid is None and not message.retained
 
 
 def _number(text: str) -> int:

@@ -38,17 +38,16 @@ class Judge:
         reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
         if isinstance(reading, Refused):
             if reading.cause == REGISTER and _kind(message.topic) == "register":
+                if not requeued:
+                    self.admission.registered(reading.name, message)
                 return Filtered(REGISTER)
             return self._refuse(message, reading, requeued)
         values = lineprotocol.values(reading.fields)
-        received_at = message.received_at
-        decision = self.admission.admit(
-            reading, values, received_at=received_at, retained=message.retained, requeued=requeued
-        )
+        decision = self.admission.admit(reading, values, message, requeued=requeued)
         if isinstance(decision, Admitted):
             series = lineprotocol.series(self._measurement, reading.name)
             tstamp = reading.tstamp
-            remark = _skew(reading.name, tstamp - received_at) if tstamp is not None else None
+            remark = _skew(reading.name, tstamp - message.received_at) if tstamp is not None else None
             if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
                 remark = _misrouted(reading.name, message.topic, remark)
             return Stored(f"{series} {values} {decision.time}", decision, remark)

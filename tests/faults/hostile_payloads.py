@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from tessflux.limits import MAX_NAME
-from tessflux.readings import Admitted, Filtered, lineprotocol
+from tessflux.readings import Admitted, Filtered, Message, lineprotocol
 from tessflux.readings.admission import Admission
 from tessflux.readings.fields import CHANNELS, EXTRA_FIELDS, FIELDS, Kind, of
 from tessflux.readings.reading import Reading, Refused, parse
@@ -221,7 +221,7 @@ class Checker:
             self._refused(reading)
             return None
         values = lineprotocol.values(reading.fields)
-        outcome = self._admission.admit(reading, values, received_at=self._now, retained=False)
+        outcome = self._admission.admit(reading, values, Message("a topic", payload, False, self._now))
         if isinstance(outcome, Refused):
             self._refused(outcome)
             return None

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 from tessflux.limits import SHIFT_MS
 
 NO_TSTAMP = -1
+LONG_AGO = 1_000
+"""What a photometer has counted since its boot, when the first reading is published."""
+
 _STEPS = 8
 """Numbers a Hz: eighths are exact as floats, and 8 million of them are plausible frequencies."""
 
@@ -41,7 +44,7 @@ class Sample(NamedTuple):
 def sample(number: int, photometers: int, tstamp: int = NO_TSTAMP) -> Sample:
     """The reading with this number, of one of so many photometers in their turn."""
     fields = {
-        "seq": float(number // photometers),
+        "seq": float(LONG_AGO + number // photometers),
         "freq": number / _STEPS,
         "mag": 10 + number % 1201 / 100,
         "tamb": number % 4001 / 100 - 10,

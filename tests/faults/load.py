@@ -1,5 +1,6 @@
 """Photometers under torture: a steady stream of readings at QoS 0 and 1, with rubbish and duplicates in it.
 
+Register messages come in between. They must change nothing: no photometer counts from the beginning again.
 A reading counts as published at QoS 1 when the broker has acknowledged it, and at QoS 0 when it left.
 """
 
@@ -16,12 +17,12 @@ from tessflux.readings.reading import Refused, parse
 from tests.faults.ledger import NO_TSTAMP, Ledger
 from tests.faults.site import now_ms
 from tests.readings.payloads import cases
-from tests.real.site import DEADLINE
+from tests.real.site import DEADLINE, register
 
 TICK = 0.02
 """Seconds between two bursts."""
 
-RUBBISH, DUPLICATES, WITH_TIME = 0.02, 0.02, 0.3
+RUBBISH, DUPLICATES, REGISTERS, WITH_TIME = 0.02, 0.02, 0.02, 0.3
 """Shares of the stream."""
 
 RECENT = 2_000
@@ -38,7 +39,7 @@ class Load:
         self.ledger = ledger
         self.unsent: set[int] = set()
         """QoS 0 readings that never left, since there was no broker."""
-        self.rubbish = self.duplicates = 0
+        self.rubbish = self.duplicates = self.registers = 0
         self._port, self._rate = port, rate
         self._random = random.Random(seed)
         self._rubbish = [case.payload for case in cases() if isinstance(parse(case.payload), Refused)]
@@ -97,6 +98,10 @@ class Load:
             last = len(self.ledger) - 1
             sample = self.ledger.sample(self._random.randint(max(0, last - RECENT), last))
             self._publish(sample.topic, sample.payload, qos)
+        elif kind < RUBBISH + DUPLICATES + REGISTERS:
+            self.registers += 1
+            name = f"stars{self._random.randrange(self.ledger.photometers)}"
+            self._publish(*register(name), qos)
         else:
             self._publish_new(qos)
 
@@ -110,7 +115,7 @@ class Load:
         if not self._publish(sample.topic, sample.payload, qos) and qos == 0:
             self.unsent.add(number)
 
-    def _publish(self, topic: str, payload: bytes, qos: int) -> bool:
+    def _publish(self, topic: str, payload: bytes | str, qos: int) -> bool:
         info = self._client.publish(topic, payload, qos)
         if qos:
             self._unacknowledged.append(info)

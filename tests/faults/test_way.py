@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.proxy import Proxy
-from tests.faults.relay import TO_CLIENT
+from tests.faults.relay import TO_CLIENT, TO_SERVER
 from tests.faults.site import FaultSite
-from tests.real.site import Publisher, wait_until
+from tests.real.site import Publisher, reading, register, wait_until
 
 Play = Callable[[Proxy], None]
 
@@ -86,6 +86,32 @@ def test_a_broker_whose_connection_fails_brings_every_reading_at_qos_1_once(
     bench.publish(publisher, 100)
     bench.wait_for_all()
     bench.end_well()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_a_broker_sends_again_is_stored_once_though_the_photometer_has_booted(
+    bench: FaultSite, publisher: Publisher, killed: bool
+) -> None:
+    """The acknowledgements do not reach the broker. It sends the register message again, too."""
+    bench.configure(mqtt={"topics": "STARS4ALL/+/reading,STARS4ALL/register"})
+    bench.start()
+    bench.broker.silence(TO_SERVER)
+    boot = [register("stars1"), *(reading("stars1", seq, 50_000) for seq in (2, 3, 4))]
+    publisher.publish(boot, qos=1)
+    bench.wait_for_rows(3)
+    if killed:
+        bench.kill()
+    bench.broker.cut_now()
+    bench.broker.heal()
+    if killed:
+        bench.launch()
+    bench.wait_for_log("in our earlier session")
+    publisher.publish([register("stars1")])
+    publisher.publish([reading("stars1", 5, 50_000)], qos=1)
+    bench.wait_for_rows(4)
+    bench.stop()
+    assert bench.count() == 4
+    assert "'duplicate': 3" in bench.logged()
 
 
 def test_a_broker_that_falls_silent_sends_again_what_was_not_acknowledged(

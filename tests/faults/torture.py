@@ -121,7 +121,8 @@ def report(options: argparse.Namespace, world: World, chaos: Chaos, load: Load, 
     for name, count in sorted(Counter(f"{each.sufferer}: {each.name}" for each in chaos.faults()).items()):
         print(f"  {name}: {count}")
     print(f"readings published: QoS 0 {found.published[0]:,} ({found.unsent:,} to no broker), ", end="")
-    print(f"QoS 1 {found.published[1]:,}; and {load.duplicates:,} duplicates, {load.rubbish:,} bad payloads")
+    print(f"QoS 1 {found.published[1]:,}; and {load.duplicates:,} duplicates, ", end="")
+    print(f"{load.registers:,} register messages, {load.rubbish:,} bad payloads")
     print(f"rows: {judged.rows:,}; QoS 0 that had to arrive: {found.had_to_arrive:,}")
     print("lost at QoS 0, by excuse:", dict(found.excused) or "none")
     for problem in found.problems:

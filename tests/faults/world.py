@@ -129,7 +129,12 @@ class World:
                 "timeout": 2,
                 "flush_interval": FLUSH_INTERVAL,
             },
-            "mqtt": {"broker": f"tcp:127.0.0.1:{self.broker.port}", "client_id": "torture", "keepalive": 5},
+            "mqtt": {
+                "broker": f"tcp:127.0.0.1:{self.broker.port}",
+                "client_id": "torture",
+                "keepalive": 5,
+                "topics": "STARS4ALL/+/reading,STARS4ALL/register",
+            },
             "spool": {"directory": self.directory / "disk" / "spool"},
         }
         for section, keys in (changes or {}).items():

@@ -1,17 +1,21 @@
 """Which readings are stored, and under which time: duplicates, lists, clocks that jump, and the bounds."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessflux.limits import SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
+from tessflux.readings import Message
 from tessflux.readings import admission as module
 from tessflux.readings.admission import (
     AHEAD_MS,
     BLACKLISTED,
+    COUNT_STEPS,
     DUPLICATE,
     EARLIEST,
     HOUR_MS,
@@ -39,11 +43,13 @@ def ask(
     at: int = NOW,
     retained: bool = False,
     requeued: bool = False,
+    kept: bool = False,
 ) -> Decision:
-    """The decision on one reading that arrives `at`."""
+    """The decision on one reading that arrives `at`, above QoS 0 if the broker has `kept` it."""
     reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
     values = f"seq={seq},mag={mag}"
-    return admission.admit(reading, values, received_at=at, retained=retained, requeued=requeued)
+    message = Message("a topic", b"", retained, at, mid=7 if kept else None)
+    return admission.admit(reading, values, message, requeued=requeued)
 
 
 def admit(
@@ -251,6 +257,249 @@ def test_a_refused_reading_is_not_remembered() -> None:
 @given(st.text(st.characters(codec="utf-8"), max_size=5), st.integers(0, 2**40))
 def test_an_identity_fits_into_an_integer_of_sqlite(name: str, seq: int) -> None:
     assert 0 <= admit(Admission(), name, seq).identity < 2**63
+
+
+# Boots
+
+
+def register(
+    admission: Admission,
+    name: str = "stars1",
+    *,
+    at: int = NOW,
+    retained: bool = False,
+    kept: bool = False,
+) -> None:
+    admission.registered(name, Message("register", b"", retained, at, mid=7 if kept else None))
+
+
+def boot(admission: Admission, *seqs: int, at: int = NOW) -> list[int]:
+    """A photometer boots, and publishes the same readings as after every boot; which of them are stored."""
+    register(admission, at=at)
+    return [seq for seq in seqs if isinstance(ask(admission, seq=seq, at=at), Admitted)]
+
+
+def test_after_each_boot_the_same_readings_are_stored_again_at_times_of_their_own() -> None:
+    admission = Admission()
+    times = set()
+    for _ in range(30):
+        register(admission)
+        times |= {admit(admission, seq=seq).time for seq in (2, 3, 4)}
+    assert len(times) == 90
+
+
+def test_register_messages_count_too_and_some_readings_are_lost() -> None:
+    admission = Admission()
+    for seqs in ([0, 2, 3, 4, 5, 6, 16], [2, 3, 6, 16], [0, 2, 4, 5]):
+        assert boot(admission, *seqs) == seqs
+
+
+@pytest.mark.parametrize("between", [0, 1, 2])
+def test_firmware_registers_three_times_with_readings_in_between(between: int) -> None:
+    admission = Admission()
+    for _ in range(3):
+        register(admission)
+        for seq in range(2, 2 + between):
+            admit(admission, seq=seq)
+        register(admission)
+        register(admission)
+        for seq in range(2 + between, 9):
+            admit(admission, seq=seq)
+
+
+def test_after_a_boot_a_reading_that_comes_twice_is_a_duplicate() -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4)
+    assert boot(admission, 2, 3, 4) == [2, 3, 4]
+    assert [ask(admission, seq=seq) for seq in (2, 3, 4)] == [Filtered(DUPLICATE)] * 3
+
+
+def test_a_boot_is_that_of_one_photometer() -> None:
+    admission = Admission()
+    for seq in (2, 3):
+        admit(admission, "stars1", seq)
+        admit(admission, "stars2", seq)
+    register(admission, "stars1")
+    assert ask(admission, "stars2", 2) == Filtered(DUPLICATE)
+    assert isinstance(ask(admission, "stars1", 2), Admitted)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"kept": True},  # a broker delivers it again, or a publisher has sent it to the broker again
+        {"requeued": True},
+        {"tstamp": NOW},
+        {"tstamp": NOW, "retained": True},
+    ],
+)
+def test_what_may_come_again_is_known_whatever_booted(again: dict[str, Any]) -> None:
+    admission = Admission()
+    for seq in (2, 3):
+        ask(admission, seq=seq, **again)
+    register(admission)
+    assert ask(admission, seq=2, **again) == Filtered(DUPLICATE)
+
+
+@pytest.mark.parametrize("again", [{"kept": True}, {"retained": True}])
+def test_a_register_message_that_may_come_again_tells_of_no_boot(again: dict[str, Any]) -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4)
+    register(admission, **again)
+    assert ask(admission, seq=2) == Filtered(DUPLICATE)
+
+
+def test_a_bridge_that_repeats_the_last_reading_repeats_it_in_vain() -> None:
+    """A photometer that hangs soon after its boot has registered last."""
+    admission = Admission()
+    admit(admission, seq=2)
+    register(admission)
+    assert ask(admission, seq=2, at=NOW + 10 * HOUR_MS) == Filtered(DUPLICATE)
+
+
+def test_readings_that_come_late_after_a_boot_are_known() -> None:
+    admission = Admission()
+    for seq in range(700, 720):
+        admit(admission, seq=seq)
+    for late in range(700, 720):
+        boot(admission)
+        assert ask(admission, seq=late) == Filtered(DUPLICATE)
+
+
+def test_a_reading_far_ahead_of_the_count_is_known() -> None:
+    admission = Admission()
+    for seq in range(30):
+        admit(admission, seq=seq)
+    for counted in range(2, 9):
+        once_more = copy.deepcopy(admission)
+        assert boot(once_more, counted, counted + COUNT_STEPS + 1) == [counted]
+
+
+def test_a_new_reading_goes_on_counting_too() -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4, 30)
+    register(admission)
+    admit(admission, seq=25, mag=20)
+    assert isinstance(ask(admission, seq=30), Admitted)
+    register(admission)
+    admit(admission, seq=2, mag=20)
+    assert ask(admission, seq=2) == Filtered(DUPLICATE)
+
+
+def test_a_new_reading_that_comes_late_does_not_turn_the_count_back() -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4)
+    boot(admission, 2, 3, 4)
+    admit(admission, seq=1, mag=20)
+    assert ask(admission, seq=3) == Filtered(DUPLICATE)
+
+
+def test_after_a_duplicate_register_messages_tell_nothing_for_an_hour() -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4)
+    assert ask(admission, seq=4) == Filtered(DUPLICATE)
+    assert boot(admission, 2, at=NOW + HOUR_MS - 1) == []
+    assert boot(admission, 2, 3, 4, at=NOW + 2 * HOUR_MS - 2) == []
+    assert boot(admission, 2, 3, 4, at=NOW + 3 * HOUR_MS - 2) == [2, 3, 4]
+
+
+def test_a_duplicate_ends_a_boot() -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4)
+    assert boot(admission, 2) == [2]
+    assert ask(admission, seq=2) == Filtered(DUPLICATE)
+    assert ask(admission, seq=3) == Filtered(DUPLICATE)
+
+
+def test_after_a_restart_register_messages_tell_nothing_for_an_hour() -> None:
+    before = Admission()
+    committed = [admit(before, seq=seq) for seq in (2, 3, 4)]
+    after = Admission()
+    after.restore(committed, now=NOW)
+    assert boot(copy.deepcopy(after), 2, 3, 4, at=NOW + HOUR_MS) == [2, 3, 4]
+    assert boot(after, 2, 3, 4, at=NOW + HOUR_MS - 1) == []
+
+
+def test_what_could_not_be_stored_after_a_boot_is_taken_when_it_comes_again() -> None:
+    admission = Admission()
+    boot(admission, 2, 3, 4)
+    register(admission)
+    admission.forget([admit(admission, seq=seq) for seq in (2, 3, 4)])
+    assert all(isinstance(ask(admission, seq=seq), Admitted) for seq in (2, 3, 4))
+
+
+def test_names_in_register_messages_take_no_memory() -> None:
+    admission = Admission()
+    for number in range(1_000):
+        register(admission, f"invented{number}")
+    assert len(admission._photometers) == 0
+
+
+BOOTS = st.lists(st.lists(st.booleans(), min_size=1, max_size=3), max_size=6)
+"""For each boot and each reading after its first one, whether another register message comes before it."""
+
+
+def day(boots: list[list[bool]]) -> list[int | None]:
+    """What a photometer publishes by day: a counter for a reading, None for a register message."""
+    messages: list[int | None] = [700, 701]
+    for registers in boots:
+        count = 2
+        messages += [None, count]
+        for registers_again in registers:
+            count += 1
+            if registers_again:
+                messages.append(None)
+                count += 1
+            messages.append(count)
+    return messages
+
+
+def stored(admission: Admission, messages: Sequence[int | None], *, kept: bool = False) -> list[Admitted]:
+    """What is stored of these messages."""
+    taken = []
+    for seq in messages:
+        if seq is None:
+            register(admission, kept=kept)
+        elif isinstance(decision := ask(admission, seq=seq, kept=kept), Admitted):
+            taken.append(decision)
+    return taken
+
+
+@given(BOOTS)
+def test_however_often_a_photometer_boots_and_registers_each_of_its_readings_is_stored(
+    boots: list[list[bool]],
+) -> None:
+    messages = day(boots)
+    taken = stored(Admission(), messages)
+    assert len({admitted.time for admitted in taken}) == len([seq for seq in messages if seq is not None])
+
+
+@given(BOOTS, st.integers(1, 60))
+def test_a_second_way_that_is_slow_doubles_nothing(boots: list[list[bool]], lag: int) -> None:
+    """Each message comes twice, `lag` messages apart, so that a register message tells of a boot long ago."""
+    messages = day(boots)
+    both: list[int | None] = []
+    for place in range(len(messages) + lag):
+        both += messages[place : place + 1]
+        both += messages[place - lag : place - lag + 1] if place >= lag else []
+    assert len(stored(Admission(), both)) <= len([seq for seq in messages if seq is not None])
+
+
+@given(BOOTS, st.data())
+def test_what_is_delivered_again_above_qos_0_is_stored_once(
+    boots: list[list[bool]], data: st.DataObject
+) -> None:
+    """After a kill, a broker delivers all of the last messages again, register messages among them."""
+    messages = day(boots)
+    before = Admission()
+    committed = stored(before, messages, kept=True)
+    assert len(committed) == len({seq for seq in messages if seq is not None})
+    after = before
+    if data.draw(st.booleans()):
+        after = Admission()
+        after.restore(committed, now=NOW - data.draw(st.sampled_from([0, HOUR_MS])))
+    register(after)
+    assert stored(after, messages[data.draw(st.integers(0, len(messages))) :], kept=True) == []
 
 
 # Restarts

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
@@ -9,7 +10,7 @@ from tessflux.readings import Admission, Filtered, Judge, Message, Outcome, Quar
 from tessflux.readings.judge import SKEW_MS
 from tessflux.readings.outcome import Remark
 from tests.readings.payloads import Case, cases
-from tests.readings.samples import NOW, REGISTER, message, payload
+from tests.readings.samples import NOW, REGISTER, TOPIC, message, payload
 
 SUBSCRIBED = "STARS4ALL/#"
 
@@ -31,8 +32,8 @@ class Judging:
         self._judge = Judge(admission)
         self._judge.configure(measurement=measurement, extra_fields=extra_fields, validation=validation)
 
-    def judge(self, message: Message) -> Outcome:
-        return self._judge.judge(message)
+    def judge(self, message: Message, *, requeued: bool = False) -> Outcome:
+        return self._judge.judge(message, requeued=requeued)
 
     def line(self, message: Message) -> str:
         """The line of a message that must be stored."""
@@ -154,6 +155,52 @@ def test_only_the_last_level_of_a_topic_tells_of_another_kind(topic: str) -> Non
     assert isinstance(outcome, Stored)
     assert outcome.remark is None
     assert isinstance(judging.judge(message(REGISTER, topic)), Quarantined)
+
+
+# Boots
+
+REGISTER_TOPIC = "STARS4ALL/register"
+BY_DAY = [message(payload(seq, more=', "tamb": 0.0, "tsky": 0.0')) for seq in (2, 3, 4)]
+"""What a photometer without a thermometer publishes by day after every boot."""
+
+
+def test_what_a_photometer_publishes_after_a_register_message_is_new() -> None:
+    judging = Judging()
+    taken = []
+    for _ in range(3):
+        judging.judge(message(REGISTER, REGISTER_TOPIC))
+        taken += [judging.line(each) for each in BY_DAY]
+    assert len(set(taken)) == 9
+
+
+def redelivered(message: Message) -> Message:
+    return msgspec.structs.replace(message, mid=7)
+
+
+@pytest.mark.parametrize(
+    ("register", "requeued"),
+    [
+        (message(REGISTER, REGISTER_TOPIC, retained=True), False),
+        (message(REGISTER, REGISTER_TOPIC), True),
+        (redelivered(message(REGISTER, REGISTER_TOPIC)), False),
+        (message(REGISTER, TOPIC), False),
+        (message(REGISTER, "STARS4ALL/stars1/status"), False),
+    ],
+)
+def test_a_register_message_from_elsewhere_tells_of_no_boot(register: Message, requeued: bool) -> None:
+    judging = Judging()
+    for each in BY_DAY:
+        judging.line(each)
+    judging.judge(register, requeued=requeued)
+    assert judging.judge(BY_DAY[0]) == Filtered("duplicate")
+
+
+def test_a_reading_that_is_delivered_again_after_a_register_message_is_a_duplicate() -> None:
+    judging = Judging()
+    for each in BY_DAY:
+        judging.line(redelivered(each))
+    judging.judge(message(REGISTER, REGISTER_TOPIC))
+    assert [judging.judge(redelivered(each)) for each in BY_DAY] == [Filtered("duplicate")] * 3
 
 
 # What is refused

@@ -171,6 +171,11 @@ def payload(name: str, seq: int, freq: float, **more: object) -> str:
     )
 
 
+def register(name: str) -> tuple[str, str]:
+    """Topic and payload of what a photometer publishes when it boots."""
+    return "STARS4ALL/register", f'{{"name":"{name}", "rev":2, "mac":"5C:CF:7F:8:A:1", "calib":20.50}}'
+
+
 def reading(name: str, seq: int, freq: float, **more: object) -> tuple[str, str]:
     """Topic and payload."""
     return f"STARS4ALL/{name}/reading", payload(name, seq, freq, **more)

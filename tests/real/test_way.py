@@ -5,7 +5,7 @@ from pathlib import Path
 
 from servers import Influxd
 
-from tests.real.site import Publisher, Site, payload, reading, wait_until
+from tests.real.site import Publisher, Site, payload, reading, register, wait_until
 
 CONFIG_2017 = Path(__file__).parents[1] / "config" / "config-2017"
 
@@ -63,6 +63,22 @@ def test_a_killed_daemon_loses_and_doubles_nothing_at_qos_1(site: Site, publishe
     site.stop()
     assert sorted(row["freq"] for row in site.rows()) == [n + 0.5 for n in range(total)]
     assert {"received", "lost 0"} <= {word for word in ("received", "lost 0") if word in site.logged()}
+
+
+def test_what_a_photometer_publishes_after_each_boot_is_stored_each_time(
+    site: Site, publisher: Publisher
+) -> None:
+    """It has no thermometer, and boots by day."""
+    site.configure(mqtt={"topics": "STARS4ALL/+/reading,STARS4ALL/register"})
+    site.start()
+    boot = [register("stars1"), *(reading("stars1", seq, 50_000) for seq in (2, 3, 4))]
+    publisher.publish(boot * 3)
+    site.wait_for_rows(9)
+    publisher.publish(boot[1:] * 3)
+    publisher.publish([reading("stars1", 5, 1)])
+    site.wait_for_rows(10)
+    site.stop()
+    assert site.count() == 10
 
 
 def test_a_database_that_is_away_gets_all_readings_when_it_comes_back(
