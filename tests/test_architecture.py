@@ -18,7 +18,7 @@ PURE = (
 
 FLOORS = (
     ("errors", "limits", "__init__"),
-    ("tls", "readings", "process"),
+    ("tls", "clock", "readings", "process"),
     ("config",),
     ("stats", "logs", "simulator"),
     ("spool", "watch"),
