@@ -117,6 +117,11 @@ def seconds(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> C
     return convert
 
 
+def or_blank(convert: Converter) -> Converter:
+    """None for no text, or what `convert` makes of it."""
+    return lambda value: convert(value) if value else None
+
+
 def size(value: str) -> int:
     """Bytes: `1G`, `512M`, `100000K` or a plain number."""
     match = re.fullmatch(r"([0-9]{1,15})\s*([KMGT]?)B?", value.upper())

@@ -30,6 +30,7 @@ class GlobalConfig:
 
     log_file: Annotated[str, converters.path] = ""  # "" = none
     log_level: Level = "info"
+    clock_wait: Annotated[float, converters.seconds(0)] = 300.0  # seconds since the boot, 0 = no wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class MqttConfig(ServerConfig):
     blacklist: Annotated[frozenset[str], converters.names, LIVE] = frozenset()  # lower case
     new_photometers: Annotated[int, converters.whole(0), LIVE] = 5_000  # in an hour, 0 = any number
     silence: Annotated[float, converters.seconds(10, zero=True), LIVE] = 600.0  # seconds, 0 = never
+    # Seconds, 0 = hold none; None = twice the pace of the photometer, at most 300.
+    backlog_wait: Annotated[float | None, converters.or_blank(converters.seconds(0, 3600)), LIVE] = None
     tls_cert: Pem = ""
     tls_key: Pem = ""
     stats: Flag = True

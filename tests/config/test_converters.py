@@ -62,6 +62,10 @@ WRONG = [
     ("mqtt", "validation", "", "must be yes or no"),
     ("mqtt", "silence", "9.9", "must be a number of seconds: 0, or 10 to 604800"),
     ("mqtt", "silence", "-1", "must be a number of seconds: 0, or 10 to 604800"),
+    ("mqtt", "backlog_wait", "3601", "must be a number of seconds: 0 to 3600"),
+    ("mqtt", "backlog_wait", "auto", "must be a number of seconds: 0 to 3600"),
+    ("global", "clock_wait", "-1", "must be a number of seconds: 0 to 604800"),
+    ("global", "clock_wait", "", "must be a number of seconds: 0 to 604800"),
     ("spool", "directory", "", "must not be empty"),
     ("spool", "directory", "spool", "must be an absolute path"),
     ("spool", "max_size", "65535K", "must be a size from 64M to 16T"),
@@ -89,6 +93,9 @@ def test_a_wrong_value_is_refused_with_what_is_right(section: str, key: str, tex
         ("mqtt", "username", "x" * 65_535, "x" * 65_535),
         ("mqtt", "password", "x" * 65_535, Secret("x" * 65_535)),
         ("mqtt", "silence", "10", 10.0),
+        ("mqtt", "backlog_wait", "", None),
+        ("mqtt", "backlog_wait", "0", 0.0),
+        ("global", "clock_wait", "0", 0.0),
         ("mqtt", "topics", "#", ("#",)),
         ("mqtt", "topics", "+", ("+",)),
         ("mqtt", "topics", "+/a/+/#", ("+/a/+/#",)),
@@ -122,13 +129,14 @@ def test_a_list_takes_each_name_with_which_a_reading_is_stored_and_no_other(name
 
 
 def test_whatever_the_text_of_a_value_it_is_taken_or_a_value_error() -> None:
+    may_be_unset = KEYS["mqtt"]["backlog_wait"]
     converters = {convert for keys in KEYS.values() for convert in keys.values()}
 
     @given(st.text())
     def check(text: str) -> None:
         for convert in converters:
             with contextlib.suppress(ValueError):
-                assert convert(text) is not None
+                assert convert(text) is not None or (convert is may_be_unset and not text)
 
     check()
 

@@ -89,6 +89,7 @@ def test_every_key_can_be_set(load: Load, tmp_path: Path) -> None:
 [global]
 log_file = /var/log/other.log
 log_level = Debug
+clock_wait = 0
 [influxdb]
 url = https://db.example.org:8086/influx/
 schema = {paths["schema"]}
@@ -120,6 +121,7 @@ whitelist = Stars1, STARS2
 blacklist = noisy
 new_photometers = 9
 silence = 0
+backlog_wait = 60
 tls_ca = {paths["ca"]}
 tls_cert = {paths["cert"]}
 tls_key = {paths["key"]}
@@ -131,7 +133,7 @@ max_size = 512M
 quarantine = 0
 """
     )
-    assert loaded.global_ == GlobalConfig("/var/log/other.log", "debug")
+    assert loaded.global_ == GlobalConfig("/var/log/other.log", "debug", clock_wait=0.0)
     assert loaded.influxdb == InfluxConfig(
         url="https://db.example.org:8086/influx",
         schema=paths["schema"],
@@ -164,6 +166,7 @@ quarantine = 0
         blacklist=frozenset({"noisy"}),
         new_photometers=9,
         silence=0.0,
+        backlog_wait=60.0,
         tls_ca=paths["ca"],
         tls_cert=paths["cert"],
         tls_key=paths["key"],

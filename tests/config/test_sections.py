@@ -11,7 +11,7 @@ MQTT = MqttConfig(BrokerAddress("tcp", "h", 1883, ""))
 INFLUX = InfluxConfig()
 LIVE = {
     MQTT: {"topics", "share_group", "share_member", "validation", "whitelist", "blacklist"}
-    | {"new_photometers", "silence", "stats", "log_level"},
+    | {"new_photometers", "silence", "backlog_wait", "stats", "log_level"},
     INFLUX: {"measurement", "extra_fields", "batch", "flush_interval", "stats", "log_level"},
 }
 

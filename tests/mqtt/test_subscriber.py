@@ -48,6 +48,7 @@ WITHOUT_RECONNECT: dict[str, Any] = {
     "blacklist": frozenset({"x"}),
     "new_photometers": 7,
     "silence": 3600.0,
+    "backlog_wait": 60.0,
     "stats": False,
     "log_level": "debug",
 }
