@@ -8,10 +8,14 @@ packets, are taken out of the stream here, and everything else goes to paho as i
 from collections.abc import Iterator
 
 from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
+from tessflux.mqtt.properties import sent_at
 from tessflux.readings import Message
 
 PUBLISH, KIND, QOS, RETAIN = 0x30, 0xF0, 0x06, 0x01
 """The first byte of a packet: what it is, and what a publication adds to it (MQTT 3.1.1, section 3.3.1)."""
+
+NO_PROPERTIES = b"\0"
+"""Their length, which nearly every publication of MQTT 5 has."""
 
 
 class Malformed(ValueError):
@@ -92,7 +96,7 @@ class Splitter:
 def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
     """Read a PUBLISH at QoS 0 or 1. Raises Malformed."""
     first, start, data = packet
-    mid = None
+    mid = sent = None
     try:
         payload = start + 2 + (data[start] << 8 | data[start + 1])
         topic = data[start + 2 : payload]
@@ -102,7 +106,11 @@ def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
     except IndexError:
         raise Malformed("a publication ends too early") from None
     if version5:
-        payload = _behind_properties(data, payload)
+        if data[payload : payload + 1] == NO_PROPERTIES:
+            payload += 1
+        else:
+            properties, payload = _properties(data, payload)
+            sent = sent_at(data[properties:payload])
     body = data[payload:]
     if payload > len(data) and len(data) - start == MAX_PACKET:
         # Only the beginning of a very long publication is here, and that is nothing but properties. It is
@@ -117,11 +125,11 @@ def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
         text = topic.decode() or "(no topic)"
     except UnicodeDecodeError:
         text = "(a topic that is no UTF-8)"
-    return Message(text, body, first & RETAIN != 0, received_at, mid)
+    return Message(text, body, first & RETAIN != 0, received_at, mid, sent)
 
 
-def _behind_properties(data: bytes, position: int) -> int:
-    """Where the properties of MQTT 5 end; a reading needs none of them."""
+def _properties(data: bytes, position: int) -> tuple[int, int]:
+    """Where the properties of MQTT 5 begin and end; their length stands at `position`."""
     length = shift = 0
     while True:
         if position >= len(data) or shift > 21:
@@ -131,4 +139,4 @@ def _behind_properties(data: bytes, position: int) -> int:
         length |= (digit & 0x7F) << shift
         shift += 7
         if digit <= 0x7F:
-            return position + length
+            return position, position + length

@@ -14,6 +14,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     received_at: int
     mid: int | None = None
     """Its packet identifier, by which it is acknowledged; None at QoS 0."""
+    sent_at: int | None = None
+    """When it was published, in milliseconds since 1970 UTC, if the broker says so (MQTT 5 only)."""
 
 
 Acknowledge = Callable[[], None]

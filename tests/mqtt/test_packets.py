@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
 from tessflux.mqtt.packets import Malformed, Packet, Splitter, publication
 from tessflux.readings.message import Message
-from tests.mqtt.wire import packet, publish
+from tests.mqtt.wire import packet, publish, user_property
 
 TOPIC = "STARS4ALL/stars1/reading"
 NOW = 1_700_000_000_250
@@ -50,14 +50,23 @@ def test_a_publication_is_read_whole(version: str, mid: int | None, retained: bo
     assert publication(found, NOW, version5=version == "5") == Message(TOPIC, payload, retained, NOW, mid)
 
 
-def test_the_properties_of_mqtt_5_are_passed_over() -> None:
-    properties = b"\x26" + b"\x00\x03key" + b"\x00\xc8" + b"v" * 200
-    length = bytes([len(properties) & 0x7F | 0x80, len(properties) >> 7])
-    body = b"\x00\x01a" + length + properties + b"payload"
+@pytest.mark.parametrize(
+    ("properties", "sent_at"),
+    [
+        (user_property("key", "v" * 200), None),
+        (user_property("timestamp", "2026-03-01T00:00:14Z"), 1_772_323_214_000),
+        (b"no property", None),
+    ],
+)
+@pytest.mark.parametrize("retained", [False, True])
+def test_of_the_properties_of_mqtt_5_the_time_of_the_message_is_read(
+    properties: bytes, sent_at: int | None, retained: bool
+) -> None:
     splitter = Splitter()
-    splitter.feed(packet(0x30, body))
+    splitter.feed(publish("a", b"payload", mid=7, retained=retained, version="5", properties=properties))
     (found,) = packets(splitter)
-    assert publication(found, NOW, version5=True).payload == b"payload"
+    expected = Message("a", b"payload", retained, NOW, 7, sent_at)
+    assert publication(found, NOW, version5=True) == expected
 
 
 def test_a_topic_that_is_no_utf_8_does_not_hide_its_payload() -> None:

@@ -36,12 +36,23 @@ def connack(code: int = 0, *, session_present: bool = False, version: str = "3.1
 
 
 def publish(
-    topic: str, payload: bytes, *, mid: int = 0, retained: bool = False, version: str = "3.1.1"
+    topic: str,
+    payload: bytes,
+    *,
+    mid: int = 0,
+    retained: bool = False,
+    version: str = "3.1.1",
+    properties: bytes = b"",
 ) -> bytes:
-    """A message: at QoS 0 without a `mid`, else at QoS 1."""
+    """A message: at QoS 0 without a `mid`, else at QoS 1; `properties` are there only in MQTT 5."""
     number = struct.pack("!H", mid) if mid else b""
-    properties = b"\0" if version == "5" else b""
-    return packet(PUBLISH | bool(mid) << 1 | retained, text(topic) + number + properties + payload)
+    # As in a packet, the length stands before them.
+    before = packet(0, properties)[1:] if version == "5" else b""
+    return packet(PUBLISH | bool(mid) << 1 | retained, text(topic) + number + before + payload)
+
+
+def user_property(name: str, value: str) -> bytes:
+    return b"\x26" + text(name) + text(value)
 
 
 def suback(mid: int, *codes: int, version: str = "3.1.1") -> bytes:
