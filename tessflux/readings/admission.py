@@ -16,11 +16,13 @@ it goes on counting from a register message. Whoever repeats messages must not b
 - readings that come late over such a way do not go on counting.
 
 Two readings of a photometer never share a time, since InfluxDB would merge them. A reading without a time of
-its own gets that of its arrival, later than the one before it. A reading with a time keeps it, but is moved
-by single milliseconds if another reading of the photometer has it already.
+its own gets that at which the broker says that it was sent, else that of its arrival, later than the one
+before it. A reading with a time, its own or the broker's, keeps it, but is moved by single milliseconds if
+another reading of the photometer has it already. The time of the broker is no part of what a reading is: a
+bridge may add it to one that has come without it.
 
 Daemons that share the readings of a broker do not know each other's readings. Each has milliseconds of its
-own and gives an arrival the next of them."""
+own, and gives a reading without a time of its own the next of them."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -38,7 +40,7 @@ EARLIEST = 946_684_800_000
 """2000-01-01 in milliseconds. A clock that shows an earlier time was never set."""
 
 AHEAD_MS = 86_400_000
-"""How far ahead of this computer's clock the time of a publisher may be."""
+"""How far ahead of this computer's clock the time of a publisher, or of a broker, may be."""
 
 STEP_MS = 600_000
 """How far arrival times may run ahead of the clock, as they do in a burst of more than one reading a
@@ -183,8 +185,13 @@ class Admission:
             return Filtered(NOT_WHITELISTED)
         if name in self._blacklist:
             return Filtered(BLACKLISTED)
+        given = tstamp
         if tstamp is None:
-            if message.retained:
+            # A broker's clock that is wrong is no fault of the reading.
+            sent_at = message.sent_at
+            if sent_at is not None and EARLIEST <= sent_at <= max(received_at, self._now) + AHEAD_MS:
+                given = sent_at
+            elif message.retained:
                 return Filtered(RETAINED)
         elif not EARLIEST <= tstamp <= max(received_at, self._now) + AHEAD_MS:
             side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
@@ -204,16 +211,18 @@ class Admission:
             if identity == photometer.identity or not goes_on or not once:
                 photometer.counted, photometer.repeated = inf, self._now
                 return Filtered(DUPLICATE)
-        if tstamp is None and not requeued:
+        if given is None and not requeued:
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
-        elif tstamp is None and ~(photometer.salt ^ received_at) in self._recent:
+        elif given is None and ~(photometer.salt ^ received_at) in self._recent:
             # A message without a reservation may have arrived at the same time: it gets another one.
             self._recent.discard(~(photometer.salt ^ received_at))
             time = received_at
         else:
-            wanted, step = (self._ours(received_at), self._step) if tstamp is None else (tstamp, 1)
+            wanted, step = received_at if given is None else given, 1
+            if tstamp is None:
+                wanted, step = self._ours(wanted), self._step
             time = self._free(photometer, wanted, SHIFT_MS * step, step)
             if time > wanted + SHIFT_MS * step:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)

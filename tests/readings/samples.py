@@ -53,5 +53,12 @@ def payload(seq: int, name: str = "stars1", more: str = "") -> bytes:
     return f'{{"seq": {seq}, "name": "{name}", "freq": 0.5, "mag": 21.19{more}}}'.encode()
 
 
-def message(payload: bytes, topic: str = TOPIC, *, retained: bool = False, received_at: int = NOW) -> Message:
-    return Message(topic, payload, retained, received_at)
+def message(
+    payload: bytes,
+    topic: str = TOPIC,
+    *,
+    retained: bool = False,
+    received_at: int = NOW,
+    sent_at: int | None = None,
+) -> Message:
+    return Message(topic, payload, retained, received_at, sent_at=sent_at)

@@ -44,11 +44,12 @@ def ask(
     retained: bool = False,
     requeued: bool = False,
     kept: bool = False,
+    sent_at: int | None = None,
 ) -> Decision:
     """The decision on one reading that arrives `at`, above QoS 0 if the broker has `kept` it."""
     reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
     values = f"seq={seq},mag={mag}"
-    message = Message("a topic", b"", retained, at, mid=7 if kept else None)
+    message = Message("a topic", b"", retained, at, mid=7 if kept else None, sent_at=sent_at)
     return admission.admit(reading, values, message, requeued=requeued)
 
 
@@ -60,9 +61,11 @@ def admit(
     mag: float = 21.19,
     tstamp: int | None = None,
     at: int = NOW,
+    retained: bool = False,
+    sent_at: int | None = None,
 ) -> Admitted:
     """The same, for a reading that must be admitted."""
-    verdict = ask(admission, name, seq, mag=mag, tstamp=tstamp, at=at)
+    verdict = ask(admission, name, seq, mag=mag, tstamp=tstamp, at=at, retained=retained, sent_at=sent_at)
     assert isinstance(verdict, Admitted), verdict
     return verdict
 
@@ -169,6 +172,38 @@ def test_a_time_may_move_only_so_far() -> None:
 # The time of arrival
 
 
+@pytest.mark.parametrize("sent_at", [EARLIEST, NOW - 86_400_000, NOW, NOW + AHEAD_MS])
+@pytest.mark.parametrize("retained", [False, True])
+def test_without_a_time_of_its_own_a_reading_has_that_at_which_the_broker_got_it(
+    sent_at: int, retained: bool
+) -> None:
+    """So its age is known: what waited at the broker for a night keeps its times."""
+    assert admit(Admission(), sent_at=sent_at, retained=retained).time == sent_at
+
+
+def test_a_time_of_its_own_is_better_than_that_of_the_broker() -> None:
+    assert admit(Admission(), tstamp=NOW - 5_000, sent_at=NOW - 1_000).time == NOW - 5_000
+    assert isinstance(ask(Admission(), tstamp=EARLIEST - 1, sent_at=NOW), Refused)
+
+
+@pytest.mark.parametrize("sent_at", [0, EARLIEST - 1, NOW + AHEAD_MS + 1])
+def test_a_brokers_clock_that_was_never_set_tells_nothing(sent_at: int) -> None:
+    """The reading is good, whatever the broker adds to it."""
+    assert admit(Admission(), sent_at=sent_at).time == NOW
+    assert ask(Admission(), sent_at=sent_at, retained=True) == Filtered(RETAINED)
+
+
+def test_readings_that_a_broker_got_in_the_same_second_do_not_share_a_time() -> None:
+    """Mosquitto's plugin writes whole seconds."""
+    admission = Admission()
+    assert [admit(admission, seq=seq, sent_at=NOW - 9_000).time for seq in range(3)] == [
+        NOW - 9_000,
+        NOW - 8_999,
+        NOW - 8_998,
+    ]
+    assert admit(admission, seq=9).time == NOW
+
+
 def test_without_a_time_of_its_own_a_reading_has_that_of_its_arrival() -> None:
     assert admit(Admission(), at=NOW).time == NOW
 
@@ -239,6 +274,16 @@ def test_another_name_counter_value_or_time_makes_another_reading() -> None:
     ]
     assert all(isinstance(verdict, Admitted) for verdict in verdicts)
     assert len({verdict.identity for verdict in verdicts if isinstance(verdict, Admitted)}) == 6
+
+
+@pytest.mark.parametrize("again", [None, NOW, NOW - 1_000])
+def test_the_time_of_the_broker_makes_no_other_reading_of_it(again: int | None) -> None:
+    """A bridge may add one, or another one, to what has come without it."""
+    admission = Admission()
+    admit(admission)
+    assert ask(admission, sent_at=again) == Filtered(DUPLICATE)
+    admit(admission, seq=2, sent_at=NOW - 3_000)
+    assert ask(admission, seq=2, sent_at=again) == Filtered(DUPLICATE)
 
 
 def test_an_older_reading_is_known_too() -> None:
@@ -531,6 +576,7 @@ def test_what_was_admitted_but_not_committed_may_come_again() -> None:
 ARRIVALS = st.tuples(
     st.sampled_from(["stars1", "stars2"]),
     st.none() | st.integers(-3, 3),  # a time of its own, close to that of the base
+    st.none() | st.integers(-3, 3),  # the broker's time, in the same way
     st.integers(-3, 3),  # the clock, in the same way
     st.sampled_from([0, STEP_MS, 3 * STEP_MS]),  # both jump
     st.integers(1, 4),  # so many at once
@@ -541,20 +587,21 @@ ARRIVALS = st.tuples(
 @settings(max_examples=300)
 @given(st.lists(ARRIVALS, max_size=40))
 def test_whatever_the_clocks_do_no_two_readings_of_a_photometer_share_a_time(
-    arrivals: list[tuple[str, int | None, int, int, int, bool]],
+    arrivals: list[tuple[str, int | None, int | None, int, int, int, bool]],
 ) -> None:
     admission = Admission()
     committed: list[Admitted] = []
     times: defaultdict[str, list[int]] = defaultdict(list)
     seq = 0
-    for name, own, clock, jump, count, restart in arrivals:
+    for name, own, sent, clock, jump, count, restart in arrivals:
         if restart:
             admission = Admission()
             admission.restore(committed, now=NOW)
         for _ in range(count):
             seq += 1
             tstamp = None if own is None else NOW + jump + own
-            admitted = admit(admission, name, seq, tstamp=tstamp, at=NOW + jump + clock)
+            sent_at = None if sent is None else NOW + jump + sent
+            admitted = admit(admission, name, seq, tstamp=tstamp, at=NOW + jump + clock, sent_at=sent_at)
             committed.append(admitted)
             times[name].append(admitted.time)
             if tstamp is not None:
@@ -605,6 +652,16 @@ def test_a_clock_that_is_set_back_is_followed_in_a_group_too(member: int | None,
     for seq in range(2, 5):
         at = NOW - back + 1_000 * seq
         assert at <= admit(admission, seq=seq, at=at).time < at + SHARE_MEMBERS
+
+
+def test_in_a_group_readings_that_a_broker_got_in_the_same_second_do_not_share_a_time() -> None:
+    times = set()
+    for member in range(SHARE_MEMBERS):
+        admission = Admission()
+        admission.share(member)
+        times |= {admit(admission, seq=10 * member + seq, sent_at=NOW).time for seq in range(3)}
+    assert len(times) == 3 * SHARE_MEMBERS
+    assert NOW <= min(times) <= max(times) < NOW + 3 * SHARE_MEMBERS
 
 
 def test_alone_or_in_a_group_a_readings_own_time_stays() -> None:

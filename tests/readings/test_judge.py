@@ -246,3 +246,21 @@ def test_a_publishers_clock_that_is_nearly_right_deserves_none(at: int) -> None:
     outcome = Judging().judge(message(payload(1, more=', "tstamp": "2026-03-01T00:00:14"'), received_at=at))
     assert isinstance(outcome, Stored)
     assert outcome.remark is None
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_a_reading_that_waited_at_the_broker_has_the_time_of_its_publication_and_deserves_no_remark(
+    retained: bool,
+) -> None:
+    night = NOW - 10 * 3_600_000
+    judging = Judging()
+    outcome = judging.judge(message(payload(1), sent_at=night, retained=retained))
+    assert isinstance(outcome, Stored)
+    assert outcome.line == f"readings,name=stars1 seq=1.0,mag=21.19,freq=0.5 {night}"
+    assert outcome.remark is None
+    assert judging.judge(message(payload(1))) == Filtered("duplicate")
+
+
+def test_a_publishers_time_is_better_than_that_of_its_broker() -> None:
+    taken = message(payload(1, more=', "tstamp": "2026-03-01T00:00:15"'), sent_at=NOW)
+    assert Judging().line(taken).endswith(f" {NOW + 1_000}")

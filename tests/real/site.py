@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from servers import Influxd, Mosquitto, Program, ini, tessflux
 
 DEADLINE = 30.0
@@ -142,17 +144,25 @@ class Publisher:
     """A client that publishes and waits until the broker has it all."""
 
     def __init__(self, mosquitto: Mosquitto, username: str = "", password: str = "") -> None:
-        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self._client.username_pw_set(username or None, password or None)
         self._client.max_inflight_messages_set(1000)
         self._client.connect(mosquitto.host, mosquitto.port)
         self._client.loop_start()
 
     def publish(
-        self, messages: Iterable[tuple[str, bytes | str]], *, qos: int = 0, retain: bool = False
+        self,
+        messages: Iterable[tuple[str, bytes | str]],
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        timestamp: str = "",
     ) -> None:
-        """Publish (topic, payload) pairs."""
-        sent = [self._client.publish(topic, payload, qos, retain) for topic, payload in messages]
+        """Publish (topic, payload) pairs, with a user property `timestamp` if it is given."""
+        properties = Properties(PacketTypes.PUBLISH)
+        if timestamp:
+            properties.UserProperty = ("timestamp", timestamp)
+        sent = [self._client.publish(topic, payload, qos, retain, properties) for topic, payload in messages]
         for info in sent:
             info.wait_for_publish(DEADLINE)
 

@@ -81,6 +81,21 @@ def test_what_a_photometer_publishes_after_each_boot_is_stored_each_time(
     assert site.count() == 10
 
 
+def test_what_waited_at_a_broker_that_adds_the_time_has_the_time_of_its_publication(
+    site: Site, publisher: Publisher
+) -> None:
+    """The publisher plays the plugin of the broker, which passes user properties on as they are."""
+    site.configure(mqtt={"version": 5})
+    site.start()
+    site.stop()
+    sent = [1_772_323_214_000, 1_772_323_274_000, 1_772_323_274_000]
+    for seq, time in enumerate(sent):
+        publisher.publish([reading("stars1", seq, seq)], qos=1, timestamp=str(time))
+    site.start()
+    site.wait_for_rows(3)
+    assert [row["time"] for row in site.rows()] == [*sent[:2], sent[2] + 1]
+
+
 def test_a_database_that_is_away_gets_all_readings_when_it_comes_back(
     site: Site, publisher: Publisher
 ) -> None:
