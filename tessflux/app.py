@@ -92,6 +92,7 @@ class App:
             config.mqtt,
             take=self._intake.take,
             idle=self._spool.committer.flush,
+            resumed=lambda: None,
             memory=self._spool.store,
             clock=reactor,
             now=time.time,

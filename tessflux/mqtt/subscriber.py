@@ -45,7 +45,8 @@ PROBLEM_LINES = 10
 
 
 class Subscriber(Service):
-    """`take` gets each message and what acknowledges it; `idle` is called when all that arrived was taken.
+    """`take` gets each message and what acknowledges it; `idle` is called when all that arrived was taken;
+    `resumed` when the broker accepts us in our earlier session, before any of its messages is taken.
 
     `memory` keeps what the broker may have us subscribed to, `now` is the time of day in seconds since
     1970 UTC, `backoff` gives the delay after so many failures.
@@ -57,6 +58,7 @@ class Subscriber(Service):
         *,
         take: Deliver,
         idle: Callable[[], None],
+        resumed: Callable[[], None],
         memory: Memory,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -64,7 +66,7 @@ class Subscriber(Service):
         backoff: Callable[[int], float],
     ) -> None:
         self._config = config
-        self._take, self._idle, self._memory = take, idle, memory
+        self._take, self._idle, self._resumed, self._memory = take, idle, resumed, memory
         self._clock, self._now = clock, now
         self._endpoint, self._backoff = endpoint, backoff
         self._versions = Choice(config.version)
@@ -215,6 +217,9 @@ class Subscriber(Service):
                 self._consider_version(versions, error, version)
             raise
         versions.accepted()
+        if session.session_present:
+            # Messages may have come in the same bytes. They are read when this waits for something again.
+            self._resumed()
         log.info(
             "Connected to the broker {broker} by MQTT {version}, {session} session",
             broker=str(self._config.broker),

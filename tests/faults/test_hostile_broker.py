@@ -151,6 +151,7 @@ class Case(SynchronousTestCase):
             MqttConfig(BROKER, client_id="me", version=version, topics=("a",), silence=0),
             take=self.intake.take,
             idle=self.site.committer.flush,
+            resumed=lambda: None,
             memory=Memory(),
             clock=self.clock,
             now=lambda: 1_764_536_400.0 + self.clock.seconds(),

@@ -158,6 +158,7 @@ class VolumeTest(SynchronousTestCase):
             MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a",), silence=0),
             take=lambda message, acknowledge: None,
             idle=lambda: None,
+            resumed=lambda: None,
             memory=Memory(),
             clock=clock,
             now=clock.seconds,

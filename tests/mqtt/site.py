@@ -30,6 +30,8 @@ class Intake:
         self.messages: list[Message] = []
         self.acknowledge: list[Acknowledge | None] = []
         self.idle = 0
+        self.resumptions: list[int] = []
+        """How many messages had been taken when an earlier session was resumed."""
         self.broken = False
 
     def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
@@ -40,6 +42,9 @@ class Intake:
 
     def when_idle(self) -> None:
         self.idle += 1
+
+    def resumed(self) -> None:
+        self.resumptions.append(len(self.messages))
 
     @property
     def payloads(self) -> list[bytes]:

@@ -68,6 +68,7 @@ class SubscriberCase(Case):
             config,
             take=self.intake.take,
             idle=self.intake.when_idle,
+            resumed=self.intake.resumed,
             memory=self.memory,
             clock=self.clock,
             now=self.now,
@@ -137,6 +138,39 @@ class ConnectTest(SubscriberCase):
         assert wire.value() == puback(5)
         assert self.intake.idle > 0
         assert self.log() == []
+
+    def test_that_an_earlier_session_is_resumed_is_told_before_its_first_message(
+        self,
+    ) -> None:
+        """Also if the broker sends it together with its acceptance."""
+        for version in ("3.1.1", "5"):
+            subscriber = self.start(replace(CONFIG, version=version))
+            before = len(self.intake.messages)
+            accepted = connack(session_present=True, version=version)
+            waiting = publish("a", b"kept", mid=9, version=version)
+            self.network.accept().bring(accepted + waiting + waiting)
+            assert self.intake.resumptions == [before]
+            assert len(self.intake.messages) == before + 2
+            self.finish(subscriber)
+            self.intake.resumptions.clear()
+
+    def test_each_connection_in_an_earlier_session_resumes_it(self) -> None:
+        self.start()
+        for _ in range(2):
+            wire = self.network.accept()
+            wire.bring(connack(session_present=True))
+            wire.close()
+            self.clock.pump([0, 1])
+        assert len(self.intake.resumptions) == 2
+
+    def test_a_new_session_a_refusal_and_silence_resume_nothing(self) -> None:
+        self.start()
+        self.network.accept().close()
+        self.clock.pump([0, 1])
+        self.network.accept().bring(connack(5))
+        self.clock.pump([0, 2])
+        self.subscribed()
+        assert self.intake.resumptions == []
 
     def test_it_asks_for_the_qos_of_the_config(self) -> None:
         for qos in (1, 0):
