@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from tessflux import __version__, logs
+from tessflux.clock import Clock
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
 from tessflux.influx import InfluxClient, Ran, Server, Writer, agent
@@ -29,7 +30,7 @@ from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.readings import Admission, Judge
 from tessflux.spool import Spool
-from tessflux.stats import Hourly, InfluxStats, MqttStats
+from tessflux.stats import HELD, Hourly, InfluxStats, MqttStats
 from tessflux.tls import trust
 from tessflux.watch import LOOK, Watch
 
@@ -47,6 +48,9 @@ REQUEUE = 2.0
 DRAIN = 5.0
 """Seconds for which a stop goes on delivering what waits."""
 
+RELEASE = 1.0
+"""Seconds between two looks for held messages whose time is known by now."""
+
 STOP_LIMITS = {"commit": 8.0, "disconnect": 7.0, "deliver": DRAIN + 1, "end the delivery": 2.0, "close": 4.0}
 """Seconds that each step of a stop may take; then the next one begins regardless. Their sum is below
 STOP_SECONDS in the init script, after which it kills; only that bounds `end_threads`."""
@@ -58,6 +62,7 @@ class App:
     """Call `start` once, then `reload`, `pause` and `resume` at any time, and `stop` at the end."""
 
     def __init__(self, config: Config, log_output: logs.Logs, reactor: Any) -> None:
+        self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
         self._threads = {name: ThreadPool(1, 1, name) for name in ("spool", "influxdb")}
         # A database that does not answer must not keep the process alive.
@@ -87,12 +92,13 @@ class App:
             self._mqtt_stats,
             self._photometer_reports,
             self._watch,
+            self._clock,
         )
         self._subscriber = Subscriber(
             config.mqtt,
             take=self._intake.take,
             idle=self._spool.committer.flush,
-            resumed=lambda: None,
+            resumed=self._intake.resumed,
             memory=self._spool.store,
             clock=reactor,
             now=time.time,
@@ -125,6 +131,7 @@ class App:
             self._every(PERIOD, self._report),
             self._every(TIDY, self._spool.store.tidy),
             self._every(REQUEUE, self._intake.requeue),
+            self._every(RELEASE, self._intake.dating.release),
             self._every(LOOK, self._watch.look),
         ]
 
@@ -158,6 +165,12 @@ class App:
         try:
             admitted = await self._spool.open()
             self._judge.admission.restore(admitted, now=int(time.time() * 1000))
+            held = await self._spool.store.held_at_start()
+            self._intake.dating.restore(held)
+            self._clock.look()
+            # They are counted as they were by the process that received them.
+            self._mqtt_stats.received += held.count
+            self._mqtt_stats.ended[HELD, ""] += held.count
         except (sqlite3.Error, OSError) as error:
             directory = self._config.spool.directory
             raise CannotCreate(
@@ -227,6 +240,7 @@ class App:
         self._logs.set_levels(logs.levels(config))
         self._spool.reconfigure(config.spool, config.influxdb.flush_interval)
         self._intake.reconfigure(config.mqtt, config.influxdb)
+        self._clock.wait = config.global_.clock_wait
         self._writer.reconfigure(config.influxdb)
         self._subscriber.reconfigure(config.mqtt)
         log.info("Reloaded {config}", config=config.path)

@@ -64,7 +64,7 @@ def read_boot_id(path: str = BOOT_ID) -> str:
 
 
 class Clock:
-    """Call `look` every second until the time is `known`.
+    """Call `look` at the start and every second until the time is `known`.
 
     Once known it stays known for the life of the process. The kernel takes back that it is synchronised when
     NTP has not answered for some nine hours; but the clock goes on from a right time then, and is wrong by a
@@ -87,10 +87,8 @@ class Clock:
         """Which boot of which computer this is. Without an answer of the kernel each process counts as its
         own boot: what `passed` says is never compared with that of another boot."""
         self._booted_at = self._boot_date()
-        self.known = synchronised()
+        self.known = wait == 0 or synchronised()
         """Whether `now` is right."""
-        if not self.known:
-            self.look()
 
     def now(self) -> float:
         """Seconds since 1970, as the kernel has them."""

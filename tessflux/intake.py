@@ -5,7 +5,9 @@ A photometer that goes on sending something wrong gets one log line an hour, not
 
 from twisted.logger import Logger
 
+from tessflux.clock import Clock
 from tessflux.config import InfluxConfig, MqttConfig
+from tessflux.dating import Dating
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Judge, Message, Outcome, internal_error
@@ -29,9 +31,11 @@ class Intake:
         stats: MqttStats,
         reports: Reports,
         watch: Watch,
+        clock: Clock,
     ) -> None:
         self._judge, self._stats, self._reports, self._watch = judge, stats, reports, watch
-        self._committer, self._store = committer, store
+        self._committer, self._store, self._clock = committer, store, clock
+        self.dating = Dating(clock, judge.admission, committer, store, self._outcome)
         self.reconfigure(mqtt, influx)
 
     def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig) -> None:
@@ -42,6 +46,7 @@ class Intake:
         admission = self._judge.admission
         admission.choose(mqtt.whitelist, mqtt.blacklist, mqtt.new_photometers)
         admission.share(mqtt.share_member if mqtt.share_group else None)
+        admission.backlog.wait = None if mqtt.backlog_wait is None else mqtt.backlog_wait * 1_000
         self._watch.configure(mqtt)
 
     def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
@@ -49,18 +54,31 @@ class Intake:
         if not self._committer.admits(kept_by_broker=acknowledge is not None):
             return
         self._stats.received += 1
-        self._committer.take(self._outcome(message), acknowledge)
+        self._committer.take(self.dating.hold(message) or self._outcome(message), acknowledge)
         if self._watch.unseen:
             try:
                 self._watch.came(message.topic)
             except Exception:
                 self._reports.bug("The topic of a message could not be watched")
 
-    def _outcome(self, message: Message, *, requeued: bool = False) -> Outcome:
+    def resumed(self) -> None:
+        """The broker has kept our session: what comes first may have waited there."""
+        self._judge.admission.backlog.resumed(int(self._clock.now() * 1_000))
+
+    def _outcome(
+        self,
+        message: Message,
+        *,
+        requeued: bool = False,
+        published: int | None = None,
+        arrival_known: bool = True,
+    ) -> Outcome:
         """What becomes of a message. If a bug keeps us from judging it, it waits in quarantine for the fix:
         left unacknowledged, it would take up a place in the broker's window for ever."""
         try:
-            outcome = self._judge.judge(message, requeued=requeued)
+            outcome = self._judge.judge(
+                message, requeued=requeued, published=published, arrival_known=arrival_known
+            )
         except Exception as error:
             self._reports.bug("A message could not be judged; it is in quarantine")
             return internal_error(message, error)

@@ -49,6 +49,10 @@ SEEN_READINGS = 65_535
 """Readings whose identity and time are remembered, at least: a whole window of unacknowledged MQTT messages,
 which is the most that a broker can deliver again, and an hour of a thousand photometers."""
 
+HELD_READINGS = 20_000
+"""Readings of one photometer that wait for their time: eleven hours of one that publishes every two seconds,
+and 3 MB while their times are reckoned."""
+
 PHOTOMETERS = 200_000
 """Photometers whose last reading is remembered; the one that was silent longest is forgotten first."""
 

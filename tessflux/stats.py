@@ -1,7 +1,8 @@
 """Counters of what became of every message and every line, and the log lines that give them.
 
 Every message that is received ends as exactly one of stored, filtered, refused and lost, counted by its
-cause. While it waits for its commit it is counted as received only."""
+cause. While it waits for its commit it is counted as received only. One that is on disk, but whose time is
+not known yet, is counted as held for so long."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from twisted.logger import Logger
 
 STORED, FILTERED, REFUSED, LOST = "stored", "filtered", "refused", "lost"
+HELD = "held"
 
 
 @dataclass
@@ -59,13 +61,14 @@ class Hourly:
         self._mqtt_before = now
         self._mqtt_log.info(
             "MQTT Stats [Total, Accepted, Filtered] = {counters}, refused {refused}, lost {lost};"
-            " since the start {received} received, refused {causes}, filtered {filters}",
+            " since the start {received} received, refused {causes}, filtered {filters}{held}",
             counters=[total, stored, filtered],
             refused=refused,
             lost=lost,
             received=stats.received,
             causes=stats.causes(REFUSED),
             filters=stats.causes(FILTERED),
+            held=f"; held until their time is known: {held}" if (held := stats.ended[HELD, ""]) else "",
         )
 
     def influx_line(self) -> None:

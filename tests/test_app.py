@@ -114,6 +114,7 @@ class Wiring(SynchronousTestCase):
         with TemporaryDirectory() as directory:
             path = Path(directory) / "config"
             path.write_text(
+                "[global]\nclock_wait = 0\n"
                 "[mqtt]\nbroker = tcp:localhost:1883\nwhitelist = stars1 stars17\n"
                 f"[spool]\ndirectory = {directory}\n"
             )

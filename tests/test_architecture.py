@@ -23,6 +23,7 @@ FLOORS = (
     ("stats", "logs", "simulator"),
     ("spool", "watch"),
     ("mqtt", "influx"),
+    ("dating",),
     ("intake",),
     ("app", "commands"),
     ("run",),

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 
+from tessflux.clock import Clock as TimeOfDay
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.logs import Reports
@@ -64,6 +65,7 @@ class Taking:
             self.stats,
             self.reports,
             self.watch,
+            TimeOfDay(0),
         )
 
     def take(self, message: Message, acknowledge: Acknowledge | None = None) -> Outcome:
@@ -144,7 +146,7 @@ def test_a_message_that_a_bug_keeps_from_being_judged_is_counted_kept_and_acknow
 ) -> None:
     taking = Taking()
 
-    def broken(self: Judge, message: Message, *, requeued: bool = False) -> Outcome:
+    def broken(self: Judge, message: Message, **how: object) -> Outcome:
         raise DecodeError("x" * 10_000)
 
     monkeypatch.setattr(Judge, "judge", broken)
@@ -179,7 +181,7 @@ class SilentError(Exception):
 def test_whatever_a_bug_says_its_message_is_kept_on_disk(
     error: Exception, detail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Judge, message: Message, *, requeued: bool = False) -> Outcome:
+    def broken(self: Judge, message: Message, **how: object) -> Outcome:
         raise error
 
     monkeypatch.setattr(Judge, "judge", broken)
@@ -243,6 +245,7 @@ class Storing:
             self.stats,
             reports,
             Mock(Watch, unseen=()),
+            TimeOfDay(0),
         )
 
     def take(self, message: Message, number: int, qos: int) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux.clock import Clock as TimeOfDay
 from tessflux.commands.requeue import requeue
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
@@ -56,6 +57,7 @@ class Requeue(SynchronousTestCase):
             self.site.stats,
             self.reports,
             mock.Mock(Watch, unseen=()),
+            TimeOfDay(0),
         )
 
     def take(self, *payloads: bytes, retained: bool = False) -> None:
@@ -174,6 +176,7 @@ class Requeue(SynchronousTestCase):
             self.site.stats,
             self.reports,
             mock.Mock(Watch, unseen=()),
+            TimeOfDay(0),
         )
         self.take(dark(1))
         self.intake.reconfigure(LENIENT, InfluxConfig())

@@ -1,17 +1,28 @@
 """What a message means. Pure: bytes and times come in as arguments, nothing is read, written or logged.
 
 In:   a `Message` from the broker.
-Out:  its `Outcome`: `Stored` with its line for the database, `Filtered`, or `Quarantined` with the reason.
+Out:  its `Outcome`: `Stored` with its line for the database, `Filtered`, `Quarantined` with the reason, or
+      `Held` until its time is known.
 
 `Judge` does it: `parse` makes a `Reading` of the payload, `Admission` decides whether it is stored and under
-which time, `lineprotocol` encodes it.
+which time, `lineprotocol` encodes it. `backlog` notices readings that came late, and reckons their times.
 """
 
 from tessflux.readings.admission import BLACKLISTED, DUPLICATE, NOT_WHITELISTED, RETAINED, Admission
+from tessflux.readings.backlog import Episode, Reckoned, Track, reckon
 from tessflux.readings.fields import EXTRA_FIELDS
 from tessflux.readings.judge import OTHER_KINDS, Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
-from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Stored, internal_error
+from tessflux.readings.outcome import (
+    Admitted,
+    Filtered,
+    Held,
+    Late,
+    Outcome,
+    Quarantined,
+    Stored,
+    internal_error,
+)
 
 __all__ = [
     "BLACKLISTED",
@@ -24,12 +35,18 @@ __all__ = [
     "Admission",
     "Admitted",
     "Deliver",
+    "Episode",
     "Filtered",
+    "Held",
     "Judge",
+    "Late",
     "Message",
     "Outcome",
     "Quarantined",
+    "Reckoned",
     "Stored",
+    "Track",
     "internal_error",
     "lineprotocol",
+    "reckon",
 ]

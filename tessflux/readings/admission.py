@@ -22,7 +22,9 @@ another reading of the photometer has it already. The time of the broker is no p
 bridge may add it to one that has come without it.
 
 Daemons that share the readings of a broker do not know each other's readings. Each has milliseconds of its
-own, and gives a reading without a time of its own the next of them."""
+own, and gives a reading without a time of its own the next of them.
+
+A reading that did not come when it was published is held until its time is known (see `backlog`)."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -32,8 +34,9 @@ from math import inf
 from xxhash import xxh3_64_intdigest
 
 from tessflux.limits import PHOTOMETERS, SEEN_READINGS, SHARE_MEMBERS, SHIFT_MS
+from tessflux.readings.backlog import Backlog, Episode, Track
 from tessflux.readings.message import Message
-from tessflux.readings.outcome import Admitted, Filtered
+from tessflux.readings.outcome import Admitted, Filtered, Late
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
 EARLIEST = 946_684_800_000
@@ -61,13 +64,13 @@ DUPLICATE = "duplicate"
 
 
 @dataclass(slots=True)
-class _Photometer:
+class _Photometer(Track):
     """The last reading of one photometer. `salt` keeps its times apart from those of other photometers, and
     all times after `latest` are free. `arrival` is the time that the last reading without one got, `received`
     when it arrived. `counted` is how far it has counted since its register message, infinite if every known
     reading is a duplicate. Its register messages tell nothing until an hour after `repeated`."""
 
-    salt: int
+    salt: int = 0
     identity: int = -1
     arrival: int = 0
     received: int = 0
@@ -113,6 +116,7 @@ class Admission:
         self.share(None)
         self._photometers: OrderedDict[str, _Photometer] = OrderedDict()
         self._recent = _Recent(SEEN_READINGS)
+        self.backlog = Backlog()
         self._hour = self._new_in_hour = self._now = 0
 
     def choose(self, whitelist: frozenset[str], blacklist: frozenset[str], new_photometers: int = 0) -> None:
@@ -138,14 +142,37 @@ class Admission:
             photometer.repeated = now
             if photometer.arrival < earlier.time <= now:
                 photometer.arrival = earlier.time
+            if earlier.seq is not None:
+                photometer.learn(earlier.seq, earlier.time)
 
-    def forget(self, admitted: Iterable[Admitted]) -> None:
-        """Forget these: they could not be stored, and may come again."""
+    def restore_held(self, episodes: dict[str, Episode], identities: Iterable[int]) -> None:
+        """Remember what was held earlier as late."""
+        self.backlog.episodes.update(episodes)
+        for identity in identities:
+            self._recent.add(identity, identity)
+
+    def forget(self, admitted: Iterable[Admitted], late: Iterable[Late] = ()) -> None:
+        """Forget these: they could not be stored or held, and may come again."""
         for given_up in admitted:
             self._recent.discard(given_up.identity)
             if photometer := self._photometers.get(given_up.name):
                 photometer.identity = -1
                 self._recent.discard(photometer.salt ^ given_up.time)
+        for reading in late:
+            self._recent.discard(reading.identity)
+            if photometer := self._photometers.get(reading.name):
+                photometer.identity = -1
+            self.backlog.released(reading.name, 1)
+
+    def due(self, now: int) -> dict[str, tuple[Track, Episode]]:
+        """The photometers whose held readings wait no longer: how their `seq` follows time, and which
+        readings are held."""
+        found = {}
+        for name, episode in self.backlog.episodes.items():
+            track = self._photometers.get(name) or Track()
+            if self.backlog.due(name, track, now):
+                found[name] = track, episode
+        return found
 
     def registered(self, name: str, message: Message) -> None:
         """A register message came: if it came only once, the photometer counts from the beginning again."""
@@ -170,15 +197,22 @@ class Admission:
         return time
 
     def admit(
-        self, reading: Reading, values: str, message: Message, *, requeued: bool = False
-    ) -> Admitted | Filtered | Refused:
+        self,
+        reading: Reading,
+        values: str,
+        message: Message,
+        *,
+        requeued: bool = False,
+        published: int | None = None,
+    ) -> Admitted | Filtered | Refused | Late:
         """Decide on the reading that a message brought.
 
         `values` is its fields in line protocol, a canonical form of what makes its identity. A
-        `requeued` one was refused once, and is tried again; it gets the time that was reserved for it.
+        `requeued` one was refused once, and is tried again; it gets the time that was reserved for it. One
+        that was held is no duplicate, and was `published` at a time that is known now.
         """
         received_at = message.received_at
-        if not requeued:
+        if not requeued and published is None:
             self._now = received_at
         name, tstamp = reading.name, reading.tstamp
         if self._whitelist and name not in self._whitelist:
@@ -198,23 +232,35 @@ class Admission:
             return Refused(BAD_TIME, f"its clock is {side}", name)
         photometer = self._photometers.get(name)
         if photometer is None:
-            if not requeued and not self._takes_new(received_at):
+            if not requeued and published is None and not self._takes_new(received_at):
                 allowed = f"{self._new_photometers} new names in this hour ([mqtt] new_photometers)"
                 return Refused(NEW_NAME, f"there were {allowed} already", name)
             photometer = self._add(name)
         else:
             self._photometers.move_to_end(name)
         identity, count = _number(f"{name} {values} {tstamp}"), reading.fields["seq"]
-        if identity == photometer.identity or identity in self._recent:
+        if published is None and (identity == photometer.identity or identity in self._recent):
             goes_on = photometer.counted < count <= photometer.counted + COUNT_STEPS
             once = tstamp is None and _comes_once(message) and not requeued
             if identity == photometer.identity or not goes_on or not once:
                 photometer.counted, photometer.repeated = inf, self._now
                 return Filtered(DUPLICATE)
-        if given is None and not requeued:
+        seq = None
+        if published is not None:
+            seq = int(count)
+            time = self._free(photometer, self._ours(published), SHIFT_MS * self._step, self._step)
+            photometer.arrival = max(photometer.arrival, time)
+            photometer.learn(seq, time)
+        elif given is None and not requeued:
+            seq = int(count)
+            if not self.backlog.takes(name, photometer, seq, received_at):
+                photometer.identity = identity
+                self._recent.add(identity, identity)
+                return Late(name, seq, identity)
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
+            photometer.learn(seq, time)
         elif given is None and ~(photometer.salt ^ received_at) in self._recent:
             # A message without a reservation may have arrived at the same time: it gets another one.
             self._recent.discard(~(photometer.salt ^ received_at))
@@ -228,7 +274,7 @@ class Admission:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
         if count > photometer.counted:
             photometer.counted = count
-        admitted = Admitted(name, time, identity)
+        admitted = Admitted(name, time, identity, seq)
         self._remember(photometer, admitted)
         return admitted
 
@@ -243,7 +289,7 @@ class Admission:
         return True
 
     def _add(self, name: str) -> _Photometer:
-        photometer = self._photometers[name] = _Photometer(_number(name))
+        photometer = self._photometers[name] = _Photometer(salt=_number(name))
         if len(self._photometers) > PHOTOMETERS:
             self._photometers.popitem(last=False)
         return photometer

@@ -4,11 +4,12 @@ from tessflux.limits import MAX_PAYLOAD
 from tessflux.readings import lineprotocol
 from tessflux.readings.admission import Admission
 from tessflux.readings.message import Message
-from tessflux.readings.outcome import Admitted, Filtered, Outcome, Quarantined, Remark, Stored
+from tessflux.readings.outcome import Admitted, Filtered, Held, Late, Outcome, Quarantined, Remark, Stored
 from tessflux.readings.reading import REGISTER, Refused, parse
 
 EMPTY = "empty"
 MISROUTED = "misrouted"
+NO_TIME = "no time"
 CLOCK = "clock"
 
 OTHER_KINDS = ("register", "status")
@@ -30,8 +31,17 @@ class Judge:
         self._measurement = lineprotocol.measurement(measurement)
         self._extra_fields, self._validation = extra_fields, validation
 
-    def judge(self, message: Message, *, requeued: bool = False) -> Outcome:
-        """What becomes of a message; `requeued` if it comes out of the quarantine."""
+    def judge(
+        self,
+        message: Message,
+        *,
+        requeued: bool = False,
+        published: int | None = None,
+        arrival_known: bool = True,
+    ) -> Outcome:
+        """What becomes of a message; `requeued` if it comes out of the quarantine. One that was held as late
+        was `published` at a time that is known now. If the arrival is not known, a reading needs a time
+        of its own."""
         if not message.payload:
             # This is how a retained message is deleted.
             return Filtered(EMPTY)
@@ -41,23 +51,31 @@ class Judge:
                 if not requeued:
                     self.admission.registered(reading.name, message)
                 return Filtered(REGISTER)
-            return self._refuse(message, reading, requeued)
+            return self._refuse(message, reading, reserve=not requeued)
+        no_time = reading.tstamp is None and message.sent_at is None and not message.retained
+        if not arrival_known and no_time:
+            detail = "it came before the clock was set, and the computer was restarted since"
+            return self._refuse(message, Refused(NO_TIME, detail, reading.name), reserve=False)
         values = lineprotocol.values(reading.fields)
-        decision = self.admission.admit(reading, values, message, requeued=requeued)
+        decision = self.admission.admit(reading, values, message, requeued=requeued, published=published)
         if isinstance(decision, Admitted):
             series = lineprotocol.series(self._measurement, reading.name)
             tstamp = reading.tstamp
-            remark = _skew(reading.name, tstamp - message.received_at) if tstamp is not None else None
+            remark = None
+            if tstamp is not None and arrival_known:
+                remark = _skew(reading.name, tstamp - message.received_at)
             if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
                 remark = _misrouted(reading.name, message.topic, remark)
             return Stored(f"{series} {values} {decision.time}", decision, remark)
         if isinstance(decision, Filtered):
             return decision
-        return self._refuse(message, decision, requeued)
+        if isinstance(decision, Late):
+            return Held(message, decision)
+        return self._refuse(message, decision, reserve=not requeued)
 
-    def _refuse(self, message: Message, refused: Refused, requeued: bool) -> Quarantined:
+    def _refuse(self, message: Message, refused: Refused, *, reserve: bool) -> Quarantined:
         time = message.received_at
-        if refused.name and not requeued:
+        if refused.name and reserve:
             time = self.admission.reserve(refused.name, time)
         return Quarantined(
             time,

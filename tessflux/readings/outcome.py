@@ -1,4 +1,5 @@
-"""What becomes of a message: it is stored, filtered or quarantined. Pure values."""
+"""What becomes of a message: it is stored, filtered or quarantined, or held until its time is known. Pure
+values."""
 
 from typing import ClassVar, NamedTuple
 
@@ -22,10 +23,20 @@ class Remark(NamedTuple):
 
 
 class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A reading to store: its identity, and its time in milliseconds since 1970 UTC."""
+    """A reading to store: its identity, and its time in milliseconds since 1970 UTC. `seq` is that of a
+    reading without a time of its own, since it tells when the next one is due."""
 
     name: str
     time: int
+    identity: int
+    seq: int | None = None
+
+
+class Late(msgspec.Struct, frozen=True, gc=False):
+    """A reading that is to be stored, but did not come when it was published."""
+
+    name: str
+    seq: int
     identity: int
 
 
@@ -70,7 +81,27 @@ class Quarantined(NamedTuple):
         return Remark(self.photometer or self.topic[:MAX_NAME], self.cause, self.detail)
 
 
-Outcome = Stored | Filtered | Quarantined
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """A message whose time is not known yet: it waits on disk as it came, and is judged again then.
+
+    `message` has the arrival that our clock showed. `late` is the reading in it; None if the clock itself was
+    not known. Then the arrival was `passed` milliseconds after the computer's `boot`.
+    """
+
+    message: Message
+    late: Late | None = None
+    boot: str = ""
+    passed: int = 0
+    remark: ClassVar[None] = None
+    """Nobody needs to look into it."""
+
+    @property
+    def size(self) -> int:
+        """Characters and bytes that count against the bound of what waits in memory."""
+        return len(self.message.payload) + len(self.message.topic)
+
+
+Outcome = Stored | Filtered | Quarantined | Held
 
 
 def internal_error(message: Message, error: Exception) -> Quarantined:

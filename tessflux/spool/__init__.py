@@ -1,6 +1,7 @@
 """The queue on disk, between the broker and the database.
 
-In:   the outcome of each message, and what acknowledges the message: `Committer.take`.
+In:   the outcome of each message, and what acknowledges the message: `Committer.take`. One whose time is not
+      known yet is `held` until it is judged again.
 Out:  the oldest lines as a `Batch`, until the database has dealt with them: `Queue.head`, `Queue.retire`.
 
 `Spool` puts `Committer`, `Queue` and `Store` together: messages gather in a `Group`, which is committed as a
@@ -13,7 +14,7 @@ from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
 from tessflux.spool.spool import Spool
-from tessflux.spool.store import Store
+from tessflux.spool.store import HeldAtStart, Store
 
 __all__ = [
     "CHOSEN",
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "Committer",
     "Group",
+    "HeldAtStart",
     "Queue",
     "Spool",
     "Store",

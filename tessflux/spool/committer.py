@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome
+from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome
 from tessflux.spool.group import Group
 from tessflux.spool.store import Store
 from tessflux.stats import FILTERED, LOST, MqttStats
@@ -28,8 +28,8 @@ log = Logger(namespace="spool")
 class Committer:
     """It calls `added` when lines are on disk, with the time when the first of them arrived;
     `backpressure` with True when the broker is to wait and with False when it may go on; `redeliver` when
-    there is room again for messages that were left with the broker; and `forget` with what was admitted and
-    cannot be stored."""
+    there is room again for messages that were left with the broker; and `forget` with what was admitted or
+    held and cannot be stored."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Committer:
         added: Callable[[float], None],
         backpressure: Callable[[bool], None],
         redeliver: Callable[[], None],
-        forget: Callable[[list[Admitted]], None],
+        forget: Callable[[list[Admitted], list[Late]], None],
     ) -> None:
         self._store, self._stats, self._clock = store, stats, clock
         self.flush_interval = flush_interval
@@ -56,6 +56,7 @@ class Committer:
         """Whether a stop has waited long enough for the disk."""
         self._timer: IDelayedCall | None = None
         self._holds_back = False
+        self._asked_to_hold_back = False
         self._left_to_broker = False
 
     @property
@@ -149,7 +150,7 @@ class Committer:
         self._after_commit()
 
     def _give_up(self, group: Group) -> None:
-        self._forget(group.admitted)
+        self._forget_messages(group)
         cause = self._store.failing
         # Some that came meanwhile may be duplicates of what is given up, and filtered for that.
         following = self._group.acknowledge
@@ -171,10 +172,15 @@ class Committer:
 
     def update_backpressure(self) -> None:
         """Have the broker wait while memory is used up, unless commits fail or we stop."""
-        holds_back = self._memory_is_full and not self._store.failing
+        holds_back = (self._memory_is_full or self._asked_to_hold_back) and not self._store.failing
         if holds_back != self._holds_back and not self._store.stopping:
             self._holds_back = holds_back
             self._backpressure(holds_back)
+
+    def hold_back(self, on: bool) -> None:
+        """Have the broker wait until this is called again with False."""
+        self._asked_to_hold_back = on
+        self.update_backpressure()
 
     async def commit(self, group: Group) -> bool:
         """Commit a group of the caller's own, retrying until it succeeds; False if it was given up."""
@@ -182,8 +188,11 @@ class Committer:
         if done:
             self._on_disk(group)
         else:
-            self._forget(group.admitted)
+            self._forget_messages(group)
         return done
+
+    def _forget_messages(self, group: Group) -> None:
+        self._forget(group.admitted, [held.late for held in group.held if held.late is not None])
 
     async def stop(self) -> None:
         """Commit what is pending, now; if the disk fails, it is tried only once more. If this is cancelled,

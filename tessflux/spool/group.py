@@ -4,19 +4,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Stored
-from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
+from tessflux.readings import Acknowledge, Admitted, Filtered, Held, Outcome, Quarantined, Stored
+from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, MqttStats
 
 
 @dataclass(slots=True)
 class Group:
-    """Messages by their outcomes; `released` are the numbers of the quarantine's rows that this commit
-    deletes."""
+    """Messages by their outcomes. This commit deletes rows: `released` are numbers of the quarantine's, and
+    `dated` of those that were held."""
 
     lines: list[str] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    dated: list[int] = field(default_factory=list)
     acknowledge: list[Acknowledge] = field(default_factory=list)
     messages: int = 0
     kept_by_broker: int = 0
@@ -46,8 +48,11 @@ class Group:
         elif isinstance(outcome, Filtered):
             self._filtered[outcome.cause] += 1
         else:
-            self.quarantined.append(outcome)
             self._size += outcome.size
+            if isinstance(outcome, Held):
+                self.held.append(outcome)
+            else:
+                self.quarantined.append(outcome)
         if acknowledge is not None:
             self.kept_by_broker += 1
             self.acknowledge.append(acknowledge)
@@ -55,6 +60,8 @@ class Group:
     def count_and_acknowledge(self, stats: MqttStats) -> None:
         """It is on disk: count the messages, and acknowledge them in the order in which they came."""
         stats.ended[STORED, ""] += len(self.admitted)
+        if self.held or self.dated:
+            stats.ended[HELD, ""] += len(self.held) - len(self.dated)
         for refused in self.quarantined:
             stats.ended[REFUSED, refused.cause] += 1
         for cause, number in self._filtered.items():

@@ -5,6 +5,7 @@
     seen          name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
     photometer    the last reading of each photometer that `seen` no longer holds
     quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
+    held          messages whose time is not known yet, in the order in which they came: see `Held`
     subscription  the topics to which a session at a broker may be subscribed
 
 A commit is one transaction, written ahead (WAL) and synced before it returns.
@@ -21,8 +22,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
-from tessflux.readings import Admitted, lineprotocol
+from tessflux.limits import GROUP_READINGS, HELD_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
+from tessflux.readings import Admitted, Episode, Held, Late, Message, lineprotocol
 from tessflux.spool.group import Group
 from tessflux.spool.quarantine import Quarantine
 
@@ -33,6 +34,7 @@ for moving it into the database; without any, a disk that the spool has filled w
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(list[Admitted])
+_HELD = "topic, payload, retained, arrival, mid, sent, photometer, seq, identity, boot, passed"
 _PAGE = 4_096
 _BUSY_SECONDS = 10
 _WAL_BYTES = 8 * 1024 * 1024
@@ -52,6 +54,15 @@ ALTER TABLE quarantine ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX again ON quarantine (id) WHERE again;
 CREATE TABLE subscription (session TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY KEY (session, topic))
     WITHOUT ROWID;
+""",
+    """
+ALTER TABLE photometer ADD COLUMN seq INTEGER;
+CREATE TABLE held (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    retained INTEGER NOT NULL, arrival INTEGER NOT NULL, mid INTEGER, sent INTEGER,
+    photometer TEXT NOT NULL, seq INTEGER NOT NULL, identity INTEGER NOT NULL,
+    boot TEXT NOT NULL, passed INTEGER NOT NULL);
+CREATE INDEX held_by_photometer ON held (photometer, id);
 """,
 )
 """What each version of the file adds to the one before it."""
@@ -162,7 +173,7 @@ class Journal:
         last = self.last + len(group.lines)
         with _transaction(self._db):
             self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
-            if group.lines or group.quarantined:
+            if group.lines or group.quarantined or group.held:
                 self._leave_reserve(group)
             lines = iter(group.lines)
             number = self.last
@@ -175,6 +186,8 @@ class Journal:
                 among = len(group.admitted)
                 self._insert("seen", last, among, _encode(group.admitted).decode())
                 trimmed = self._trim_seen(self._seen_readings + among)
+            if group.held or group.dated:
+                self._change_held(group)
             forgotten, held = self.quarantine.change(group.released, group.quarantined)
         self.last = last
         self.quarantine.committed(held)
@@ -195,10 +208,50 @@ class Journal:
 
     def admitted(self) -> Iterator[Admitted]:
         """What was committed and is remembered, oldest first."""
-        rows = self._db.execute("SELECT name, time, identity FROM photometer ORDER BY time")
+        rows = self._db.execute("SELECT name, time, identity, seq FROM photometer ORDER BY time")
         yield from starmap(Admitted, rows)
         for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
             yield from _decode(entries)
+
+    def _change_held(self, group: Group) -> None:
+        self._db.executemany("DELETE FROM held WHERE id = ?", [(number,) for number in group.dated])
+        self._db.executemany(
+            f"INSERT INTO held ({_HELD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            map(_held_row, group.held),
+        )
+
+    def episodes(self) -> dict[str, Episode]:
+        """The photometers of which readings are held as late."""
+        # SQLite takes the other columns from the row with the greatest id.
+        rows = self._db.execute(
+            "SELECT photometer, max(id), seq, arrival, count(*) FROM held"
+            " WHERE photometer != '' GROUP BY photometer"
+        )
+        return {name: Episode(arrival, seq, arrival, count=count) for name, _, seq, arrival, count in rows}
+
+    def late_identities(self) -> list[int]:
+        """Those of the newest readings that are held as late, as many as are remembered."""
+        query = "SELECT identity FROM held WHERE photometer != '' ORDER BY id DESC LIMIT ?"
+        return [identity for (identity,) in self._db.execute(query, (SEEN_READINGS,))]
+
+    def late_of(self, photometer: str) -> list[tuple[int, int, int]]:
+        """Number, `seq` and arrival of the readings of a photometer that are held as late, oldest first."""
+        query = "SELECT id, seq, arrival FROM held WHERE photometer = ? ORDER BY id LIMIT ?"
+        return self._db.execute(query, (photometer, HELD_READINGS)).fetchall()
+
+    def held(self, photometer: str, limit: int) -> dict[int, Held]:
+        """The oldest messages of a photometer that are held as late, by their numbers; without a name those
+        that came before the clock was known."""
+        rows = self._db.execute(
+            f"SELECT id, {_HELD} FROM held WHERE photometer = ? ORDER BY id LIMIT ?",
+            (photometer, limit),
+        )
+        return {number: _held(*row) for number, *row in rows}
+
+    @property
+    def undated(self) -> int:
+        """How many messages are held that came before the clock was known."""
+        return self._one("SELECT count(*) FROM held WHERE photometer = ''")
 
     def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session."""
@@ -229,7 +282,7 @@ class Journal:
             if readings - trimmed <= SEEN_READINGS:
                 break
         self._db.executemany(
-            "INSERT OR REPLACE INTO photometer (name, time, identity) VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO photometer (name, time, identity, seq) VALUES (?, ?, ?, ?)",
             map(msgspec.structs.astuple, latest.values()),
         )
         self._db.execute("DELETE FROM seen WHERE id <= ?", (moved,))
@@ -259,8 +312,43 @@ def _pages(group: Group) -> int:
     size = sum(map(len, group.lines))
     size += sum(len(admitted.name) + 40 for admitted in group.admitted)
     size += sum(row.size + 100 for row in group.quarantined)
+    size += sum(held.size + 200 for held in group.held)
     # Twice the size, since a row leaves the rest of its last page free, and a character may take two bytes.
     return 2 * size // _PAGE + 8
+
+
+def _held_row(held: Held) -> tuple[object, ...]:
+    message, late = held.message, held.late or Late("", 0, 0)
+    return (
+        message.topic,
+        message.payload,
+        message.retained,
+        message.received_at,
+        message.mid,
+        message.sent_at,
+        late.name,
+        late.seq,
+        late.identity,
+        held.boot,
+        held.passed,
+    )
+
+
+def _held(
+    topic: str,
+    payload: bytes,
+    retained: int,
+    arrival: int,
+    mid: int | None,
+    sent_at: int | None,
+    name: str,
+    seq: int,
+    identity: int,
+    boot: str,
+    passed: int,
+) -> Held:
+    late = Late(name, seq, identity) if name else None
+    return Held(Message(topic, payload, bool(retained), arrival, mid, sent_at), late, boot, passed)
 
 
 @contextmanager

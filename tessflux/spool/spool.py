@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from tessflux.config import SpoolConfig
-from tessflux.readings import Admitted
+from tessflux.readings import Admitted, Late
 from tessflux.spool.committer import Committer
 from tessflux.spool.queue import Queue
 from tessflux.spool.store import InThread, Store
@@ -30,7 +30,7 @@ class Spool:
         wake: Callable[[], None],
         backpressure: Callable[[bool], None],
         redeliver: Callable[[], None],
-        forget: Callable[[list[Admitted]], None],
+        forget: Callable[[list[Admitted], list[Late]], None],
     ) -> None:
         self.store = Store(config, clock=clock, in_thread=in_thread)
         self.queue = Queue(self.store, wake=wake)

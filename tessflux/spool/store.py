@@ -8,6 +8,7 @@ lasts, and when it is over.
 
 import sqlite3
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError
@@ -18,7 +19,7 @@ from twisted.python.failure import Failure
 
 from tessflux.config import SpoolConfig
 from tessflux.logs import RateLimit
-from tessflux.readings import Admitted, Quarantined
+from tessflux.readings import Admitted, Episode, Held, Quarantined
 from tessflux.spool.file import SpoolFile
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Batch, Journal
@@ -52,6 +53,21 @@ class InThread(Protocol):
     """Runs a blocking call in the spool's one thread, after those before it."""
 
     def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Awaitable[Any]: ...
+
+
+@dataclass(frozen=True)
+class HeldAtStart:
+    """The messages that are held: as late, by photometer, with the identities of the newest; and how many of
+    them came before the clock was known."""
+
+    episodes: dict[str, Episode]
+    identities: list[int]
+    undated: int
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.undated + sum(episode.count for episode in self.episodes.values())
 
 
 class Store:
@@ -126,7 +142,7 @@ class Store:
         self._retired_on_disk = max(self._retired_on_disk, retired)
         self.forgotten += forgotten
         # Forgetting what is delivered may succeed while readings find no room.
-        if self.failing and (group.lines or group.quarantined):
+        if self.failing and (group.lines or group.quarantined or group.held):
             self.failing = ""
             # A full spool that is being emptied may fail and succeed many times a second.
             if self._commit_failures.over(forget=False):
@@ -162,6 +178,22 @@ class Store:
         if self.stopping:
             return {}
         return await self._read(lambda journal: journal.quarantine.requeued(limit), otherwise={})
+
+    async def held_at_start(self) -> HeldAtStart:
+        """What was held earlier. Raises sqlite3.Error or OSError."""
+        return await self._ask(
+            lambda journal: HeldAtStart(journal.episodes(), journal.late_identities(), journal.undated)
+        )
+
+    async def late_of(self, photometer: str) -> list[tuple[int, int, int]]:
+        """Number, `seq` and arrival of each reading of a photometer that is held as late; none if the disk
+        fails."""
+        return await self._read(lambda journal: journal.late_of(photometer), otherwise=[])
+
+    async def held(self, photometer: str, limit: int) -> dict[int, Held]:
+        """The oldest messages of a photometer that are held, by their numbers; without a name those that came
+        before the clock was known."""
+        return await self._read(lambda journal: journal.held(photometer, limit), otherwise={})
 
     async def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session at a broker; none if the disk fails."""

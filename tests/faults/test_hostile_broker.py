@@ -18,6 +18,7 @@ from servers import Influxd, Mosquitto
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux.clock import Clock as TimeOfDay
 from tessflux.commands.requeue import requeue
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
@@ -140,6 +141,7 @@ class Case(SynchronousTestCase):
             self.site.stats,
             unlogged,
             Mock(Watch, unseen=()),
+            TimeOfDay(0),
         )
         self.published = 0
 

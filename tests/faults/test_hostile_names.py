@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux.clock import Clock as TimeOfDay
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import InfluxConfig, MqttConfig
 from tessflux.intake import Intake
@@ -111,6 +112,7 @@ class VolumeTest(SynchronousTestCase):
             MqttStats(),
             reports,
             Mock(Watch, unseen=()),
+            TimeOfDay(0),
         )
         for number in range(50_000):
             intake.take(messages(number), None)

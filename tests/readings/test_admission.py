@@ -26,11 +26,11 @@ from tessflux.readings.admission import (
     Admission,
     _Recent,
 )
-from tessflux.readings.outcome import Admitted, Filtered
+from tessflux.readings.outcome import Admitted, Filtered, Late
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
 
 NOW = 1_772_323_214_000
-Decision = Admitted | Filtered | Refused
+Decision = Admitted | Filtered | Refused | Late
 
 
 def ask(
@@ -590,12 +590,14 @@ def test_whatever_the_clocks_do_no_two_readings_of_a_photometer_share_a_time(
     arrivals: list[tuple[str, int | None, int | None, int, int, int, bool]],
 ) -> None:
     admission = Admission()
+    admission.backlog.wait = 0
     committed: list[Admitted] = []
     times: defaultdict[str, list[int]] = defaultdict(list)
     seq = 0
     for name, own, sent, clock, jump, count, restart in arrivals:
         if restart:
             admission = Admission()
+            admission.backlog.wait = 0
             admission.restore(committed, now=NOW)
         for _ in range(count):
             seq += 1
@@ -684,6 +686,8 @@ def test_a_clock_set_back_into_a_dense_burst_gives_free_times() -> None:
 @given(st.lists(st.integers(-STEP_MS // 100, STEP_MS // 10), max_size=60))
 def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: list[int]) -> None:
     admission, now, last = Admission(), NOW, 0
+    # Whatever the pace was.
+    admission.backlog.wait = 0
     for seq, step in enumerate(steps):
         now += step
         time = admit(admission, seq=seq, at=now).time

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Stored
+from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome, Quarantined, Stored
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
 from tessflux.spool.spool import Spool
@@ -45,7 +45,7 @@ def make_spool(
     wake: Callable[[], None] = lambda: None,
     backpressure: Callable[[bool], None] = lambda on: None,
     redeliver: Callable[[], None] = lambda: None,
-    forget: Callable[[list[Admitted]], None] = lambda admitted: None,
+    forget: Callable[[list[Admitted], list[Late]], None] = lambda admitted, late: None,
 ) -> Spool:
     """A spool of which a test needs to see only a part."""
     return Spool(
@@ -105,6 +105,12 @@ class Thread:
             self.work()
             self.tell()
 
+    def forget(self) -> None:
+        """What waits is never run, and nobody hears of what was."""
+        self._calls.clear()
+        self._results.clear()
+        self.held = False
+
     def release(self) -> None:
         self.held = False
         self.run()
@@ -124,7 +130,7 @@ class Site:
             "backpressure" if on else "go on"
         )
         self.redeliver: Callable[[], None] = lambda: self.events.append("redeliver")
-        self.forget: Callable[[list[Admitted]], None] = lambda admitted: None
+        self.forget: Callable[[list[Admitted], list[Late]], None] = lambda admitted, late: None
 
     def open(self, *, max_size: int = 2**30, quarantine: int = 1_000) -> list[Admitted]:
         self.spool = make_spool(
@@ -135,7 +141,7 @@ class Site:
             wake=lambda: self.wake(),
             backpressure=lambda on: self.backpressure(on),
             redeliver=lambda: self.redeliver(),
-            forget=lambda admitted: self.forget(admitted),
+            forget=lambda admitted, late: self.forget(admitted, late),
         )
         self.committer, self.queue, self.store = self.spool.committer, self.spool.queue, self.spool.store
         admitted: list[Admitted] = self.result(self.spool.open())
@@ -150,6 +156,13 @@ class Site:
         self._case.successResultOf(settled)
         self.result(self.spool.close())
         assert self.clock.getDelayedCalls() == []
+
+    def abandon(self) -> None:
+        """As kill -9 does: what is in memory is gone."""
+        for call in self.clock.getDelayedCalls():
+            call.cancel()
+        self.thread.forget()
+        self.thread(self.store._file.close)
 
     def restart(self) -> list[Admitted]:
         self.stop()
@@ -193,6 +206,11 @@ class Site:
         """The first column."""
         with closing(second_look(str(self.directory))) as db:
             return [row[0] for row in db.execute(text)]
+
+    def execute(self, text: str) -> None:
+        """Change the file behind the back of the spool."""
+        with closing(second_look(str(self.directory), "rw")) as db, db:
+            db.execute(text)
 
     def asides(self) -> list[Path]:
         return sorted(self.directory.glob(f"{FILE_NAME}.damaged-*[Z0-9]"))
