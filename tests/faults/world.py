@@ -122,7 +122,7 @@ class World:
     def configure(self, changes: Mapping[str, Mapping[str, object]] | None = None) -> None:
         """Write the config: keys with which the daemon is quick to try again, and `changes` by section."""
         sections: dict[str, dict[str, object]] = {
-            "global": {"log_file": "", "log_level": "info"},
+            "global": {"log_file": "", "log_level": "info", "clock_wait": 0},
             "influxdb": {
                 "url": f"http://127.0.0.1:{self.database.port}",
                 "schema": self.schema,
