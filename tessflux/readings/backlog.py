@@ -21,7 +21,10 @@ from itertools import pairwise
 from tessflux.limits import HELD_READINGS
 
 SHORTEST_PACE, LONGEST_PACE = 200.0, 600_000.0
-"""What is published faster or more slowly than any photometer does has no pace, and is taken as live."""
+"""What is published faster or more slowly than any photometer does has no pace."""
+
+TOO_FAST = -1.0
+"""In place of a pace: always taken as live."""
 
 GUESSED_PACE = 500.0
 """Of a photometer that was never heard of: messages that waited come faster than any photometer publishes."""
@@ -44,8 +47,8 @@ JUMP = 100_000
 class Track:
     """How the `seq` of a photometer follows time: its last reading whose time is known, and its pace.
 
-    `pace` is the mean of what was `learnt` so often, and 0 while it is not known. `odd` is one that did not
-    fit: if it is seen again, it is the pace.
+    `pace` is the mean of what was `learnt` so often, 0 while it is not known, or TOO_FAST. `odd` is one that
+    did not fit: if it is seen again, it is the pace.
     """
 
     seq: int = -1
@@ -60,13 +63,15 @@ class Track:
         if self.seq >= 0 and 0 < numbers <= JUMP:
             seen, pace = (time - self.time) / numbers, self.pace
             if SHORTEST_PACE <= seen <= LONGEST_PACE:
-                if 0.5 * pace <= seen <= 1.5 * pace:
+                if 0 < 0.5 * pace <= seen <= 1.5 * pace:
                     self.learnt += self.learnt < SMOOTHING
                     self.pace = pace + (seen - pace) / self.learnt
                 elif not pace or 0.75 * self.odd <= seen <= 1.33 * self.odd:
                     self.pace, self.learnt = seen, 1
                 else:
                     self.odd = seen
+            elif seen < SHORTEST_PACE and not pace:
+                self.pace = TOO_FAST
         self.seq, self.time = seq, time
 
 
@@ -109,6 +114,8 @@ class Backlog:
             self._add(track, episode, seq, arrival)
             return False
         pace = track.pace
+        if pace < 0:
+            return True
         if pace:
             if not _is_late(seq - track.seq, arrival - track.time, pace) or self.wait == 0:
                 self._resumed = None
@@ -160,7 +167,7 @@ class Backlog:
 
 def _pace(track: Track, seq: int, arrival: int) -> float:
     """The pace of a photometer, or what it would be if it had published nothing but what came."""
-    if track.pace:
+    if track.pace > 0:
         return track.pace
     numbers = seq - track.seq
     if track.seq >= 0 and 0 < numbers <= JUMP:
@@ -190,7 +197,7 @@ def reckon(track: Track, held: Sequence[tuple[int, int]]) -> Reckoned:
     certain reading, or after its own arrival; the order is kept, and no two have one time, unless there are
     more of them than milliseconds.
     """
-    pace = track.pace
+    pace = max(track.pace, 0.0)
     certain = [False] * len(held)
     for number, ((seq, arrival), (next_seq, next_arrival)) in enumerate(pairwise(held), 1):
         guessed = pace or _pace(track, next_seq, next_arrival)
@@ -235,9 +242,9 @@ def _between(
         # It did not publish for a while, most likely before it was back.
         follows = False
     if not pace:
-        # Without a time before, all that is known is that they had come by now.
+        # All that is known is that they had come by now; the last one, perhaps, has just been published.
         begin = before[1] if before else end
-        step = (end - begin) / (len(waited) + 1)
+        step = (end - begin) / (len(waited) + (after is not None))
         return [begin + step * number for number in range(1, len(waited) + 1)], (end - begin) / 2
     line, idle = _lay_out(
         runs,

@@ -208,6 +208,8 @@ class Checker:
     def __init__(self) -> None:
         self.ended: Counter[str] = Counter()
         self._admission = Admission()
+        # A payload has any `seq`.
+        self._admission.backlog.wait = 0
         self._now = NOW
 
     def take(self, payload: bytes) -> tuple[str, Point] | None:

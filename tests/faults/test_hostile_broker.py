@@ -131,7 +131,7 @@ class Case(SynchronousTestCase):
         self.log = record(self, "mqtt")
         self.network = Network(self.clock)
         unlogged = Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock)
-        config = MqttConfig(BROKER)
+        config = MqttConfig(BROKER, backlog_wait=0)
         self.intake = Intake(
             config,
             InfluxConfig(),

@@ -363,7 +363,12 @@ def test_readings_faster_than_any_photometer_are_never_held() -> None:
         arrival = NOW + seq * 20 + (seq % 7) * 40
         assert backlog.takes("stars1", track, seq, arrival)
         track.learn(seq, arrival)
-    assert track.pace == 0
+    backlog.resumed(arrival)
+    assert backlog.takes("stars1", track, 1_000, arrival + 60_000)
+    # Unless it slows down to what a photometer does.
+    for number in range(1, 4):
+        track.learn(1_000 + number, arrival + 60_000 + 5_000 * number)
+    assert track.pace == pytest.approx(5_000)
 
 
 def test_two_publishers_of_one_name_are_taken_as_live() -> None:

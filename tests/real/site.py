@@ -46,10 +46,11 @@ class Site:
     def configure(self, **changes: Mapping[str, object]) -> None:
         """Write the config; `changes` are keys by section."""
         sections: dict[str, dict[str, object]] = {
-            # The kernel of a test machine may not know what time it is.
+            # The kernel of a test machine may not know what time it is, and no photometer publishes as
+            # irregularly as tests do.
             "global": {"log_file": "", "log_level": "info", "clock_wait": 0},
             "influxdb": {"url": self.influxd.url, "schema": self.schema, "flush_interval": 0.2},
-            "mqtt": {"broker": f"tcp:{self.mosquitto.address}"},
+            "mqtt": {"broker": f"tcp:{self.mosquitto.address}", "backlog_wait": 0},
             "spool": {"directory": self.spool},
         }
         for section, keys in changes.items():
