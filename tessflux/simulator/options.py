@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from tessflux.config import addresses
@@ -19,20 +20,28 @@ acknowledge everything.
 a day in four minutes:    python -m tessflux.simulator --speed 360
 a past night, with times: python -m tessflux.simulator --start 2024-03-10T18:00 --speed 360 --tstamp
 a thousand photometers:   python -m tessflux.simulator --photometers 1000 --period 1 --seconds 60
+as irregular as in life:  python -m tessflux.simulator --period 5-60 --jitter 0.05 --reboots 300,900
+
+The ledger has one JSON object a line for each reading that left for the broker: its name, its seq, its tsky,
+how often the photometer had booted before (boot), and the true time in ms since 1970 UTC (at).
 """
+
+NEVER = "never"
 
 T = TypeVar("T", int, float)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to publish the scenario; `seconds` limits the real time (None: no limit)."""
+    """How to publish the scenario; `seconds` limits the real time (None: no limit), `ledger` is the file in
+    which it is written down (None: none)."""
 
     host: str
     port: int
     username: str | None
     password: str | None
     seconds: float | None
+    ledger: Path | None
     verbose: bool
     scenario: Scenario
 
@@ -43,9 +52,10 @@ class Settings:
 
     def __str__(self) -> str:
         of = self.scenario
+        period = " to ".join(f"{period:g}" for period in dict.fromkeys(of.period))
         return (
             f"{of.prefix}1 to {of.prefix}{of.photometers} ({of.tess4c} TESS4C) to {self.broker}: "
-            f"a reading every {of.period:g} s, QoS {of.qos}, {'retained' if of.retain else 'not retained'}, "
+            f"a reading every {period} s, QoS {of.qos}, {'retained' if of.retain else 'not retained'}, "
             f"the sky of {of.start:%Y-%m-%d %H:%M} UTC at speed {of.speed:g}, seed {of.seed}"
         )
 
@@ -85,6 +95,12 @@ def _add_photometer_options(parser: argparse.ArgumentParser) -> None:
     add("--prefix", type=_name, default="stars", help="their names are PREFIX1 to PREFIXN (%(default)s)")
     text = "publish through gateways that add the simulated UTC to each reading"
     add("--tstamp", action="store_true", help=text)
+    text = "each time its period is longer by chance, by up to this share of it (%(default)g)"
+    add("--jitter", metavar="SHARE", type=_at_least(0.0, float), default=0.0, help=text)
+    text = f"the seconds at which the power of all of them fails, or {NEVER} (by chance)"
+    add("--reboots", metavar="S,S,...", type=_moments, help=text)
+    text = "the share of the readings before which they register once more (%(default)g)"
+    add("--registers", metavar="SHARE", type=_at_least(0.0, float), default=0.0, help=text)
     text = "where the simulated clock begins, like 2024-03-10T18:00 (now)"
     add("--start", metavar="UTC", type=_utc, default=datetime.now(UTC), help=text)
     text = "how fast the simulated clock runs: 360 is a day in four minutes (%(default)g)"
@@ -100,9 +116,8 @@ def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
     add("--username", help="for the broker")
     add("--password", help="for the broker; other users of this machine can see it")
     add("--topic", type=_topic, default="STARS4ALL", help="the first part of the topics (%(default)s)")
-    text = "real seconds between two readings of a photometer, may be a fraction (%(default)g)"
-    seconds = _at_least(0.001, float)
-    add("--period", metavar="SECONDS", type=seconds, default=FACTORY_PERIOD, help=text)
+    text = "real seconds between two readings; with 5-60 each photometer has a period of its own (10)"
+    add("--period", metavar="SECONDS", type=_period, default=(FACTORY_PERIOD, FACTORY_PERIOD), help=text)
     text = "stop after this many readings of each photometer (never)"
     add("--count", metavar="N", type=_at_least(1, int), help=text)
     add("--seconds", metavar="S", type=_at_least(0.0, float), help="stop after this many seconds (never)")
@@ -110,6 +125,7 @@ def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
     add("--qos", type=int, choices=(0, 1), default=0, help=text)
     text = "have the broker keep the last reading of each photometer (yes, like the firmware)"
     add("--retain", action=argparse.BooleanOptionalAction, default=True, help=text)
+    add("--ledger", metavar="FILE", type=Path, help="write down what was published, and when; see below")
     add("--verbose", action="store_true", help="print each message")
 
 
@@ -122,6 +138,28 @@ def _at_least(least: T, number: Callable[[str], T]) -> Callable[[str], T]:
 
     convert.__name__ = "number"  # argparse names it in "invalid number value".
     return convert
+
+
+def _period(text: str) -> tuple[float, float]:
+    seconds = _at_least(0.001, float)
+    least, dash, greatest = text.partition("-")
+    try:
+        period = seconds(least), seconds(greatest if dash else least)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be a number or LEAST-GREATEST") from error
+    if period[0] > period[1]:
+        raise argparse.ArgumentTypeError("must be LEAST-GREATEST")
+    return period
+
+
+def _moments(text: str) -> tuple[float, ...]:
+    try:
+        moments = [] if text == NEVER else [_at_least(0.0, float)(each) for each in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be {NEVER} or numbers with commas between them") from error
+    if moments != sorted(moments):
+        raise argparse.ArgumentTypeError("must be in the order of time")
+    return tuple(moments)
 
 
 def _broker(text: str) -> tuple[str, int]:

@@ -110,7 +110,7 @@ def utc_stamp(at: datetime) -> str:
 
 
 class Photometer:
-    """A TESS-W with the firmware of revision 2. `seq` counts every message since the last boot."""
+    """A TESS-W with the firmware of revision 2. `seq` counts the messages since the last boot."""
 
     def __init__(self, name: str, rng: Random, place: Place) -> None:
         self.name = name
@@ -128,7 +128,7 @@ class Photometer:
 
     def register(self) -> Fields:
         """The next register message, which introduces this photometer."""
-        self.seq += 1
+        self._count()
         return {
             "name": self.name,
             "rev": 2,
@@ -141,13 +141,13 @@ class Photometer:
 
     def reading(self, at: datetime) -> Fields:
         """The next reading, of the sky at the aware time `at`."""
-        self.seq += 1
+        seq = self._count()
         magnitude, tamb, tsky = self._look(at)
         freq = 10 ** (0.4 * (self._zero_point - magnitude))
         if freq >= SATURATED_HZ:
             freq, magnitude = SATURATED_HZ, 0.0
         return {
-            "seq": self.seq,
+            "seq": seq,
             "rev": 2,
             "name": self.name,
             "freq": round(freq, 2),
@@ -156,6 +156,11 @@ class Photometer:
             "tsky": tsky,
             "wdBm": self._signal_strength(),
         }
+
+    def _count(self) -> int:
+        """The number of the next message: the first since a boot has 0, be it a register or a reading."""
+        self.seq += 1
+        return self.seq - 1
 
     def _look(self, at: datetime) -> tuple[float, float, float]:
         """The mag/arcsec2 at the zenith, and the temperatures of the box and of the sky."""
@@ -189,7 +194,7 @@ class Tess4C(Photometer):
 
     def register(self) -> Fields:
         """The next register message, with the filter and the zero point of each channel."""
-        self.seq += 1
+        self._count()
         channels: Fields = {
             key: {"band": band, "calib": zero_point}
             for (key, band, _), zero_point in zip(CHANNELS, self._zero_points, strict=True)
@@ -200,14 +205,14 @@ class Tess4C(Photometer):
 
     def reading(self, at: datetime) -> Fields:
         """The next reading, of the sky at the aware time `at`."""
-        self.seq += 1
+        seq = self._count()
         magnitude, tamb, tsky = self._look(at)
         channels: Fields = {
             key: self._channel(magnitude + redder, zero_point)
             for (key, _, redder), zero_point in zip(CHANNELS, self._zero_points, strict=True)
         }
         head: Fields = {
-            "seq": self.seq,
+            "seq": seq,
             "rev": 3,
             "name": self.name,
             "wdBm": self._signal_strength(),

@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from threading import Event
 from types import FrameType
 
@@ -19,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from tessflux.errors import OperatorError, ServerError
+from tessflux.simulator.ledger import Ledger
 from tessflux.simulator.network import Message, timeline
 from tessflux.simulator.options import Settings, parse_options
 
@@ -46,12 +48,13 @@ PENDING_NAP_SECONDS = 0.005
 class Publisher:
     """The connection to the broker. What is sent at QoS 0 while there is none is lost."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger | None = None) -> None:
         self.published: Counter[str] = Counter()
         self.lost = 0
         self._address = (settings.host, settings.port)
         self._broker = settings.broker
-        self._pending: deque[tuple[str, MQTTMessageInfo]] = deque()
+        self._ledger = ledger
+        self._pending: deque[tuple[Message, int, MQTTMessageInfo]] = deque()
         self._answered = Event()
         self._refusal: ReasonCode | None = None
         client_id = f"tess-simulator-{random.SystemRandom().randrange(16**8):08x}"
@@ -79,20 +82,23 @@ class Publisher:
 
     def publish(self, message: Message) -> None:
         """Hand a message to the network thread."""
+        at = time.time_ns() // 1_000_000
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
         if message.qos and info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN:
             # paho keeps the message for the next connection, but would return this code for ever.
             info.rc = MQTTErrorCode.MQTT_ERR_SUCCESS
-        self._pending.append((message.kind, info))
+        self._pending.append((message, at, info))
 
     def pending(self) -> int:
         """How many messages are not yet written (QoS 0) or acknowledged (QoS 1). The others are counted."""
         while self._pending:
-            kind, info = self._pending[0]
+            message, at, info = self._pending[0]
             try:
                 if not info.is_published():
                     break
-                self.published[kind] += 1
+                self.published[message.kind] += 1
+                if self._ledger is not None:
+                    self._ledger.enter(message, at)
             except RuntimeError:
                 self.lost += 1
             self._pending.popleft()
@@ -166,14 +172,16 @@ def drain(publisher: Publisher, stop: Stop) -> None:
 
 def simulate(settings: Settings, stop: Stop) -> int:
     """Connect, publish, and return the exit code. Raises ServerError if there is no broker."""
-    publisher = Publisher(settings)
-    publisher.connect()
-    _print(f"simulating {settings}")
-    began = time.monotonic()
-    play(settings, publisher, stop)
-    drain(publisher, stop)
-    publisher.close()
-    pending = publisher.pending()
+    with ExitStack() as files:
+        ledger = None if settings.ledger is None else files.enter_context(Ledger(settings.ledger))
+        publisher = Publisher(settings, ledger)
+        publisher.connect()
+        _print(f"simulating {settings}")
+        began = time.monotonic()
+        play(settings, publisher, stop)
+        drain(publisher, stop)
+        publisher.close()
+        pending = publisher.pending()
     readings, registers = publisher.published["reading"], publisher.published["register"]
     lost = f", {publisher.lost} lost while the broker was away" if publisher.lost else ""
     left = f", {pending} not acknowledged" if pending else ""

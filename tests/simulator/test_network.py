@@ -15,7 +15,10 @@ from tessflux.simulator.photometer import Photometer, Tess4C
 SCENARIO = Scenario(
     photometers=5,
     tess4c=1,
-    period=10.0,
+    period=(10.0, 10.0),
+    jitter=0.0,
+    reboots=None,
+    registers=0.0,
     count=4,
     qos=1,
     retain=True,
@@ -33,10 +36,10 @@ def of_kind(kind: str, scenario: Scenario) -> Iterator[Message]:
 
 
 @pytest.mark.parametrize("period", [0.01, 10.0, 60.0])
-def test_each_photometer_sends_its_count_once_a_period_with_three_registers(period: float) -> None:
-    scenario = replace(SCENARIO, period=period)
+def test_each_photometer_sends_its_count_once_a_period_with_two_registers(period: float) -> None:
+    scenario = replace(SCENARIO, period=(period, period))
     messages = list(timeline(scenario))
-    assert Counter(message.kind for message in messages) == {"reading": 20, "register": 15}
+    assert Counter(message.kind for message in messages) == {"reading": 20, "register": 10}
     moments = [message.after for message in messages if message.topic.endswith("stars3/reading")]
     assert moments == pytest.approx([period * (0.4 + nth) for nth in (1, 2, 3, 4)])
 
@@ -49,9 +52,58 @@ def test_messages_come_in_the_order_of_time_and_no_two_readings_at_once() -> Non
 
 
 @pytest.mark.parametrize("period", [0.01, 5.0, 10.0, 60.0])
-def test_at_least_two_registers_precede_the_first_reading(period: float) -> None:
-    first = next(of_kind("reading", replace(SCENARIO, period=period)))
-    assert json.loads(first.payload)["seq"] == (4 if period == 60.0 else 3)
+def test_two_registers_precede_the_first_reading_and_use_up_numbers(period: float) -> None:
+    first = next(of_kind("reading", replace(SCENARIO, period=(period, period))))
+    assert json.loads(first.payload)["seq"] == 2
+
+
+def life(scenario: Scenario) -> list[tuple[int, int, float]]:
+    """Boot, seq and time of each reading of one photometer."""
+    readings = of_kind("reading", replace(scenario, photometers=1, tess4c=0))
+    return [(each.boot, json.loads(each.payload)["seq"], each.after) for each in readings]
+
+
+def test_each_photometer_has_a_period_of_its_own_between_the_two() -> None:
+    periods = set()
+    for number in range(20):
+        (*_, first), (*_, second), *_ = life(replace(SCENARIO, period=(2.0, 60.0), prefix=f"pru{number}"))
+        periods.add(second - first)
+    assert len(periods) == 20
+    assert 2.0 <= min(periods) < 20.0
+    assert 40.0 < max(periods) <= 60.0
+
+
+def test_jitter_only_makes_periods_longer_and_adds_up() -> None:
+    moments = [after for _, _, after in life(replace(SCENARIO, jitter=0.1, count=200))]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert all(10.0 <= gap <= 11.0 for gap in gaps)
+    assert moments[-1] == pytest.approx(200 * 10.5, rel=0.01)
+
+
+def test_when_the_power_fails_seq_begins_again_after_a_pause_and_the_boot() -> None:
+    cuts = (45.0, 95.0)
+    scenario = replace(SCENARIO, photometers=1, tess4c=0, reboots=cuts, count=10)
+    rows = life(scenario)
+    boots = [[row for row in rows if row[0] == number] for number in (0, 1, 2)]
+    assert sum(map(len, boots)) == 10
+    assert all([seq for _, seq, _ in boot] == list(range(2, 2 + len(boot))) for boot in boots)
+    for cut, before, boot in zip(cuts, boots, boots[1:], strict=False):
+        assert before[-1][2] < cut
+        assert cut + 2.0 + 15.0 + 10.0 <= boot[0][2] <= cut + 10.0 + 15.0 + 10.0
+    registers = of_kind("register", scenario)
+    assert Counter(message.boot for message in registers) == {0: 2, 1: 2, 2: 2}
+
+
+def test_power_cuts_that_never_come_make_no_reboot() -> None:
+    assert {boot for boot, _, _ in life(replace(SCENARIO, reboots=(), count=20_000))} == {0}
+
+
+def test_one_more_register_uses_up_a_number_between_two_readings() -> None:
+    scenario = replace(SCENARIO, registers=0.25, count=400)
+    seqs = [seq for _, seq, _ in life(scenario)]
+    steps = Counter(later - earlier for earlier, later in pairwise(seqs))
+    assert steps.keys() == {1, 2}
+    assert 60 < steps[2] < 140
 
 
 def test_the_options_apply_to_readings_while_registers_are_never_retained_nor_above_qos_0() -> None:
@@ -73,8 +125,8 @@ def test_in_a_long_run_a_photometer_reboots_and_registers_again() -> None:
             counts.append(json.loads(message.payload)["seq"])
     falls = [later for earlier, later in pairwise(counts) if later < earlier]
     assert falls
-    assert set(falls) == {3}
-    assert kinds == {"reading": 20_000, "register": 3 * (1 + len(falls))}
+    assert set(falls) == {2}
+    assert kinds == {"reading": 20_000, "register": 2 * (1 + len(falls))}
 
 
 def test_the_simulated_clock_runs_at_its_speed_and_stamps_the_readings() -> None:

@@ -2,6 +2,7 @@
 
 import socket
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ def test_the_options_default_to_what_the_firmware_does() -> None:
     settings = parse_options([])
     scenario = settings.scenario
     assert (settings.broker, settings.seconds, scenario.count) == ("localhost:1883", None, None)
-    assert (scenario.qos, scenario.retain, scenario.period) == (0, True, 10.0)
+    assert (scenario.qos, scenario.retain, scenario.period) == (0, True, (10.0, 10.0))
     assert (scenario.photometers, scenario.tess4c, scenario.topic) == (5, 1, "STARS4ALL")
 
 
@@ -58,6 +59,12 @@ def test_a_start_without_an_offset_is_utc(text: str, start: datetime) -> None:
         "--tess4c 6",
         "--period 0",
         "--period nan",
+        "--period 60-5",
+        "--period 5-",
+        "--jitter -1",
+        "--reboots 9,5",
+        "--reboots soon",
+        "--registers much",
         "--count 0",
         "--seconds inf",
         "--speed -1",
@@ -75,6 +82,20 @@ def test_a_start_without_an_offset_is_utc(text: str, start: datetime) -> None:
 def test_options_that_make_no_sense_are_refused(arguments: str) -> None:
     with pytest.raises(UsageError):
         parse_options(arguments.split())
+
+
+def test_photometers_may_have_periods_of_their_own_and_power_cuts_at_some_seconds() -> None:
+    scenario = parse_options(["--period", "0.5-60", "--jitter", "0.1", "--reboots", "5,7.5"]).scenario
+    assert (scenario.period, scenario.jitter, scenario.reboots) == ((0.5, 60.0), 0.1, (5.0, 7.5))
+    assert parse_options(["--reboots", "never"]).scenario.reboots == ()
+    assert "a reading every 2 to 60 s" in str(parse_options(["--period", "2-60"]))
+
+
+def test_a_ledger_that_cannot_be_written_ends_with_one_line_and_code_64(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["--ledger", str(tmp_path)], Stop()) == 64
+    assert capsys.readouterr().err == f"simulator: the ledger {tmp_path}: Is a directory\n"
 
 
 def test_a_wrong_option_ends_with_one_line_and_code_64(capsys: pytest.CaptureFixture[str]) -> None:
