@@ -14,7 +14,8 @@ from twisted.logger import Logger
 
 from tessflux.clock import Clock
 from tessflux.limits import REQUEUED
-from tessflux.readings import Admission, Held, Message, Outcome, Quarantined, Reckoned, Track, reckon
+from tessflux.logs import Reports
+from tessflux.readings import Admission, Episode, Held, Message, Outcome, Quarantined, Reckoned, Track, reckon
 from tessflux.spool import Committer, Group, HeldAtStart, Store
 
 log = Logger(namespace="mqtt")
@@ -41,8 +42,15 @@ class Dating:
     """Call `restore` first, `hold` with each message, and `release` every second."""
 
     def __init__(
-        self, clock: Clock, admission: Admission, committer: Committer, store: Store, judge: Judging
+        self,
+        clock: Clock,
+        admission: Admission,
+        committer: Committer,
+        store: Store,
+        reports: Reports,
+        judge: Judging,
     ) -> None:
+        self._reports = reports
         self._clock, self._admission, self._judge = clock, admission, judge
         self._committer, self._store = committer, store
         self._undated = 0
@@ -72,17 +80,17 @@ class Dating:
             finally:
                 self._committer.hold_back(False)
         now = int(self._clock.now() * 1_000)
-        for name, (track, held) in self._admission.due(now).items():
-            rows = await self._store.late_of(name)
-            overdue = now - held.since > PATIENCE_MS
-            if len(rows) < held.count and self._committer.pending and not overdue:
-                # The next look finds them on disk.
-                continue
-            # What is neither there nor on its way was lost with a damaged disk.
-            count = max(len(rows), held.count)
-            if not await self._release_late(name, track, rows):
-                return
-            self._admission.backlog.released(name, count)
+        for name, (track, episode) in self._admission.due(now).items():
+            try:
+                done = await self._release_late(
+                    name, track, episode, overdue=now - episode.since > PATIENCE_MS
+                )
+            except Exception:
+                # Those of the other photometers do not wait for the mend.
+                self._reports.bug(f"The times of held readings could not be reckoned: {name}")
+            else:
+                if not done:
+                    return
         self._waited.log(self._clock.passed(), more=bool(self._admission.backlog.episodes))
 
     async def _release_undated(self) -> None:
@@ -109,8 +117,14 @@ class Dating:
             return outcome._replace(time=held.message.received_at)
         return outcome
 
-    async def _release_late(self, name: str, track: Track, rows: list[tuple[int, int, int]]) -> bool:
+    async def _release_late(self, name: str, track: Track, episode: Episode, *, overdue: bool) -> bool:
         """Judge the readings of a photometer that are held; False if a stop came."""
+        rows = await self._store.late_of(name)
+        if len(rows) < episode.count and self._committer.pending and not overdue:
+            # The next look finds them on disk.
+            return True
+        # What is neither there nor on its way was lost with a damaged disk.
+        count = max(len(rows), episode.count)
         reckoned = reckon(track, [(seq, arrival) for _, seq, arrival in rows])
         times = {number: time for (number, _, _), time in zip(rows, reckoned.times, strict=True)}
         self._waited.add(reckoned, [arrival for _, _, arrival in rows])
@@ -123,6 +137,7 @@ class Dating:
             ]
             if not await self._commit(entries, outcomes):
                 return False
+        self._admission.backlog.released(name, count)
         return True
 
     async def _commit(self, entries: dict[int, Held], outcomes: list[Outcome]) -> bool:

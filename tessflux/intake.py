@@ -35,7 +35,7 @@ class Intake:
     ) -> None:
         self._judge, self._stats, self._reports, self._watch = judge, stats, reports, watch
         self._committer, self._store, self._clock = committer, store, clock
-        self.dating = Dating(clock, judge.admission, committer, store, self._outcome)
+        self.dating = Dating(clock, judge.admission, committer, store, reports, self._outcome)
         self.reconfigure(mqtt, influx)
 
     def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig) -> None:

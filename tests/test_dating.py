@@ -11,13 +11,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux import dating
 from tessflux.clock import Clock as TimeOfDay
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig
 from tessflux.dating import PATIENCE_MS
 from tessflux.intake import Intake
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
-from tessflux.readings import Admission, Judge, Message
+from tessflux.readings import Admission, Judge, Message, Reckoned, Track
+from tessflux.readings import reckon as reckon_times
 from tessflux.readings.backlog import LONGEST_WAIT
 from tessflux.readings.judge import NO_TIME
 from tessflux.spool.store import RETRY
@@ -356,6 +358,34 @@ class LateTest(Case):
         self.wait(30)
         assert self.held() == 0
         assert self.stats.ended[FILTERED, "blacklist"] == 10
+
+    def test_a_number_that_no_counter_has_tells_nothing_and_the_reading_is_stored(self) -> None:
+        numbers = (10**300, 2**64, 2**63, 2**53, -1, -(2**70), 0.5)
+        for seq in numbers:
+            self.take(reading(seq, "stars7"))  # type: ignore[arg-type]
+            self.wait(5)
+        assert len(self.site.on_disk()) == 10 + len(numbers)
+        self.kill()
+        self.take(reading(10**300, "stars8"))
+        assert len(self.site.on_disk()) == 11 + len(numbers)
+
+    def test_a_bug_with_one_photometer_holds_up_no_other(self) -> None:
+        self.take(*(reading(seq) for seq in range(10, 20)), reading(7, "stars2"))
+        broken = [True]
+
+        def fail(track: Track, held: list[tuple[int, int]]) -> Reckoned:
+            if broken and len(held) > 1:
+                raise ZeroDivisionError
+            return reckon_times(track, held)
+
+        self.patch(dating, "reckon", fail)
+        self.wait(30)
+        assert self.held() == 10
+        assert ("stars2", 7) in self.stored()
+        broken.clear()
+        self.wait(2)
+        assert self.held() == 0
+        assert {seq for name, seq in self.stored() if name == "stars1"} == {*range(20)}
 
     def test_nothing_of_this_is_logged_as_an_error(self) -> None:
         self.take(*(reading(seq) for seq in range(10, 20)))

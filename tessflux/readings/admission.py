@@ -52,6 +52,9 @@ has fewer milliseconds to give, so its arrival times may run ahead that many tim
 
 HOUR_MS = 3_600_000
 
+UNCOUNTED = 2**53
+"""From here on floats do not tell one number from the next; the counters of photometers have 32 bits."""
+
 COUNT_STEPS = 10
 """How far a photometer's counter moves on from one reading to the next, at most: it counts its register
 messages too, and some readings are lost."""
@@ -245,22 +248,19 @@ class Admission:
             if identity == photometer.identity or not goes_on or not once:
                 photometer.counted, photometer.repeated = inf, self._now
                 return Filtered(DUPLICATE)
-        seq = None
+        # What no counter shows tells nothing about time.
+        seq = int(count) if 0 <= count < UNCOUNTED else None
         if published is not None:
-            seq = int(count)
             time = self._free(photometer, self._ours(published), SHIFT_MS * self._step, self._step)
             photometer.arrival = max(photometer.arrival, time)
-            photometer.learn(seq, time)
         elif given is None and not requeued:
-            seq = int(count)
-            if not self.backlog.takes(name, photometer, seq, received_at):
+            if seq is not None and not self.backlog.takes(name, photometer, seq, received_at):
                 photometer.identity = identity
                 self._recent.add(identity, identity)
                 return Late(name, seq, identity)
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
-            photometer.learn(seq, time)
         elif given is None and ~(photometer.salt ^ received_at) in self._recent:
             # A message without a reservation may have arrived at the same time: it gets another one.
             self._recent.discard(~(photometer.salt ^ received_at))
@@ -274,6 +274,10 @@ class Admission:
                 return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
         if count > photometer.counted:
             photometer.counted = count
+        if given is not None or requeued:
+            seq = None
+        elif seq is not None:
+            photometer.learn(seq, time)
         admitted = Admitted(name, time, identity, seq)
         self._remember(photometer, admitted)
         return admitted

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _MQTT = re.compile(
     r"MQTT Stats \[Total, Accepted, Filtered\] = \[(\d+), (\d+), (\d+)\], refused (\d+), lost (\d+);"
-    r" since the start (\d+) received"
+    r" since the start (\d+) received(?:.*; held until their time is known: (\d+))?"
 )
 _INFLUX = re.compile(
     r"readings delivered (\d+), waiting (\d+); since the start (\d+) delivered,"
@@ -22,8 +22,9 @@ _BEFORE = re.compile(r" (\d+) readings wait for InfluxDB$", re.MULTILINE)
 class Account:
     """One run of the daemon, from its start to its orderly end.
 
-    Messages are received, and end as one of stored, filtered, refused, lost. Lines wait `before` and are
-    stored; they end as delivered, expired or quarantined, or they wait `after`.
+    Messages are received, those that were held before among them; they end as one of stored, filtered,
+    refused, lost, or they are held. Lines wait `before` and are stored; they end as delivered, expired or
+    quarantined, or they wait `after`.
     """
 
     received: int
@@ -31,6 +32,7 @@ class Account:
     filtered: int
     refused: int
     lost: int
+    held: int
     before: int
     delivered: int
     expired: int
@@ -40,7 +42,7 @@ class Account:
     def problems(self) -> list[str]:
         """What does not add up."""
         found = []
-        if self.received != self.stored + self.filtered + self.refused + self.lost:
+        if self.received != self.stored + self.filtered + self.refused + self.lost + self.held:
             found.append(f"messages do not add up: {self}")
         if self.before + self.stored != self.delivered + self.expired + self.quarantined + self.after:
             found.append(f"lines do not add up: {self}")
@@ -49,7 +51,7 @@ class Account:
 
 def account(log: str) -> Account:
     """What a daemon logged in one run; fails when it did not end in order."""
-    messages = [list(map(int, found)) for found in _MQTT.findall(log)]
+    messages = [[int(number or 0) for number in found] for found in _MQTT.findall(log)]
     lines = [list(map(int, found)) for found in _INFLUX.findall(log)]
     ended = bool(messages and lines) and "tessflux has stopped" in log
     assert ended, f"the daemon did not end in order:\n{log[-2000:]}"
@@ -63,6 +65,7 @@ def account(log: str) -> Account:
         filtered=filtered,
         refused=refused,
         lost=lost,
+        held=messages[-1][6],
         before=int(before[1]) if before else 0,
         delivered=delivered,
         expired=expired,

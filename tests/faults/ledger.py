@@ -79,8 +79,11 @@ class Differences:
 class Ledger:
     """Times are in milliseconds since 1970 UTC."""
 
-    def __init__(self, photometers: int = 20) -> None:
-        self.photometers = photometers
+    def __init__(self, photometers: int = 20, early: int = 0) -> None:
+        """`early` is by how much a time that is reckoned from `seq` may be before the publication."""
+        self.photometers, self._early = photometers, early
+        self.errors = array("q")
+        """By how much the time of each row without one of its own is after its publication."""
         self.published_at = array("q")
         """When the publication of each number began."""
         self.qos = bytearray()
@@ -128,7 +131,9 @@ class Ledger:
         found = {key: value for key, value in row.items() if value is not None and key != "time"}
         if found != {"name": expected.name, **expected.fields}:
             differences.altered.append(f"{number} is {row}, not {expected}")
-        first, last = self.published_at[number], until
+        first, last = self.published_at[number] - self._early, until
+        if expected.tstamp == NO_TSTAMP:
+            self.errors.append(row["time"] - self.published_at[number])
         if expected.tstamp != NO_TSTAMP:
             first, last = expected.tstamp, expected.tstamp + SHIFT_MS
         if not first <= row["time"] <= last:

@@ -11,8 +11,8 @@ received, refused {'not JSON': 2}, filtered {'duplicate': 2}
 x [influxdb#info] InfluxDB Write Stats [Requested, Ok, Reject, Fail] = [2, 2, 0, 0], readings delivered 9, \
 waiting 3; since the start 9 delivered, beyond retention 0, quarantined 0
 x [spool#error] Cannot store readings: disk failed (disk I/O error; /spool). Look after the disk
-x [mqtt#info] MQTT Stats [Total, Accepted, Filtered] = [20, 18, 0], refused 0, lost 3; since the start 30 \
-received, refused {'not JSON': 2}, filtered {'duplicate': 2}
+x [mqtt#info] MQTT Stats [Total, Accepted, Filtered] = [21, 18, 0], refused 0, lost 3; since the start 31 \
+received, refused {'not JSON': 2}, filtered {'duplicate': 2}; held until their time is known: 1
 x [influxdb#info] InfluxDB Write Stats [Requested, Ok, Reject, Fail] = [2, 2, 0, 0], readings delivered 15, \
 waiting 3; since the start 24 delivered, beyond retention 1, quarantined 2
 x [tessflux#info] tessflux has stopped, 3 readings wait
@@ -21,11 +21,12 @@ x [tessflux#info] tessflux has stopped, 3 readings wait
 
 def test_the_periods_of_a_run_are_added() -> None:
     assert check_account(LOG) == Account(
-        received=30,
+        received=31,
         stored=23,
         filtered=2,
         refused=2,
         lost=3,
+        held=1,
         before=7,
         delivered=24,
         expired=1,
@@ -37,11 +38,12 @@ def test_the_periods_of_a_run_are_added() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("[20, 18, 0]", "[20, 17, 0]", "messages do not add up"),
+        ("[21, 18, 0]", "[21, 17, 0]", "messages do not add up"),
         ("lost 3;", "lost 2;", "messages do not add up"),
         ("waiting 3; since the start 24", "waiting 4; since the start 24", "lines do not add up"),
         ("7 readings wait for", "8 readings wait for", "lines do not add up"),
-        ("start 30 received", "start 31 received", "the last one 31"),
+        ("start 31 received", "start 32 received", "the last one 32"),
+        ("is known: 1", "is known: 2", "messages do not add up"),
         ("tessflux has stopped", "", "did not end in order"),
         ("spool#error", "spool#info", "3 lost, and the log does not say why"),
     ],
