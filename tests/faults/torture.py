@@ -23,9 +23,9 @@ from tests.faults.site import now_ms
 from tests.faults.world import World
 
 EARLY_MS = 15_000
-"""By how much a reckoned time may be before the publication. While the broker is away, the publisher here keeps
-what it publishes at QoS 1, and mixes up the order with QoS 0, as no photometer does. tests/real/test_backlog.py
-looks at how exact the times of photometers are."""
+"""By how much a reckoned time may be before the publication. While the broker is away, the publisher here
+keeps what it publishes at QoS 1, and mixes up the order with QoS 0, as no photometer does.
+tests/real/test_backlog.py looks at how exact the times of photometers are."""
 
 DRAIN_SECONDS = 300.0
 """How long after the last fault all must be in the database: several of the daemon's longest pauses."""
