@@ -61,7 +61,8 @@ class Demo:
         schema.write_text(f'CREATE DATABASE "{DATABASE}";\n')
         influxdb = {"url": self.influxd.url, "schema": schema, "dbname": DATABASE, "batch": 10}
         sections: dict[str, Mapping[str, object]] = {
-            "global": {"log_file": "", "log_level": "info"},
+            # Nobody wants to wait for NTP to see a demo.
+            "global": {"log_file": "", "log_level": "info", "clock_wait": 0},
             "influxdb": influxdb,
             "mqtt": mqtt,
             "spool": {"directory": place / "spool"},

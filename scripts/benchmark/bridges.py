@@ -99,6 +99,9 @@ class Tessflux:
             **self.settings,
             **settings,
         }
+        if (self.directory / "tessflux" / "clock.py").exists():
+            # The kernel of this machine may not know what time it is. Older checkouts refuse the key.
+            values.setdefault("global.clock_wait", "0")
         sections: dict[str, dict[str, object]] = {}
         for name, value in values.items():
             section, _, key = name.partition(".")

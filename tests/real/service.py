@@ -46,6 +46,7 @@ class Service:
         self._lead(self.script, ("/etc/default", "PIDFILE=/run"))
         (root / "etc/default/tessflux").write_text(f"DAEMON={self.program}\nCONFIG_FILE={self.config}\n")
         self.change("#directory = /var/lib", f"directory = {root}/var/lib")
+        self.change("#clock_wait = 300", "clock_wait = 0")
         self.change("schema = ", f"schema = {root}")
         self.change("log_file = ", f"log_file = {root}")
         self.listen(f"tcp:127.0.0.1:{free_port()}", "")
