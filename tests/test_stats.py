@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
-from tessflux.stats import FILTERED, LOST, REFUSED, STORED, Hourly, InfluxStats, MqttStats
+from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, Hourly, InfluxStats, MqttStats
 
 
 def texts(events: Iterable[LogEvent]) -> list[str]:
@@ -36,6 +36,15 @@ def test_the_counters_of_the_database_begin_at_nothing() -> None:
 
 
 # The periodic lines
+
+
+def test_the_line_of_the_broker_tells_of_messages_whose_time_is_not_known() -> None:
+    stats = MqttStats(received=10)
+    stats.ended.update({(STORED, ""): 6, (HELD, ""): 4})
+    with capturedLogs() as events:
+        Hourly(stats, InfluxStats(), lambda: 0).mqtt_line()
+    [text] = texts(events)
+    assert text.endswith("10 received, refused {}, filtered {}; held until their time is known: 4")
 
 
 def test_the_line_of_the_broker_begins_as_in_2017_and_counts_what_is_new() -> None:

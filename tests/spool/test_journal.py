@@ -5,7 +5,8 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from tessflux.commands.requeue import requeue
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings import Admitted, Quarantined
+from tessflux.readings import Admitted, Episode, Held, Late, Message, Quarantined
 from tessflux.spool import journal as module
 from tessflux.spool.file import is_damaged, move_aside
 from tessflux.spool.group import Group
@@ -26,6 +27,7 @@ from tessflux.spool.journal import (
     second_look,
 )
 from tessflux.spool.quarantine import COLUMNS
+from tests.readings.samples import TOPIC, message, payload
 
 MAX_SIZE = 2**30
 
@@ -66,6 +68,15 @@ class Site:
     def query(self, text: str) -> list[tuple[object, ...]]:
         with closing(second_look(str(self.directory))) as db:
             return db.execute(text).fetchall()
+
+
+@contextmanager
+def unwritable(site: Site) -> Iterator[None]:
+    """Another program holds the file for longer than the journal waits."""
+    with closing(sqlite3.connect(site.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def mark(site: Site, *, photometer: str = "", cause: str = "") -> int:
@@ -432,7 +443,86 @@ def sql(statement: str) -> Callable[[Path], None]:
     return damage
 
 
+# Messages whose time is not known
+
+
+def held(number: int, name: str = "stars1", *, at: int = 0) -> Held:
+    """A reading that came late."""
+    return Held(message(payload(number, name), received_at=at), Late(name, number, number * 7))
+
+
+def undated(number: int) -> Held:
+    """A message that came before the clock was known."""
+    first = Message(TOPIC, payload(number), True, 5, 3, 1_772_323_214_000)
+    return Held(first, None, "a boot", 60_000 + number)
+
+
+def test_held_messages_come_back_as_they_were_in_their_order(site: Site) -> None:
+    kept = [held(3), held(4, "stars2"), undated(1), held(5), undated(2)]
+    site.open().commit(Group(held=kept), 0)
+    journal = site.open()
+    assert list(journal.held("stars1", 10).values()) == [kept[0], kept[3]]
+    assert list(journal.held("", 10).values()) == [kept[2], kept[4]]
+    assert list(journal.held("", 1).values()) == [kept[2]]
+    assert (journal.undated, sorted(journal.late_identities())) == (2, [21, 28, 35])
+    assert journal.waiting == 0
+
+
+def test_an_episode_is_the_last_reading_that_is_held_and_how_many_there_are(site: Site) -> None:
+    journal = site.open()
+    journal.commit(Group(held=[held(3, at=10), held(4, at=20), held(9, "stars2", at=15), held(2, at=30)]), 0)
+    assert journal.episodes() == {
+        "stars1": Episode(since=30, seq=2, arrival=30, count=3),
+        "stars2": Episode(since=15, seq=9, arrival=15),
+    }
+    assert [(seq, arrival) for _, seq, arrival in journal.late_of("stars1")] == [(3, 10), (4, 20), (2, 30)]
+
+
+def test_a_message_is_held_or_stored_and_never_both_or_neither(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BUSY_SECONDS", 0)
+    journal = site.open()
+    journal.commit(Group(held=[held(3), held(4)]), 0)
+    first, *_ = journal.held("stars1", 10)
+    stored = replace(group(3, 1), dated=[first])
+    with pytest.raises(sqlite3.Error), unwritable(site):
+        journal.commit(stored, 0)
+    assert (len(journal.held("stars1", 10)), journal.waiting) == (2, 0)
+    journal.commit(stored, 0)
+    assert (len(journal.held("stars1", 10)), journal.waiting) == (1, 1)
+
+
+def test_held_messages_find_no_room_in_a_full_spool(site: Site) -> None:
+    journal = site.open(max_size=1_000_000)
+    large = Group(held=[held(number, "s" * 60) for number in range(1_000)])
+
+    def fill() -> None:
+        while True:
+            journal.commit(large, 0)
+
+    with pytest.raises(sqlite3.Error) as error:
+        fill()
+    assert error.value.sqlite_errorcode == sqlite3.SQLITE_FULL
+    assert journal.is_full(large)
+    assert journal.path.stat().st_size <= 1_000_000
+
+
 # Versions of the file
+
+
+def test_a_file_of_the_second_version_is_taken_over(site: Site) -> None:
+    with closing(sqlite3.connect(site.path)) as db:
+        db.executescript(f"{module._VERSIONS[0]}{module._VERSIONS[1]} PRAGMA user_version = 2;")
+        with db:
+            db.execute("INSERT INTO photometer VALUES ('stars9', 5, 6)")
+            db.execute("""INSERT INTO seen VALUES (2, 1, '[["stars1",1,7]]')""")
+            db.execute("INSERT INTO chunk VALUES (2, 2, 'a\nb')")
+    journal = site.open()
+    assert list(journal.admitted()) == [Admitted("stars9", 5, 6), Admitted("stars1", 1, 7)]
+    journal.commit(Group(lines=["c"], admitted=[Admitted("stars1", 2, 8, seq=40)], held=[held(3)]), 0)
+    assert list(site.open().admitted())[-1] == Admitted("stars1", 2, 8, 40)
+    assert site.open().head(0, 10) == Batch(3, ["a", "b", "c"])
 
 
 def test_a_file_of_the_first_version_is_taken_over(site: Site) -> None:
