@@ -98,7 +98,7 @@ class App:
             config.mqtt,
             take=self._intake.take,
             idle=self._spool.committer.flush,
-            resumed=self._intake.resumed,
+            resumed=self._intake.dating.resumed,
             memory=self._spool.store,
             clock=reactor,
             now=time.time,

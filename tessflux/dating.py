@@ -13,18 +13,22 @@ import msgspec
 from twisted.logger import Logger
 
 from tessflux.clock import Clock
-from tessflux.limits import REQUEUED
+from tessflux.limits import HELD_READINGS, REQUEUED
 from tessflux.logs import Reports
 from tessflux.readings import Admission, Episode, Held, Message, Outcome, Quarantined, Reckoned, Track, reckon
-from tessflux.spool import Committer, Group, HeldAtStart, Store
+from tessflux.spool import DISK_FAILED, Committer, Group, HeldAtStart, Store
+from tessflux.stats import HELD, LOST, MqttStats
 
 log = Logger(namespace="mqtt")
 
-PATIENCE_MS = 360_000
-"""How long those that are on disk wait for those that are not yet; a disk that failed may have lost them."""
+PATIENCE_MS = 300_000
+"""How long those that are on disk wait for those that are not yet."""
 
-LOG_SECONDS = 60.0
-"""Between two log lines about times that were reckoned, while a backlog comes."""
+LOG_SECONDS = 600.0
+"""Between two log lines about times that were reckoned: a photometer may be late again and again."""
+
+SAME_CLOCK_MS = 60_000
+"""A broker whose time is so near to ours may have ours."""
 
 MOVED_MS = 1_000
 """A reading that came no later than this did not wait at the broker."""
@@ -47,20 +51,30 @@ class Dating:
         admission: Admission,
         committer: Committer,
         store: Store,
+        stats: MqttStats,
         reports: Reports,
         judge: Judging,
     ) -> None:
-        self._reports = reports
+        self._stats, self._reports = stats, reports
         self._clock, self._admission, self._judge = clock, admission, judge
         self._committer, self._store = committer, store
         self._undated = 0
         """Messages that are held because the clock was not known."""
+        self._resumed: int | None = None
+        """How much time had passed when a session was resumed before the clock was known."""
         self._waited = _Waited()
 
     def restore(self, held: HeldAtStart) -> None:
         """Remember what an earlier process has held."""
         self._undated = held.undated
         self._admission.restore_held(held.episodes, held.identities)
+
+    def resumed(self) -> None:
+        """The broker has kept our session: what comes first may have waited there."""
+        if self._clock.known:
+            self._admission.backlog.resumed(int(self._clock.now() * 1_000))
+        else:
+            self._resumed = self._clock.passed()
 
     def hold(self, message: Message) -> Held | None:
         """The message as it is held, if nobody knows yet when it came."""
@@ -75,30 +89,41 @@ class Dating:
             self._clock.look()
         if self._clock.known and self._undated:
             self._committer.hold_back(True)
+            if self._resumed is not None:
+                self._admission.backlog.resumed(self._clock.date(self._resumed))
+                self._resumed = None
             try:
                 await self._release_undated()
             finally:
                 self._committer.hold_back(False)
         now = int(self._clock.now() * 1_000)
-        for name, (track, episode) in self._admission.due(now).items():
+        due = self._admission.due(now)
+        if due:
+            # Among what is not on disk yet may be the live reading that the others wait for.
+            await self._committer.settle()
+        for name, (track, episode) in due.items():
             try:
-                done = await self._release_late(
-                    name, track, episode, overdue=now - episode.since > PATIENCE_MS
-                )
+                await self._release_late(name, track, episode, now)
             except Exception:
                 # Those of the other photometers do not wait for the mend.
                 self._reports.bug(f"The times of held readings could not be reckoned: {name}")
-            else:
-                if not done:
-                    return
+            if self._store.stopping:
+                return
         self._waited.log(self._clock.passed(), more=bool(self._admission.backlog.episodes))
 
     async def _release_undated(self) -> None:
         while self._undated:
             entries = await self._store.held("", REQUEUED)
+            if entries is None:
+                return
+            if not entries and self._committer.pending:
+                # Nothing more is read, so these are the last ones.
+                await self._committer.settle()
+                if self._store.failing:
+                    return
+                continue
             if not entries:
-                if not self._committer.pending:
-                    self._undated = 0
+                self._undated = 0
                 return
             outcomes = [self._dated(held) for held in entries.values()]
             if not await self._commit(entries, outcomes):
@@ -109,6 +134,9 @@ class Dating:
         is_ours = held.boot == self._clock.boot
         date = self._clock.date(held.passed if is_ours else self._clock.passed())
         message = msgspec.structs.replace(held.message, received_at=date)
+        if message.sent_at is not None and abs(message.sent_at - held.message.received_at) < SAME_CLOCK_MS:
+            # A broker on this computer: its clock was as wrong as ours.
+            message = msgspec.structs.replace(message, sent_at=None)
         if is_ours:
             return self._judge(message)
         outcome = self._judge(message, arrival_known=False)
@@ -117,28 +145,35 @@ class Dating:
             return outcome._replace(time=held.message.received_at)
         return outcome
 
-    async def _release_late(self, name: str, track: Track, episode: Episode, *, overdue: bool) -> bool:
-        """Judge the readings of a photometer that are held; False if a stop came."""
+    async def _release_late(self, name: str, track: Track, episode: Episode, now: int) -> None:
+        """Judge the readings of a photometer that are held and on disk."""
         rows = await self._store.late_of(name)
-        if len(rows) < episode.count and self._committer.pending and not overdue:
-            # The next look finds them on disk.
-            return True
-        # What is neither there nor on its way was lost with a damaged disk.
-        count = max(len(rows), episode.count)
+        if rows is None:
+            return
+        missing = min(episode.count, HELD_READINGS) - len(rows)
+        if missing > 0 and self._committer.pending:
+            if 0 <= now - episode.since < PATIENCE_MS:
+                # The next look finds them on disk.
+                return
+        elif missing > 0:
+            # They are neither there nor on their way.
+            self._stats.ended[HELD, ""] -= missing
+            self._stats.ended[LOST, DISK_FAILED] += missing
+            self._admission.backlog.released(name, missing)
         reckoned = reckon(track, [(seq, arrival) for _, seq, arrival in rows])
-        times = {number: time for (number, _, _), time in zip(rows, reckoned.times, strict=True)}
+        times = dict(zip(rows, reckoned.times, strict=True))
         self._waited.add(reckoned, [arrival for _, _, arrival in rows])
         for begin in range(0, len(rows), REQUEUED):
-            entries = await self._store.held(name, min(REQUEUED, len(rows) - begin))
+            found = await self._store.held(name, min(REQUEUED, len(rows) - begin)) or {}
+            # After damage, other readings may have these numbers.
+            entries = {number: held for number, held in found.items() if _row(number, held) in times}
             outcomes = [
-                self._judge(held.message, published=times[number])
+                self._judge(held.message, published=times[_row(number, held)])
                 for number, held in entries.items()
-                if number in times
             ]
-            if not await self._commit(entries, outcomes):
-                return False
-        self._admission.backlog.released(name, count)
-        return True
+            if not entries or not await self._commit(entries, outcomes):
+                return
+            self._admission.backlog.released(name, len(entries))
 
     async def _commit(self, entries: dict[int, Held], outcomes: list[Outcome]) -> bool:
         """Each entry leaves the table in the same commit that stores its outcome."""
@@ -148,12 +183,17 @@ class Dating:
         return await self._committer.commit(group)
 
 
+def _row(number: int, held: Held) -> tuple[int, int, int]:
+    """What `Store.late_of` says of it."""
+    return number, held.late.seq if held.late else 0, held.message.received_at
+
+
 class _Waited:
     """What is logged about readings that waited: how many, since when (ms), and how wrong (ms) their times
     may be."""
 
     def __init__(self) -> None:
-        self._count, self._since, self._error, self._logged = 0, 0, 0.0, 0
+        self._count, self._since, self._error, self._logged = 0, 0, 0.0, float("-inf")
 
     def add(self, reckoned: Reckoned, arrivals: list[int]) -> None:
         """Some more were released."""
@@ -166,8 +206,9 @@ class _Waited:
             self._error = max(self._error, reckoned.error)
 
     def log(self, now: int, *, more: bool) -> None:
-        """Log them once all have come, or after a while; `now` is in ms."""
-        if not self._count or (more and now - self._logged < LOG_SECONDS * 1_000):
+        """Log them, the first time once all have come; `now` is in ms."""
+        is_first = self._logged < 0
+        if not self._count or (more if is_first else now - self._logged < LOG_SECONDS * 1_000):
             return
         log.info(
             "{count} readings had waited at the broker since {since}; their times are reckoned,"

@@ -34,8 +34,8 @@ class Intake:
         clock: Clock,
     ) -> None:
         self._judge, self._stats, self._reports, self._watch = judge, stats, reports, watch
-        self._committer, self._store, self._clock = committer, store, clock
-        self.dating = Dating(clock, judge.admission, committer, store, reports, self._outcome)
+        self._committer, self._store = committer, store
+        self.dating = Dating(clock, judge.admission, committer, store, stats, reports, self._outcome)
         self.reconfigure(mqtt, influx)
 
     def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig) -> None:
@@ -60,10 +60,6 @@ class Intake:
                 self._watch.came(message.topic)
             except Exception:
                 self._reports.bug("The topic of a message could not be watched")
-
-    def resumed(self) -> None:
-        """The broker has kept our session: what comes first may have waited there."""
-        self._judge.admission.backlog.resumed(int(self._clock.now() * 1_000))
 
     def _outcome(
         self,

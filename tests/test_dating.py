@@ -217,7 +217,7 @@ class WrongClockTest(Case):
             self.take(reading(seq))
             self.wait(10)
         self.start_with(-NOW)
-        self.intake.resumed()
+        self.intake.dating.resumed()
         self.clock.advance(200)
         self.take(*(reading(seq) for seq in range(20, 41)))
         self.wait(10)
@@ -240,7 +240,7 @@ class LateTest(Case):
             self.take(reading(seq))
             self.wait(10)
         self.clock.advance(90)
-        self.intake.resumed()
+        self.intake.dating.resumed()
 
     def check(self, *seqs: int, within: float = 0.1) -> None:
         times = self.stored()
@@ -278,7 +278,7 @@ class LateTest(Case):
         self.take(*(reading(seq) for seq in range(10, 15)))
         self.kill()
         assert self.stats.ended[HELD, ""] == 5
-        self.intake.resumed()
+        self.intake.dating.resumed()
         # Some come again, since their acknowledgements were lost.
         self.take(*(reading(seq) for seq in range(12, 20)))
         self.kill()

@@ -251,7 +251,10 @@ class Admission:
         # What no counter shows tells nothing about time.
         seq = int(count) if 0 <= count < UNCOUNTED else None
         if published is not None:
-            time = self._free(photometer, self._ours(published), SHIFT_MS * self._step, self._step)
+            time = self._ours(published)
+            # All times after the latest are free.
+            within = max(0, photometer.latest - time) + self._step
+            time = self._free(photometer, time, within, self._step)
             photometer.arrival = max(photometer.arrival, time)
         elif given is None and not requeued:
             if seq is not None and not self.backlog.takes(name, photometer, seq, received_at):

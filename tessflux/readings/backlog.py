@@ -123,7 +123,7 @@ class Backlog:
         elif (
             self._resumed is None
             or self.wait == 0
-            or arrival - self._resumed > LONGEST_WAIT
+            or not 0 <= arrival - self._resumed <= LONGEST_WAIT
             or (track.time >= self._resumed and _is_live(seq - track.seq, arrival - track.time, GUESSED_PACE))
         ):
             return True
@@ -151,8 +151,9 @@ class Backlog:
             wait = min(max(2 * _pace(track, episode.seq, episode.arrival), 1_000.0), LONGEST_WAIT)
         return (
             episode.live
-            or now - episode.arrival >= wait
-            or now - episode.since >= LONGEST_WAIT
+            # It is less than nothing when our clock was set back.
+            or not 0 <= now - episode.arrival < wait
+            or not 0 <= now - episode.since < LONGEST_WAIT
             or episode.count >= HELD_READINGS
         )
 
@@ -208,7 +209,7 @@ def reckon(track: Track, held: Sequence[tuple[int, int]]) -> Reckoned:
             certain[number] = _is_live(next_seq - seq, gap, guessed)
     line: list[float] = []
     error = 0.0
-    before = before_all = (track.seq, track.time) if track.seq >= 0 else None
+    before = (track.seq, track.time) if track.seq >= 0 else None
     waited: list[tuple[int, int]] = []
     for reading, is_certain in zip(held, certain, strict=True):
         if not is_certain:
@@ -218,8 +219,8 @@ def reckon(track: Track, held: Sequence[tuple[int, int]]) -> Reckoned:
         line += [*found, reading[1]]
         error, before, waited = max(error, wrong), reading, []
     found, wrong = _between(before, waited, None, pace)
-    arrivals = [arrival for _, arrival in held]
-    return Reckoned(_in_order(line + found, track.time if before_all else None, arrivals), max(error, wrong))
+    begin, arrivals = track.time if track.seq >= 0 else None, [arrival for _, arrival in held]
+    return Reckoned(_in_order(line + found, begin, arrivals), max(error, wrong))
 
 
 def _between(

@@ -14,11 +14,12 @@ from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
 from tessflux.spool.spool import Spool
-from tessflux.spool.store import HeldAtStart, Store
+from tessflux.spool.store import DISK_FAILED, HeldAtStart, Store
 
 __all__ = [
     "CHOSEN",
     "COLUMNS",
+    "DISK_FAILED",
     "FILE_NAME",
     "RESERVE",
     "Batch",

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome
@@ -23,6 +24,9 @@ from tessflux.spool.store import Store
 from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
+
+SETTLE = 0.01
+"""Seconds between two looks whether a commit is done."""
 
 
 class Committer:
@@ -182,6 +186,16 @@ class Committer:
         self._asked_to_hold_back = on
         self.update_backpressure()
 
+    async def settle(self) -> None:
+        """Commit what was taken until now, and wait until that is done or commits fail."""
+        taken = [group for group in (self._committing, self._group) if group.messages]
+        while not self._store.failing and any(
+            group is self._committing or group is self._group for group in taken
+        ):
+            if self._under_way is None:
+                self._start()
+            await deferLater(self._clock, SETTLE)
+
     async def commit(self, group: Group) -> bool:
         """Commit a group of the caller's own, retrying until it succeeds; False if it was given up."""
         done = await self._store.keep_committing(group, failed=self.update_backpressure)
@@ -192,6 +206,9 @@ class Committer:
         return done
 
     def _forget_messages(self, group: Group) -> None:
+        if group.dated:
+            # They are held as before.
+            return
         self._forget(group.admitted, [held.late for held in group.held if held.late is not None])
 
     async def stop(self) -> None:

@@ -173,7 +173,9 @@ class Journal:
         last = self.last + len(group.lines)
         with _transaction(self._db):
             self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
-            if group.lines or group.quarantined or group.held:
+            # First of all, since what was held makes room for its lines.
+            self._db.executemany("DELETE FROM held WHERE id = ?", [(number,) for number in group.dated])
+            if (group.lines or group.quarantined or group.held) and not group.dated:
                 self._leave_reserve(group)
             lines = iter(group.lines)
             number = self.last
@@ -186,8 +188,11 @@ class Journal:
                 among = len(group.admitted)
                 self._insert("seen", last, among, _encode(group.admitted).decode())
                 trimmed = self._trim_seen(self._seen_readings + among)
-            if group.held or group.dated:
-                self._change_held(group)
+            if group.held:
+                self._db.executemany(
+                    f"INSERT INTO held ({_HELD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    map(_held_row, group.held),
+                )
             forgotten, held = self.quarantine.change(group.released, group.quarantined)
         self.last = last
         self.quarantine.committed(held)
@@ -212,13 +217,6 @@ class Journal:
         yield from starmap(Admitted, rows)
         for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
             yield from _decode(entries)
-
-    def _change_held(self, group: Group) -> None:
-        self._db.executemany("DELETE FROM held WHERE id = ?", [(number,) for number in group.dated])
-        self._db.executemany(
-            f"INSERT INTO held ({_HELD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            map(_held_row, group.held),
-        )
 
     def episodes(self) -> dict[str, Episode]:
         """The photometers of which readings are held as late."""

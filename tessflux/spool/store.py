@@ -185,15 +185,19 @@ class Store:
             lambda journal: HeldAtStart(journal.episodes(), journal.late_identities(), journal.undated)
         )
 
-    async def late_of(self, photometer: str) -> list[tuple[int, int, int]]:
-        """Number, `seq` and arrival of each reading of a photometer that is held as late; none if the disk
-        fails."""
-        return await self._read(lambda journal: journal.late_of(photometer), otherwise=[])
+    async def late_of(self, photometer: str) -> list[tuple[int, int, int]] | None:
+        """Number, `seq` and arrival of each reading of a photometer that is held as late; None if the disk
+        fails or a stop has begun."""
+        if self.stopping:
+            return None
+        return await self._read(lambda journal: journal.late_of(photometer), otherwise=None)
 
-    async def held(self, photometer: str, limit: int) -> dict[int, Held]:
+    async def held(self, photometer: str, limit: int) -> dict[int, Held] | None:
         """The oldest messages of a photometer that are held, by their numbers; without a name those that came
-        before the clock was known."""
-        return await self._read(lambda journal: journal.held(photometer, limit), otherwise={})
+        before the clock was known. None as for `late_of`."""
+        if self.stopping:
+            return None
+        return await self._read(lambda journal: journal.held(photometer, limit), otherwise=None)
 
     async def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session at a broker; none if the disk fails."""

@@ -69,12 +69,14 @@ def _wait(world: World, condition: Callable[[], object], what: str) -> None:
 
 
 def _drain(world: World, ledger: Ledger) -> None:
-    """Wait for the last reading: the order is kept, so all others are there before."""
+    """Wait for the last reading: the order is kept, so all others are there before, but for those whose time
+    is not known yet."""
     last = ledger.sample(len(ledger) - 1)
     where = f"\"name\" = '{last.name}' AND freq = {last.fields['freq']}"
     _wait(
         world, lambda: _select(world, f"SELECT freq FROM readings WHERE {where}"), "the last reading arrives"
     )
+    _wait(world, lambda: world.left() == 0, "nothing waits in the spool")
 
 
 def _select(world: World, text: str) -> list[dict[str, Any]]:

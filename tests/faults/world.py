@@ -10,12 +10,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from servers import Influxd, Mosquitto, Program, ini, tessflux
 
+from tessflux.spool import second_look
 from tests.faults.accounting import check_account
 from tests.faults.proxy import Proxy
 from tests.faults.site import now_ms
@@ -111,6 +112,14 @@ class World:
         for program in (self.mosquitto, self.influxd, self.broker, self.database):
             program.start()
         self.supervise()
+
+    def left(self) -> int:
+        """How many messages wait on disk for their time, or for their line to be delivered."""
+        with closing(second_look(str(self.directory / "disk" / "spool"))) as spool:
+            [(held, waiting)] = spool.execute(
+                "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM chunk)"
+            )
+        return int(held) + int(waiting)
 
     def close(self) -> None:
         """End everything."""
