@@ -1,4 +1,4 @@
-"""Whatever happens to disk and clock while messages are held, none stays held, and none is lost in silence."""
+"""Whatever disk and clock do while messages are held, none stays held, and none is lost in silence."""
 
 import os
 import sqlite3
