@@ -262,6 +262,9 @@ def main() -> int:
             found = everything.compare()
     print("\n".join(f"- {name}: {value}" for name, value in about.items()))
     print("", report(found, everything.windows), sep="\n")
+    for name, comparison in found.items():
+        for each in (*comparison.lost, *comparison.extra, *comparison.misplaced):
+            print(f"{name}: wrong: {each}", file=sys.stderr)
     return NOT_RIGHT if any(each.wrong for each in found.values()) else 0
 
 

@@ -28,6 +28,7 @@ class Published(NamedTuple):
     tsky: float
     boot: int
     at: int
+    payload: str
 
     @property
     def key(self) -> tuple[str, int, float]:
@@ -102,16 +103,20 @@ def compare(
 ) -> Comparison:
     """Find the row of each reading; `rows` have name, seq, tsky and time.
 
-    What was published at an excused time, when there was no broker, may be missing.
+    What was published at an excused time, when there was no broker, may be missing. So may a reading that
+    says the same as one of an earlier boot: it cannot be told from a duplicate.
     """
     waiting: dict[object, list[Mapping[str, Any]]] = defaultdict(list)
     for row in sorted(rows, key=_time, reverse=True):
         waiting[row["name"], row["seq"], row["tsky"]].append(row)
-    lost, stored = [], {}
+    first: dict[str, Published] = {}
     for each in published:
+        first.setdefault(each.payload, each)
+    lost, stored = [], {}
+    for each in sorted(published, key=lambda each: first[each.payload] is not each):
         if waiting[each.key]:
             stored[each] = waiting[each.key].pop()["time"]
-        elif not any(each.at in times for times in excused):
+        elif first[each.payload] is each and not any(each.at in times for times in excused):
             lost.append(each)
     extra = sorted((row for left in waiting.values() for row in left), key=_time)
     misplaced, periods = [], {}

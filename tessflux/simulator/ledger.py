@@ -25,7 +25,8 @@ class Ledger:
         if message.kind == "reading":
             fields = json.loads(message.payload)
             row = {key: fields[key] for key in ("name", "seq", "tsky")}
-            self._file.write(json.dumps({**row, "boot": message.boot, "at": at}) + "\n")
+            row |= {"boot": message.boot, "at": at, "payload": message.payload}
+            self._file.write(json.dumps(row) + "\n")
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,7 @@ a thousand photometers:   python -m tessflux.simulator --photometers 1000 --peri
 as irregular as in life:  python -m tessflux.simulator --period 5-60 --jitter 0.05 --reboots 300,900
 
 The ledger has one JSON object a line for each reading that left for the broker: its name, its seq, its tsky,
-how often the photometer had booted before (boot), and the true time in ms since 1970 UTC (at).
+how often the photometer had booted before (boot), the true time in ms since 1970 UTC (at), and its payload.
 """
 
 NEVER = "never"

@@ -17,9 +17,10 @@ def test_each_reading_has_a_line_that_can_be_read_at_once_and_registers_have_non
         for at, message in enumerate(messages, 1_700_000_000_000):
             ledger.enter(message, at)
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-    tsky = [json.loads(message.payload).get("tsky") for message in messages]
+    _, _, first, second = (message.payload for message in messages)
+    tsky = [json.loads(payload)["tsky"] for payload in (first, second)]
     assert [message.kind for message in messages] == ["register", "register", "reading", "reading"]
     assert rows == [
-        {"name": "stars1", "seq": 2, "tsky": tsky[2], "boot": 0, "at": 1_700_000_000_002},
-        {"name": "stars1", "seq": 3, "tsky": tsky[3], "boot": 0, "at": 1_700_000_000_003},
+        {"name": "stars1", "seq": 2, "tsky": tsky[0], "boot": 0, "at": 1_700_000_000_002, "payload": first},
+        {"name": "stars1", "seq": 3, "tsky": tsky[1], "boot": 0, "at": 1_700_000_000_003, "payload": second},
     ]
