@@ -48,7 +48,7 @@ class Track:
     """How the `seq` of a photometer follows time: its last reading whose time is known, and its pace.
 
     `pace` is the mean of what was `learnt` so often, 0 while it is not known, or TOO_FAST. `odd` is one that
-    did not fit: if it is seen again, it is the pace.
+    did not fit: if the next one is like it, it is the pace.
     """
 
     seq: int = -1
@@ -62,16 +62,16 @@ class Track:
         numbers = seq - self.seq
         if self.seq >= 0 and 0 < numbers <= JUMP:
             seen, pace = (time - self.time) / numbers, self.pace
-            if SHORTEST_PACE <= seen <= LONGEST_PACE:
-                if 0 < 0.5 * pace <= seen <= 1.5 * pace:
-                    self.learnt += self.learnt < SMOOTHING
-                    self.pace = pace + (seen - pace) / self.learnt
-                elif not pace or 0.75 * self.odd <= seen <= 1.33 * self.odd:
+            if 0 < 0.5 * pace <= seen <= 1.5 * pace:
+                self.learnt += self.learnt < SMOOTHING
+                self.pace, self.odd = pace + (seen - pace) / self.learnt, 0.0
+            elif seen < SHORTEST_PACE:
+                # One alone may have been held up on its way, so that the next came right behind it.
+                self.pace, self.odd = TOO_FAST if self.odd < 0 else pace, TOO_FAST
+            elif seen <= LONGEST_PACE:
+                if pace <= 0 or 0.75 * self.odd <= seen <= 1.33 * self.odd:
                     self.pace, self.learnt = seen, 1
-                else:
-                    self.odd = seen
-            elif seen < SHORTEST_PACE and not pace:
-                self.pace = TOO_FAST
+                self.odd = seen
         self.seq, self.time = seq, time
 
 

@@ -357,6 +357,20 @@ def test_the_pace_follows_the_photometer() -> None:
     assert track.pace == pytest.approx(60_000, rel=0.1)
 
 
+def test_one_reading_that_was_held_up_does_not_make_a_photometer_too_fast() -> None:
+    track = Track()
+    for seq, time in enumerate((0, 900, 1_000, 2_000, 3_000, 4_000)):
+        track.learn(seq, NOW + time)
+    assert track.pace == pytest.approx(1_000, rel=0.1)
+
+
+def test_after_a_burst_the_pace_is_learnt_from_what_follows() -> None:
+    track = Track()
+    for seq, time in enumerate((0, 5, 10, 15, 600, 1_600, 2_600)):
+        track.learn(seq, NOW + time)
+    assert track.pace == pytest.approx(1_000, rel=0.1)
+
+
 def test_readings_faster_than_any_photometer_are_never_held() -> None:
     backlog, track = Backlog(), Track()
     for seq in range(1_000):

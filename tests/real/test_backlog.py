@@ -22,7 +22,7 @@ PHOTOMETERS = 6
 HELD = {"backlog_wait": ""}
 """As by default, other than in other tests."""
 
-BEFORE, WAITING, AFTER = 5, 10, 3
+BEFORE, WAITING, AFTER = 8, 10, 3
 """Readings that each photometer publishes while all is well, while nothing gets through, and then."""
 
 
