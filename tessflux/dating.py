@@ -160,9 +160,9 @@ class Dating:
             self._stats.ended[HELD, ""] -= missing
             self._stats.ended[LOST, DISK_FAILED] += missing
             self._admission.backlog.released(name, missing)
-        reckoned = reckon(track, [(seq, arrival) for _, seq, arrival in rows])
+        reckoned = reckon(track, [row[1:] for row in rows])
         times = dict(zip(rows, reckoned.times, strict=True))
-        self._waited.add(reckoned, [arrival for _, _, arrival in rows])
+        self._waited.add(reckoned, [arrival for _, _, arrival, _ in rows])
         for begin in range(0, len(rows), REQUEUED):
             found = await self._store.held(name, min(REQUEUED, len(rows) - begin)) or {}
             # After damage, other readings may have these numbers.
@@ -183,9 +183,10 @@ class Dating:
         return await self._committer.commit(group)
 
 
-def _row(number: int, held: Held) -> tuple[int, int, int]:
+def _row(number: int, held: Held) -> tuple[int, int, int, int]:
     """What `Store.late_of` says of it."""
-    return number, held.late.seq if held.late else 0, held.message.received_at
+    late = held.late
+    return number, late.seq if late else 0, held.message.received_at, late.connection if late else 0
 
 
 class _Waited:

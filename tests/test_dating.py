@@ -373,7 +373,7 @@ class LateTest(Case):
         self.take(*(reading(seq) for seq in range(10, 20)), reading(7, "stars2"))
         broken = [True]
 
-        def fail(track: Track, held: list[tuple[int, int]]) -> Reckoned:
+        def fail(track: Track, held: list[tuple[int, int, int]]) -> Reckoned:
             if broken and len(held) > 1:
                 raise ZeroDivisionError
             return reckon_times(track, held)

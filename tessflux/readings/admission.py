@@ -260,7 +260,7 @@ class Admission:
             if seq is not None and not self.backlog.takes(name, photometer, seq, received_at):
                 photometer.identity = identity
                 self._recent.add(identity, identity)
-                return Late(name, seq, identity)
+                return Late(name, seq, identity, self.backlog.connection)
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
             free = received_at > photometer.latest > 0 and self._step == 1
             time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)

@@ -85,6 +85,8 @@ class Episode:
     live: bool = False
     """Whether the last one was live again."""
     count: int = 1
+    connection: int = 0
+    """Over which the last one came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,14 @@ class Backlog:
     def __init__(self) -> None:
         self.wait: float | None = None
         self.episodes: dict[str, Episode] = {}
+        self.connection = 0
+        """When the session was resumed last; what came before that was not delivered in one piece with what
+        comes after it."""
         self._resumed: int | None = None
 
     def resumed(self, now: int) -> None:
         """The broker has kept our session: what comes first may have waited there."""
-        self._resumed = now
+        self._resumed = self.connection = now
 
     def takes(self, name: str, track: Track, seq: int, arrival: int) -> bool:
         """Whether a reading that has just come was published now; if not, it is held."""
@@ -127,7 +132,7 @@ class Backlog:
             or (track.time >= self._resumed and _is_live(seq - track.seq, arrival - track.time, GUESSED_PACE))
         ):
             return True
-        self.episodes[name] = Episode(arrival, seq, arrival)
+        self.episodes[name] = Episode(arrival, seq, arrival, connection=self.connection)
         return False
 
     def _add(self, track: Track, episode: Episode, seq: int, arrival: int) -> None:
@@ -136,11 +141,11 @@ class Backlog:
         if episode.live:
             episode.live = not _is_late(seq - episode.seq, gap, pace)
         else:
-            episode.live = _is_live(seq - episode.seq, gap, pace)
+            episode.live = self.connection == episode.connection and _is_live(seq - episode.seq, gap, pace)
         if episode.live:
             # Brokers deliver in order, so whatever waited has come.
             self._resumed = None
-        episode.seq, episode.arrival = seq, arrival
+        episode.seq, episode.arrival, episode.connection = seq, arrival, self.connection
         episode.count += 1
 
     def due(self, name: str, track: Track, now: int) -> bool:
@@ -191,27 +196,31 @@ def _is_live(numbers: int, gap: float, pace: float) -> bool:
     return gap >= (_periods(numbers) - 0.5) * pace
 
 
-def reckon(track: Track, held: Sequence[tuple[int, int]]) -> Reckoned:
+def reckon(track: Track, held: Sequence[tuple[int, int, int]]) -> Reckoned:
     """When held readings were published.
 
-    `held` is the `seq` and the arrival of each, in their order. None gets a time before that of the last
-    certain reading, or after its own arrival; the order is kept, and no two have one time, unless there are
-    more of them than milliseconds.
+    `held` is the `seq`, the arrival and the connection of each, in their order. None gets a time before that
+    of the last certain reading, or after its own arrival; the order is kept, and no two have one time, unless
+    there are more of them than milliseconds.
     """
     pace = max(track.pace, 0.0)
     certain = [False] * len(held)
-    for number, ((seq, arrival), (next_seq, next_arrival)) in enumerate(pairwise(held), 1):
+    for number, ((seq, arrival, connection), (next_seq, next_arrival, next_connection)) in enumerate(
+        pairwise(held), 1
+    ):
         guessed = pace or _pace(track, next_seq, next_arrival)
         gap = next_arrival - arrival
         if certain[number - 1]:
             certain[number] = not _is_late(next_seq - seq, gap, guessed)
         else:
-            certain[number] = _is_live(next_seq - seq, gap, guessed)
+            # A pause between two connections is no pace.
+            certain[number] = connection == next_connection and _is_live(next_seq - seq, gap, guessed)
     line: list[float] = []
     error = 0.0
     before = (track.seq, track.time) if track.seq >= 0 else None
     waited: list[tuple[int, int]] = []
-    for reading, is_certain in zip(held, certain, strict=True):
+    for (seq, arrival, _), is_certain in zip(held, certain, strict=True):
+        reading = seq, arrival
         if not is_certain:
             waited.append(reading)
             continue
@@ -219,7 +228,7 @@ def reckon(track: Track, held: Sequence[tuple[int, int]]) -> Reckoned:
         line += [*found, reading[1]]
         error, before, waited = max(error, wrong), reading, []
     found, wrong = _between(before, waited, None, pace)
-    begin, arrivals = track.time if track.seq >= 0 else None, [arrival for _, arrival in held]
+    begin, arrivals = track.time if track.seq >= 0 else None, [arrival for _, arrival, _ in held]
     return Reckoned(_in_order(line + found, begin, arrivals), max(error, wrong))
 
 

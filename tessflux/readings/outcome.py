@@ -33,11 +33,13 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Late(msgspec.Struct, frozen=True, gc=False):
-    """A reading that is to be stored, but did not come when it was published."""
+    """A reading that is to be stored, but did not come when it was published; `connection` tells those that
+    came over one connection from others."""
 
     name: str
     seq: int
     identity: int
+    connection: int = 0
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):

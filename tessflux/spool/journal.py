@@ -5,7 +5,8 @@
     seen          name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
     photometer    the last reading of each photometer that `seen` no longer holds
     quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
-    held          messages whose time is not known yet, in the order in which they came: see `Held`
+    held          messages whose time is not known yet, in the order in which they came: see `Held`; of a late
+                  reading, `passed` is its connection
     subscription  the topics to which a session at a broker may be subscribed
 
 A commit is one transaction, written ahead (WAL) and synced before it returns.
@@ -222,19 +223,23 @@ class Journal:
         """The photometers of which readings are held as late."""
         # SQLite takes the other columns from the row with the greatest id.
         rows = self._db.execute(
-            "SELECT photometer, max(id), seq, arrival, count(*) FROM held"
+            "SELECT photometer, max(id), seq, arrival, count(*), passed FROM held"
             " WHERE photometer != '' GROUP BY photometer"
         )
-        return {name: Episode(arrival, seq, arrival, count=count) for name, _, seq, arrival, count in rows}
+        return {
+            name: Episode(arrival, seq, arrival, count=count, connection=connection)
+            for name, _, seq, arrival, count, connection in rows
+        }
 
     def late_identities(self) -> list[int]:
         """Those of the newest readings that are held as late, as many as are remembered."""
         query = "SELECT identity FROM held WHERE photometer != '' ORDER BY id DESC LIMIT ?"
         return [identity for (identity,) in self._db.execute(query, (SEEN_READINGS,))]
 
-    def late_of(self, photometer: str) -> list[tuple[int, int, int]]:
-        """Number, `seq` and arrival of the readings of a photometer that are held as late, oldest first."""
-        query = "SELECT id, seq, arrival FROM held WHERE photometer = ? ORDER BY id LIMIT ?"
+    def late_of(self, photometer: str) -> list[tuple[int, int, int, int]]:
+        """Number, `seq`, arrival and connection of the readings of a photometer that are held as late, oldest
+        first."""
+        query = "SELECT id, seq, arrival, passed FROM held WHERE photometer = ? ORDER BY id LIMIT ?"
         return self._db.execute(query, (photometer, HELD_READINGS)).fetchall()
 
     def held(self, photometer: str, limit: int) -> dict[int, Held]:
@@ -328,7 +333,7 @@ def _held_row(held: Held) -> tuple[object, ...]:
         late.seq,
         late.identity,
         held.boot,
-        held.passed,
+        late.connection if late.name else held.passed,
     )
 
 
@@ -345,8 +350,10 @@ def _held(
     boot: str,
     passed: int,
 ) -> Held:
-    late = Late(name, seq, identity) if name else None
-    return Held(Message(topic, payload, bool(retained), arrival, mid, sent_at), late, boot, passed)
+    message = Message(topic, payload, bool(retained), arrival, mid, sent_at)
+    if name:
+        return Held(message, Late(name, seq, identity, passed))
+    return Held(message, None, boot, passed)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Readings that waited get the times at which they were published: tables for each case, and any network."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from statistics import quantiles
 
@@ -42,11 +42,13 @@ class Listener:
         self.released: dict[tuple[str, int], int] = {}
         """When the time of each became known."""
         self.committed: list[Admitted] = []
+        self.connections: dict[Publication, int] = {}
 
     def arrive(self, reading: Publication) -> None:
         decision = self._admit(reading, None)
         if isinstance(decision, Late):
             self.held.setdefault(reading.name, []).append(reading)
+            self.connections[reading] = decision.connection
         else:
             self._store(reading, decision, reading.arrival)
 
@@ -69,7 +71,7 @@ class Listener:
         for name, (track, episode) in self.admission.due(now).items():
             readings = self.held.pop(name)
             assert len(readings) == episode.count
-            reckoned = reckon(track, [(each.seq, each.arrival) for each in readings])
+            reckoned = reckon(track, [(each.seq, each.arrival, self.connections[each]) for each in readings])
             for reading, time in zip(readings, reckoned.times, strict=True):
                 self._store(reading, self._admit(reading, time), now)
             self.admission.backlog.released(name, len(readings))
@@ -79,11 +81,17 @@ class Listener:
         other = Listener(self.admission.backlog.wait)
         other.admission.restore(self.committed, now=2 * NOW)
         episodes = {
-            name: Episode(held[-1].arrival, held[-1].seq, held[-1].arrival, count=len(held))
+            name: Episode(
+                held[-1].arrival,
+                held[-1].seq,
+                held[-1].arrival,
+                count=len(held),
+                connection=self.connections[held[-1]],
+            )
             for name, held in self.held.items()
         }
         other.admission.restore_held(episodes, [])
-        other.held, other.times = self.held, self.times
+        other.held, other.times, other.connections = self.held, self.times, self.connections
         other.released, other.committed = self.released, self.committed
         return other
 
@@ -320,7 +328,7 @@ TRACK = Track(seq=100, time=NOW, pace=2_000.0)
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_times_are_reckoned(why: str, track: Track, held: list[tuple[int, int]], times: list[int]) -> None:
-    readings = [(seq, NOW + arrival) for seq, arrival in held]
+    readings = [(seq, NOW + arrival, 0) for seq, arrival in held]
     assert [time - NOW for time in reckon(track, readings).times] == times
 
 
@@ -333,13 +341,29 @@ def test_reckoned_times_are_in_order_and_in_the_gap(track: Track, steps: list[tu
     held, arrival = [], NOW + 50
     for seq, step in steps:
         arrival += step
-        held.append((seq, arrival))
+        held.append((seq, arrival, 0))
     times = reckon(track, held).times
     assert len(times) == len(held)
     assert times == sorted(set(times))
     if track.seq >= 0:
         assert all(time > NOW for time in times)
-    assert all(time <= arrived for time, (_, arrived) in zip(times, held, strict=True))
+    assert all(time <= arrived for time, (_, arrived, _) in zip(times, held, strict=True))
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_a_pause_between_two_connections_is_not_taken_for_the_pace(pace: float) -> None:
+    """Killed while it comes: the rest of the backlog follows when it has started again."""
+    published = photometer(Random(6), "stars1", pace=pace, seconds=1_200)
+    restart = END + int(1.1 * pace * SECOND)
+    half = delayed(published, BEGIN, END)
+    middle = (BEGIN + END) // 2
+    readings = [
+        replace(each, arrival=max(each.arrival, restart)) if middle <= each.published < restart else each
+        for each in half
+    ]
+    listener = Listener().run(readings, killed=(restart,))
+    check(listener, readings)
+    assert max(errors(listener, readings, BEGIN, END)) < pace * SECOND / 2
 
 
 def test_the_pace_follows_the_photometer() -> None:

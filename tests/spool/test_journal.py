@@ -448,7 +448,7 @@ def sql(statement: str) -> Callable[[Path], None]:
 
 def held(number: int, name: str = "stars1", *, at: int = 0) -> Held:
     """A reading that came late."""
-    return Held(message(payload(number, name), received_at=at), Late(name, number, number * 7))
+    return Held(message(payload(number, name), received_at=at), Late(name, number, number * 7, 8))
 
 
 def undated(number: int) -> Held:
@@ -472,10 +472,11 @@ def test_an_episode_is_the_last_reading_that_is_held_and_how_many_there_are(site
     journal = site.open()
     journal.commit(Group(held=[held(3, at=10), held(4, at=20), held(9, "stars2", at=15), held(2, at=30)]), 0)
     assert journal.episodes() == {
-        "stars1": Episode(since=30, seq=2, arrival=30, count=3),
-        "stars2": Episode(since=15, seq=9, arrival=15),
+        "stars1": Episode(since=30, seq=2, arrival=30, count=3, connection=8),
+        "stars2": Episode(since=15, seq=9, arrival=15, connection=8),
     }
-    assert [(seq, arrival) for _, seq, arrival in journal.late_of("stars1")] == [(3, 10), (4, 20), (2, 30)]
+    rows = journal.late_of("stars1")
+    assert [row[1:] for row in rows] == [(3, 10, 8), (4, 20, 8), (2, 30, 8)]
 
 
 def test_a_message_is_held_or_stored_and_never_both_or_neither(
