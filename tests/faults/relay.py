@@ -215,7 +215,7 @@ class Hub(Factory):
         self._accepted = self._cuts = 0
         self._listener = reactor.listenTCP(port, self, interface="127.0.0.1")
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+    def buildProtocol(self, addr: "IAddress | None") -> Protocol:
         self._accepted += 1
         link = Link(self)
         if self.fault.mode == "reset":
