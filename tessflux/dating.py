@@ -6,8 +6,9 @@ the broker until that is done. The other kind are readings that came late (`read
 photometer are judged together when their times can be reckoned.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import partial
 
 import msgspec
 from twisted.logger import Logger
@@ -15,7 +16,18 @@ from twisted.logger import Logger
 from tessflux.clock import Clock
 from tessflux.limits import HELD_READINGS, REQUEUED
 from tessflux.logs import Reports
-from tessflux.readings import Admission, Episode, Held, Message, Outcome, Quarantined, Reckoned, Track, reckon
+from tessflux.readings import (
+    Admission,
+    Admit,
+    Episode,
+    Held,
+    Message,
+    Outcome,
+    Quarantined,
+    Reckoned,
+    Track,
+    reckon,
+)
 from tessflux.spool import DISK_FAILED, Committer, Group, HeldAtStart, Store
 from tessflux.stats import HELD, LOST, MqttStats
 
@@ -34,12 +46,8 @@ MOVED_MS = 1_000
 """A reading that came no later than this did not wait at the broker."""
 
 
-class Judging(Protocol):
-    """Judges a message: see `Judge.judge`."""
-
-    def __call__(
-        self, message: Message, *, published: int | None = None, arrival_known: bool = True
-    ) -> Outcome: ...
+Judging = Callable[[Message, Admit | None], Outcome]
+"""Judges a message: see `Judge.judge`."""
 
 
 class Dating:
@@ -138,8 +146,8 @@ class Dating:
             # A broker on this computer: its clock was as wrong as ours.
             message = msgspec.structs.replace(message, sent_at=None)
         if is_ours:
-            return self._judge(message)
-        outcome = self._judge(message, arrival_known=False)
+            return self._judge(message, None)
+        outcome = self._judge(message, self._admission.admit_undated)
         if isinstance(outcome, Quarantined):
             # Nobody knows; what the clock showed says at least in which order they came.
             return outcome._replace(time=held.message.received_at)
@@ -168,7 +176,7 @@ class Dating:
             # After damage, other readings may have these numbers.
             entries = {number: held for number, held in found.items() if _row(number, held) in times}
             outcomes = [
-                self._judge(held.message, published=times[_row(number, held)])
+                self._judge(held.message, partial(self._admission.admit_late, times[_row(number, held)]))
                 for number, held in entries.items()
             ]
             if not entries or not await self._commit(entries, outcomes):
@@ -183,7 +191,7 @@ class Dating:
         return await self._committer.commit(group)
 
 
-def _row(number: int, held: Held) -> tuple[int, int, int, int]:
+def _row(number: int, held: Held) -> tuple[int, float, int, int]:
     """What `Store.late_of` says of it."""
     late = held.late
     return number, late.seq if late else 0, held.message.received_at, late.connection if late else 0

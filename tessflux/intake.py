@@ -10,7 +10,7 @@ from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.dating import Dating
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
-from tessflux.readings import Acknowledge, Judge, Message, Outcome, internal_error
+from tessflux.readings import Acknowledge, Admit, Judge, Message, Outcome, internal_error
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
 from tessflux.watch import Watch
@@ -61,20 +61,11 @@ class Intake:
             except Exception:
                 self._reports.bug("The topic of a message could not be watched")
 
-    def _outcome(
-        self,
-        message: Message,
-        *,
-        requeued: bool = False,
-        published: int | None = None,
-        arrival_known: bool = True,
-    ) -> Outcome:
+    def _outcome(self, message: Message, admit: Admit | None = None) -> Outcome:
         """What becomes of a message. If a bug keeps us from judging it, it waits in quarantine for the fix:
         left unacknowledged, it would take up a place in the broker's window for ever."""
         try:
-            outcome = self._judge.judge(
-                message, requeued=requeued, published=published, arrival_known=arrival_known
-            )
+            outcome = self._judge.judge(message, admit)
         except Exception as error:
             self._reports.bug("A message could not be judged; it is in quarantine")
             return internal_error(message, error)
@@ -94,7 +85,7 @@ class Intake:
                     group.lines.append(entry.payload.decode())
                     continue
                 message = Message(entry.topic, entry.payload, entry.retained, entry.time)
-                group.take(self._outcome(message, requeued=True), None)
+                group.take(self._outcome(message, self._judge.admission.admit_requeued), None)
             if not await self._committer.commit(group):
                 break
             self._stats.received += group.messages

@@ -20,8 +20,8 @@ from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.readings import Admission, Judge, Message, Reckoned, Track
 from tessflux.readings import reckon as reckon_times
+from tessflux.readings.admission import NO_TIME
 from tessflux.readings.backlog import LONGEST_WAIT
-from tessflux.readings.judge import NO_TIME
 from tessflux.spool.store import RETRY
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED
 from tessflux.watch import Watch

@@ -11,7 +11,7 @@ which time, `lineprotocol` encodes it. `backlog` notices readings that came late
 from tessflux.readings.admission import BLACKLISTED, DUPLICATE, NOT_WHITELISTED, RETAINED, Admission
 from tessflux.readings.backlog import Episode, Reckoned, Track, reckon
 from tessflux.readings.fields import EXTRA_FIELDS
-from tessflux.readings.judge import OTHER_KINDS, Judge
+from tessflux.readings.judge import OTHER_KINDS, Admit, Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
 from tessflux.readings.outcome import (
     Admitted,
@@ -33,6 +33,7 @@ __all__ = [
     "RETAINED",
     "Acknowledge",
     "Admission",
+    "Admit",
     "Admitted",
     "Deliver",
     "Episode",

@@ -52,9 +52,6 @@ has fewer milliseconds to give, so its arrival times may run ahead that many tim
 
 HOUR_MS = 3_600_000
 
-UNCOUNTED = 2**53
-"""From here on floats do not tell one number from the next; the counters of photometers have 32 bits."""
-
 COUNT_STEPS = 10
 """How far a photometer's counter moves on from one reading to the next, at most: it counts its register
 messages too, and some readings are lost."""
@@ -64,6 +61,9 @@ NOT_WHITELISTED = "not in the whitelist"
 BLACKLISTED = "blacklist"
 RETAINED = "retained"
 DUPLICATE = "duplicate"
+NO_TIME = "no time"
+
+Decision = Admitted | Filtered | Refused | Late
 
 
 @dataclass(slots=True)
@@ -80,6 +80,10 @@ class _Photometer(Track):
     latest: int = 0
     counted: float = inf
     repeated: int = 0
+
+    def counts_on(self, identity: int, seq: float) -> bool:
+        """Whether a reading that is known may be new, since it goes on counting from a register message."""
+        return identity != self.identity and self.counted < seq <= self.counted + COUNT_STEPS
 
 
 class _Recent:
@@ -126,6 +130,7 @@ class Admission:
         """Whose readings are stored: lower-case names; an empty whitelist means everyone's. In an hour, so
         many photometers are taken that were never seen before; 0 means all."""
         self._whitelist, self._blacklist = whitelist, blacklist
+        self._chooses = bool(whitelist or blacklist)
         self._new_photometers = new_photometers
 
     def share(self, member: int | None) -> None:
@@ -139,9 +144,8 @@ class Admission:
         A time in the future was a publisher's own: arrivals need not be later than it.
         """
         for earlier in admitted:
-            photometer = self._photometers.get(earlier.name) or self._add(earlier.name)
-            self._photometers.move_to_end(earlier.name)
-            self._remember(photometer, earlier)
+            photometer = self._known(earlier.name)
+            self._remember(photometer, earlier, 0.0)
             photometer.repeated = now
             if photometer.arrival < earlier.time <= now:
                 photometer.arrival = earlier.time
@@ -195,95 +199,144 @@ class Admission:
         time = photometer.arrival = self._arrival(photometer, received_at)
         photometer.latest = max(photometer.latest, time)
         place = photometer.salt ^ time
-        # The complement marks the time as reserved; `admit` removes it.
+        # The complement marks the time as reserved; `admit_requeued` removes it.
         self._recent.add(place, ~place)
         return time
 
-    def admit(
-        self,
-        reading: Reading,
-        values: str,
-        message: Message,
-        *,
-        requeued: bool = False,
-        published: int | None = None,
-    ) -> Admitted | Filtered | Refused | Late:
-        """Decide on the reading that a message brought.
+    def admit(self, reading: Reading, values: str, message: Message) -> Decision:
+        """Decide on the reading that a message has just brought.
 
-        `values` is its fields in line protocol, a canonical form of what makes its identity. A
-        `requeued` one was refused once, and is tried again; it gets the time that was reserved for it. One
-        that was held is no duplicate, and was `published` at a time that is known now.
+        `values` is its fields in line protocol, a canonical form of what makes its identity.
         """
-        received_at = message.received_at
-        if not requeued and published is None:
-            self._now = received_at
-        name, tstamp = reading.name, reading.tstamp
-        if self._whitelist and name not in self._whitelist:
-            return Filtered(NOT_WHITELISTED)
-        if name in self._blacklist:
-            return Filtered(BLACKLISTED)
-        given = tstamp
-        if tstamp is None:
-            # A broker's clock that is wrong is no fault of the reading.
-            sent_at = message.sent_at
-            if sent_at is not None and EARLIEST <= sent_at <= max(received_at, self._now) + AHEAD_MS:
-                given = sent_at
-            elif message.retained:
-                return Filtered(RETAINED)
-        elif not EARLIEST <= tstamp <= max(received_at, self._now) + AHEAD_MS:
-            side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
-            return Refused(BAD_TIME, f"its clock is {side}", name)
+        self._now = received_at = message.received_at
+        name = reading.name
+        if self._chooses and (filtered := self._unwanted(name)) is not None:
+            return filtered
+        given = None
+        if reading.tstamp is not None or message.sent_at is not None or message.retained:
+            found = self._given(reading, message)
+            if isinstance(found, Filtered | Refused):
+                return found
+            given = found
         photometer = self._photometers.get(name)
         if photometer is None:
-            if not requeued and published is None and not self._takes_new(received_at):
+            if not self._takes_new(received_at):
                 allowed = f"{self._new_photometers} new names in this hour ([mqtt] new_photometers)"
                 return Refused(NEW_NAME, f"there were {allowed} already", name)
             photometer = self._add(name)
         else:
             self._photometers.move_to_end(name)
-        identity, count = _number(f"{name} {values} {tstamp}"), reading.fields["seq"]
-        if published is None and (identity == photometer.identity or identity in self._recent):
-            goes_on = photometer.counted < count <= photometer.counted + COUNT_STEPS
-            once = tstamp is None and _comes_once(message) and not requeued
-            if identity == photometer.identity or not goes_on or not once:
-                photometer.counted, photometer.repeated = inf, self._now
-                return Filtered(DUPLICATE)
-        # What no counter shows tells nothing about time.
-        seq = int(count) if 0 <= count < UNCOUNTED else None
-        if published is not None:
-            time = self._ours(published)
-            # All times after the latest are free.
-            within = max(0, photometer.latest - time) + self._step
-            time = self._free(photometer, time, within, self._step)
-            photometer.arrival = max(photometer.arrival, time)
-        elif given is None and not requeued:
-            if seq is not None and not self.backlog.takes(name, photometer, seq, received_at):
-                photometer.identity = identity
-                self._recent.add(identity, identity)
-                return Late(name, seq, identity, self.backlog.connection)
+        identity, seq = _identity(reading, values), reading.fields["seq"]
+        if identity == photometer.identity or identity in self._recent:
+            once = reading.tstamp is None and _comes_once(message)
+            if not (once and photometer.counts_on(identity, seq)):
+                return self._duplicate(photometer)
+        if given is not None:
+            return self._keep_time(photometer, reading, identity, given)
+        if not self.backlog.takes(name, photometer, seq, received_at):
+            photometer.identity = identity
+            self._recent.add(identity, identity)
+            return Late(name, seq, identity, self.backlog.connection)
+        if received_at > photometer.latest > 0 and self._step == 1:
             # What `_arrival` returns for nearly every reading; calling it would cost a twentieth of the way.
-            free = received_at > photometer.latest > 0 and self._step == 1
-            time = photometer.arrival = received_at if free else self._arrival(photometer, received_at)
-        elif given is None and ~(photometer.salt ^ received_at) in self._recent:
-            # A message without a reservation may have arrived at the same time: it gets another one.
-            self._recent.discard(~(photometer.salt ^ received_at))
             time = received_at
         else:
-            wanted, step = received_at if given is None else given, 1
-            if tstamp is None:
-                wanted, step = self._ours(wanted), self._step
-            time = self._free(photometer, wanted, SHIFT_MS * step, step)
-            if time > wanted + SHIFT_MS * step:
-                return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", name)
-        if count > photometer.counted:
-            photometer.counted = count
-        if given is not None or requeued:
-            seq = None
-        elif seq is not None:
-            photometer.learn(seq, time)
+            time = photometer.time = self._arrival(photometer, received_at)
+        photometer.arrival = time
         admitted = Admitted(name, time, identity, seq)
-        self._remember(photometer, admitted)
+        self._remember(photometer, admitted, seq)
         return admitted
+
+    def admit_requeued(self, reading: Reading, values: str, message: Message) -> Decision:
+        """Decide again on a reading that was refused once. Without a time of its own it gets the one that was
+        reserved for it."""
+        if (filtered := self._unwanted(reading.name)) is not None:
+            return filtered
+        given = self._given(reading, message)
+        if isinstance(given, Filtered | Refused):
+            return given
+        photometer = self._known(reading.name)
+        identity = _identity(reading, values)
+        if identity == photometer.identity or identity in self._recent:
+            return self._duplicate(photometer)
+        received_at = message.received_at
+        reserved = ~(photometer.salt ^ received_at)
+        if given is None and reserved in self._recent:
+            # A message without a reservation may have arrived at the same time: it gets another one.
+            self._recent.discard(reserved)
+            admitted = Admitted(reading.name, received_at, identity)
+            self._remember(photometer, admitted, reading.fields["seq"])
+            return admitted
+        return self._keep_time(photometer, reading, identity, received_at if given is None else given)
+
+    def admit_late(self, published: int, reading: Reading, values: str, _message: Message) -> Decision:
+        """Decide again on a reading that was held as late, now that it is known when it was `published`. It
+        is remembered already, and no duplicate."""
+        if (filtered := self._unwanted(reading.name)) is not None:
+            return filtered
+        photometer, seq = self._known(reading.name), reading.fields["seq"]
+        time = self._ours(published)
+        # All times after the latest are free.
+        within = max(0, photometer.latest - time) + self._step
+        time = self._free(photometer, time, within, self._step)
+        photometer.arrival = max(photometer.arrival, time)
+        photometer.learn(seq, time)
+        admitted = Admitted(reading.name, time, _identity(reading, values), seq)
+        self._remember(photometer, admitted, seq)
+        return admitted
+
+    def admit_undated(self, reading: Reading, values: str, message: Message) -> Decision:
+        """Decide on a reading of which nobody knows when it came. It needs a time of its own."""
+        if reading.tstamp is None and message.sent_at is None and not message.retained:
+            detail = "it came before the clock was set, and the computer was restarted since"
+            return Refused(NO_TIME, detail, reading.name)
+        return self.admit(reading, values, message)
+
+    def _unwanted(self, name: str) -> Filtered | None:
+        """Why nothing of this photometer is stored; None if it is."""
+        if self._whitelist and name not in self._whitelist:
+            return Filtered(NOT_WHITELISTED)
+        return Filtered(BLACKLISTED) if name in self._blacklist else None
+
+    def _given(self, reading: Reading, message: Message) -> int | Filtered | Refused | None:
+        """The time that the publisher of a reading or the broker gave it; or why it is not stored."""
+        tstamp, sent_at = reading.tstamp, message.sent_at
+        if tstamp is None and sent_at is None:
+            return Filtered(RETAINED) if message.retained else None
+        latest = max(message.received_at, self._now) + AHEAD_MS
+        if tstamp is not None:
+            if EARLIEST <= tstamp <= latest:
+                return tstamp
+            side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
+            return Refused(BAD_TIME, f"its clock is {side}", reading.name)
+        # A broker's clock that is wrong is no fault of the reading.
+        if sent_at is not None and EARLIEST <= sent_at <= latest:
+            return sent_at
+        return Filtered(RETAINED) if message.retained else None
+
+    def _duplicate(self, photometer: _Photometer) -> Filtered:
+        photometer.counted, photometer.repeated = inf, self._now
+        return Filtered(DUPLICATE)
+
+    def _keep_time(
+        self, photometer: _Photometer, reading: Reading, identity: int, wanted: int
+    ) -> Admitted | Refused:
+        """Admit a reading at this time, or at the next ones that are free."""
+        step = 1
+        if reading.tstamp is None:
+            wanted, step = self._ours(wanted), self._step
+        time = self._free(photometer, wanted, SHIFT_MS * step, step)
+        if time > wanted + SHIFT_MS * step:
+            return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", reading.name)
+        admitted = Admitted(reading.name, time, identity)
+        self._remember(photometer, admitted, reading.fields["seq"])
+        return admitted
+
+    def _known(self, name: str) -> _Photometer:
+        """The photometer of a reading that was here before."""
+        photometer = self._photometers.get(name) or self._add(name)
+        self._photometers.move_to_end(name)
+        return photometer
 
     def _takes_new(self, received_at: int) -> bool:
         """Whether one more new photometer is taken in this hour; if so, it is counted."""
@@ -323,8 +376,10 @@ class Admission:
             time += step
         return time
 
-    def _remember(self, photometer: _Photometer, admitted: Admitted) -> None:
+    def _remember(self, photometer: _Photometer, admitted: Admitted, seq: float) -> None:
         photometer.identity = identity = admitted.identity
+        if seq > photometer.counted:
+            photometer.counted = seq
         time = admitted.time
         if time > photometer.latest:
             photometer.latest = time
@@ -334,6 +389,11 @@ class Admission:
 def _comes_once(message: Message) -> bool:
     """Whether neither a broker nor a publisher sends it a second time."""
     return message.mid is None and not message.retained
+
+
+def _identity(reading: Reading, values: str) -> int:
+    """What tells a reading from all others. The time of the broker is no part of it."""
+    return xxh3_64_intdigest(f"{reading.name} {values} {reading.tstamp}".encode()) >> 4
 
 
 def _number(text: str) -> int:

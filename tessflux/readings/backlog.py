@@ -51,13 +51,13 @@ class Track:
     did not fit: if the next one is like it, it is the pace.
     """
 
-    seq: int = -1
+    seq: float = -1
     time: int = 0
     pace: float = 0.0
     learnt: int = 0
     odd: float = 0.0
 
-    def learn(self, seq: int, time: int) -> None:
+    def learn(self, seq: float, time: int) -> None:
         """A reading with this number was published at this time."""
         numbers = seq - self.seq
         if self.seq >= 0 and 0 < numbers <= JUMP:
@@ -80,7 +80,7 @@ class Episode:
     """The readings of one photometer that are held: how many, since when, and the last of them."""
 
     since: int
-    seq: int
+    seq: float
     arrival: int
     live: bool = False
     """Whether the last one was live again."""
@@ -113,29 +113,32 @@ class Backlog:
         """The broker has kept our session: what comes first may have waited there."""
         self._resumed = self.connection = now
 
-    def takes(self, name: str, track: Track, seq: int, arrival: int) -> bool:
-        """Whether a reading that has just come was published now; if not, it is held."""
+    def takes(self, name: str, track: Track, seq: float, arrival: int) -> bool:
+        """Whether a reading that has just come was published now, which the track learns; if not, it is held."""
         if self.episodes and (episode := self.episodes.get(name)) is not None:
             self._add(track, episode, seq, arrival)
             return False
-        pace = track.pace
+        pace, gap = track.pace, arrival - track.time
         if pace < 0:
-            return True
-        if pace:
-            if not _is_late(seq - track.seq, arrival - track.time, pace) or self.wait == 0:
-                self._resumed = None
+            if gap < SHORTEST_PACE:
+                # It stays too fast.
+                track.seq, track.time = seq, arrival
                 return True
-        elif (
-            self._resumed is None
-            or self.wait == 0
-            or not 0 <= arrival - self._resumed <= LONGEST_WAIT
-            or (track.time >= self._resumed and _is_live(seq - track.seq, arrival - track.time, GUESSED_PACE))
+        elif self.wait == 0:
+            pass
+        elif pace and not _is_late(seq - track.seq, gap, pace):
+            self._resumed = None
+        elif pace or (
+            self._resumed is not None
+            and 0 <= arrival - self._resumed <= LONGEST_WAIT
+            and (track.time < self._resumed or not _is_live(seq - track.seq, gap, GUESSED_PACE))
         ):
-            return True
-        self.episodes[name] = Episode(arrival, seq, arrival, connection=self.connection)
-        return False
+            self.episodes[name] = Episode(arrival, seq, arrival, connection=self.connection)
+            return False
+        track.learn(seq, arrival)
+        return True
 
-    def _add(self, track: Track, episode: Episode, seq: int, arrival: int) -> None:
+    def _add(self, track: Track, episode: Episode, seq: float, arrival: int) -> None:
         pace = _pace(track, seq, arrival)
         gap = arrival - episode.arrival
         if episode.live:
@@ -171,7 +174,7 @@ class Backlog:
                 del self.episodes[name]
 
 
-def _pace(track: Track, seq: int, arrival: int) -> float:
+def _pace(track: Track, seq: float, arrival: int) -> float:
     """The pace of a photometer, or what it would be if it had published nothing but what came."""
     if track.pace > 0:
         return track.pace
@@ -181,22 +184,22 @@ def _pace(track: Track, seq: int, arrival: int) -> float:
     return GUESSED_PACE
 
 
-def _periods(numbers: int) -> int:
+def _periods(numbers: float) -> float:
     """Of a reading this many numbers after another one. After a reboot it is one at least."""
     return numbers if 0 < numbers <= JUMP else 1
 
 
-def _is_late(numbers: int, gap: float, pace: float) -> bool:
+def _is_late(numbers: float, gap: float, pace: float) -> bool:
     """Whether a reading came too late, `gap` after one whose time is certain."""
     return gap > _periods(numbers) * pace + max(pace / 2, TOLERANCE)
 
 
-def _is_live(numbers: int, gap: float, pace: float) -> bool:
+def _is_live(numbers: float, gap: float, pace: float) -> bool:
     """Whether a reading came as long after one that waited as the photometer takes to publish it."""
     return gap >= (_periods(numbers) - 0.5) * pace
 
 
-def reckon(track: Track, held: Sequence[tuple[int, int, int]]) -> Reckoned:
+def reckon(track: Track, held: Sequence[tuple[float, int, int]]) -> Reckoned:
     """When held readings were published.
 
     `held` is the `seq`, the arrival and the connection of each, in their order. None gets a time before that
@@ -218,7 +221,7 @@ def reckon(track: Track, held: Sequence[tuple[int, int, int]]) -> Reckoned:
     line: list[float] = []
     error = 0.0
     before = (track.seq, track.time) if track.seq >= 0 else None
-    waited: list[tuple[int, int]] = []
+    waited: list[tuple[float, int]] = []
     for (seq, arrival, _), is_certain in zip(held, certain, strict=True):
         reading = seq, arrival
         if not is_certain:
@@ -233,9 +236,9 @@ def reckon(track: Track, held: Sequence[tuple[int, int, int]]) -> Reckoned:
 
 
 def _between(
-    before: tuple[int, int] | None,
-    waited: list[tuple[int, int]],
-    after: tuple[int, int] | None,
+    before: tuple[float, int] | None,
+    waited: list[tuple[float, int]],
+    after: tuple[float, int] | None,
     pace: float,
 ) -> tuple[list[float], float]:
     """The times of readings between two certain ones, each of which may be unknown; and the error."""
@@ -267,9 +270,9 @@ def _between(
     return line, max(pace, idle) / 2
 
 
-def _runs(waited: Iterable[tuple[int, int]]) -> list[list[int]]:
+def _runs(waited: Iterable[tuple[float, int]]) -> list[list[float]]:
     """The numbers of one boot after another."""
-    runs: list[list[int]] = []
+    runs: list[list[float]] = []
     for seq, _ in waited:
         if runs and 0 < seq - runs[-1][-1] <= JUMP:
             runs[-1].append(seq)
@@ -279,7 +282,7 @@ def _runs(waited: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def _lay_out(
-    runs: list[list[int]],
+    runs: list[list[float]],
     pace: float,
     *,
     begin: float | None,

@@ -1,15 +1,16 @@
 """A message -> its outcome: parse, admit, encode. Pure; nothing that a message holds makes it raise."""
 
+from collections.abc import Callable
+
 from tessflux.limits import MAX_PAYLOAD
 from tessflux.readings import lineprotocol
-from tessflux.readings.admission import Admission
+from tessflux.readings.admission import Admission, Decision
 from tessflux.readings.message import Message
 from tessflux.readings.outcome import Admitted, Filtered, Held, Late, Outcome, Quarantined, Remark, Stored
-from tessflux.readings.reading import REGISTER, Refused, parse
+from tessflux.readings.reading import REGISTER, Reading, Refused, parse
 
 EMPTY = "empty"
 MISROUTED = "misrouted"
-NO_TIME = "no time"
 CLOCK = "clock"
 
 OTHER_KINDS = ("register", "status")
@@ -18,6 +19,10 @@ well: one gateway publishes all of its readings on the topic of register message
 
 SKEW_MS = 60_000
 """A publisher's clock that is off by more deserves a remark."""
+
+
+Admit = Callable[[Reading, str, Message], Decision]
+"""Decides on a reading: see `Admission.admit`."""
 
 
 class Judge:
@@ -31,38 +36,26 @@ class Judge:
         self._measurement = lineprotocol.measurement(measurement)
         self._extra_fields, self._validation = extra_fields, validation
 
-    def judge(
-        self,
-        message: Message,
-        *,
-        requeued: bool = False,
-        published: int | None = None,
-        arrival_known: bool = True,
-    ) -> Outcome:
-        """What becomes of a message; `requeued` if it comes out of the quarantine. One that was held as late
-        was `published` at a time that is known now. If the arrival is not known, a reading needs a time
-        of its own."""
+    def judge(self, message: Message, admit: Admit | None = None) -> Outcome:
+        """What becomes of a message. One that was kept, and is judged again, is admitted by one of the other
+        methods of `admission`."""
         if not message.payload:
             # This is how a retained message is deleted.
             return Filtered(EMPTY)
         reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
         if isinstance(reading, Refused):
             if reading.cause == REGISTER and _kind(message.topic) == "register":
-                if not requeued:
+                if admit is None:
                     self.admission.registered(reading.name, message)
                 return Filtered(REGISTER)
-            return self._refuse(message, reading, reserve=not requeued)
-        no_time = reading.tstamp is None and message.sent_at is None and not message.retained
-        if not arrival_known and no_time:
-            detail = "it came before the clock was set, and the computer was restarted since"
-            return self._refuse(message, Refused(NO_TIME, detail, reading.name), reserve=False)
+            return self._refuse(message, reading, reserve=admit is None)
         values = lineprotocol.values(reading.fields)
-        decision = self.admission.admit(reading, values, message, requeued=requeued, published=published)
+        decision = (admit or self.admission.admit)(reading, values, message)
         if isinstance(decision, Admitted):
             series = lineprotocol.series(self._measurement, reading.name)
             tstamp = reading.tstamp
             remark = None
-            if tstamp is not None and arrival_known:
+            if tstamp is not None and admit is None:
                 remark = _skew(reading.name, tstamp - message.received_at)
             if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
                 remark = _misrouted(reading.name, message.topic, remark)
@@ -71,7 +64,7 @@ class Judge:
             return decision
         if isinstance(decision, Late):
             return Held(message, decision)
-        return self._refuse(message, decision, reserve=not requeued)
+        return self._refuse(message, decision, reserve=admit is None)
 
     def _refuse(self, message: Message, refused: Refused, *, reserve: bool) -> Quarantined:
         time = message.received_at

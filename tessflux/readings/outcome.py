@@ -29,7 +29,7 @@ class Admitted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: str
     time: int
     identity: int
-    seq: int | None = None
+    seq: float | None = None
 
 
 class Late(msgspec.Struct, frozen=True, gc=False):
@@ -37,7 +37,7 @@ class Late(msgspec.Struct, frozen=True, gc=False):
     came over one connection from others."""
 
     name: str
-    seq: int
+    seq: float
     identity: int
     connection: int = 0
 

@@ -236,7 +236,7 @@ class Journal:
         query = "SELECT identity FROM held WHERE photometer != '' ORDER BY id DESC LIMIT ?"
         return [identity for (identity,) in self._db.execute(query, (SEEN_READINGS,))]
 
-    def late_of(self, photometer: str) -> list[tuple[int, int, int, int]]:
+    def late_of(self, photometer: str) -> list[tuple[int, float, int, int]]:
         """Number, `seq`, arrival and connection of the readings of a photometer that are held as late, oldest
         first."""
         query = "SELECT id, seq, arrival, passed FROM held WHERE photometer = ? ORDER BY id LIMIT ?"
@@ -345,7 +345,7 @@ def _held(
     mid: int | None,
     sent_at: int | None,
     name: str,
-    seq: int,
+    seq: float,
     identity: int,
     boot: str,
     passed: int,

@@ -185,7 +185,7 @@ class Store:
             lambda journal: HeldAtStart(journal.episodes(), journal.late_identities(), journal.undated)
         )
 
-    async def late_of(self, photometer: str) -> list[tuple[int, int, int, int]] | None:
+    async def late_of(self, photometer: str) -> list[tuple[int, float, int, int]] | None:
         """Number, `seq`, arrival and connection of each reading of a photometer that is held as late; None if
         the disk fails or a stop has begun."""
         if self.stopping:

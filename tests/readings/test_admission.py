@@ -50,7 +50,7 @@ def ask(
     reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
     values = f"seq={seq},mag={mag}"
     message = Message("a topic", b"", retained, at, mid=7 if kept else None, sent_at=sent_at)
-    return admission.admit(reading, values, message, requeued=requeued)
+    return (admission.admit_requeued if requeued else admission.admit)(reading, values, message)
 
 
 def admit(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from statistics import quantiles
 
@@ -53,12 +54,12 @@ class Listener:
             self._store(reading, decision, reading.arrival)
 
     def _admit(self, reading: Publication, published: int | None) -> object:
-        fields = {"seq": float(reading.seq)}
-        return self.admission.admit(
-            Reading(reading.name, fields, None),
+        admission = self.admission
+        admit = admission.admit if published is None else partial(admission.admit_late, published)
+        return admit(
+            Reading(reading.name, {"seq": float(reading.seq)}, None),
             f"seq={reading.seq},number={reading.number}",
             Message("a topic", b"", False, reading.arrival),
-            published=published,
         )
 
     def _store(self, reading: Publication, decision: object, now: int) -> None:

@@ -33,7 +33,7 @@ class Judging:
         self._judge.configure(measurement=measurement, extra_fields=extra_fields, validation=validation)
 
     def judge(self, message: Message, *, requeued: bool = False) -> Outcome:
-        return self._judge.judge(message, requeued=requeued)
+        return self._judge.judge(message, self._judge.admission.admit_requeued if requeued else None)
 
     def line(self, message: Message) -> str:
         """The line of a message that must be stored."""
