@@ -17,6 +17,7 @@ from tessflux.clock import Clock
 from tessflux.limits import HELD_READINGS, REQUEUED
 from tessflux.logs import Reports
 from tessflux.readings import (
+    LONGEST_WAIT,
     Admission,
     Admit,
     Episode,
@@ -32,9 +33,6 @@ from tessflux.spool import DISK_FAILED, Committer, Group, HeldAtStart, Store
 from tessflux.stats import HELD, LOST, MqttStats
 
 log = Logger(namespace="mqtt")
-
-PATIENCE_MS = 300_000
-"""How long those that are on disk wait for those that are not yet."""
 
 LOG_SECONDS = 600.0
 """Between two log lines about times that were reckoned: a photometer may be late again and again."""
@@ -160,8 +158,8 @@ class Dating:
             return
         missing = min(episode.count, HELD_READINGS) - len(rows)
         if missing > 0 and self._committer.pending:
-            if 0 <= now - episode.since < PATIENCE_MS:
-                # The next look finds them on disk.
+            if 0 <= now - episode.since < LONGEST_WAIT:
+                # Those on disk wait for those that are not yet there; the next look finds them.
                 return
         elif missing > 0:
             # They are neither there nor on their way.

@@ -14,14 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tessflux import dating
 from tessflux.clock import Clock as TimeOfDay
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig
-from tessflux.dating import PATIENCE_MS
 from tessflux.intake import Intake
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
-from tessflux.readings import Admission, Judge, Message, Reckoned, Track
+from tessflux.readings import LONGEST_WAIT, Admission, Judge, Message, Reckoned, Track
 from tessflux.readings import reckon as reckon_times
 from tessflux.readings.admission import NO_TIME
-from tessflux.readings.backlog import LONGEST_WAIT
 from tessflux.spool.store import RETRY
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED
 from tessflux.watch import Watch
@@ -231,14 +229,21 @@ class WrongClockTest(Case):
             assert times["stars1", seq] == pytest.approx(10.0 * seq, abs=5)
 
 
-class LateTest(Case):
-    """Readings that waited at the broker."""
+class KnownCase(Case):
+    """A photometer that is known, with ten readings stored."""
 
     def setUp(self) -> None:
         super().setUp()
         for seq in range(10):
             self.take(reading(seq))
             self.wait(10)
+
+
+class LateTest(KnownCase):
+    """Readings that waited at the broker."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.clock.advance(90)
         self.intake.dating.resumed()
 
@@ -324,7 +329,7 @@ class LateTest(Case):
         self.site.execute("DELETE FROM held WHERE seq < 15")
         self.wait(LONGEST_WAIT / 1_000)
         self.take(reading(50))
-        self.wait(PATIENCE_MS / 1_000 + 60)
+        self.wait(LONGEST_WAIT / 1_000 + 60)
         self.take(reading(90))
         self.wait(30)
         self.take(reading(95))

@@ -13,22 +13,19 @@ from twisted.logger import LogLevel
 from tessflux import dating
 from tessflux.config import SpoolConfig
 from tessflux.readings import Message, backlog
-from tessflux.spool import journal
+from tessflux.spool import held
 from tessflux.spool.store import DISK_FAILED
 from tessflux.stats import HELD, LOST
 from tests.log_lines import record
 from tests.spool.site import disk_error
-from tests.test_dating import NOW, Case, reading
+from tests.test_dating import NOW, KnownCase, reading
 
 
-class FaultCase(Case):
-    """A photometer that is known, with ten readings stored."""
+class FaultCase(KnownCase):
+    """A clock or a disk that fails."""
 
     def setUp(self) -> None:
         super().setUp()
-        for seq in range(10):
-            self.take(reading(seq))
-            self.wait(10)
         self._looking: Any = None
 
     def look(self) -> Any:
@@ -115,7 +112,7 @@ class DiskTest(FaultCase):
         assert len(self.stored()) == 15
 
     def test_more_readings_than_are_released_at_once_are_released_one_part_after_the_other(self) -> None:
-        for module in (backlog, dating, journal):
+        for module in (backlog, dating, held):
             self.patch(module, "HELD_READINGS", 300)
         self.backlog(700)
         self.wait(60)

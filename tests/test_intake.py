@@ -146,7 +146,7 @@ def test_a_message_that_a_bug_keeps_from_being_judged_is_counted_kept_and_acknow
 ) -> None:
     taking = Taking()
 
-    def broken(self: Judge, message: Message, **how: object) -> Outcome:
+    def broken(self: Judge, *args: object) -> Outcome:
         raise DecodeError("x" * 10_000)
 
     monkeypatch.setattr(Judge, "judge", broken)
@@ -181,7 +181,7 @@ class SilentError(Exception):
 def test_whatever_a_bug_says_its_message_is_kept_on_disk(
     error: Exception, detail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Judge, message: Message, **how: object) -> Outcome:
+    def broken(self: Judge, *args: object) -> Outcome:
         raise error
 
     monkeypatch.setattr(Judge, "judge", broken)

@@ -9,7 +9,7 @@ which time, `lineprotocol` encodes it. `backlog` notices readings that came late
 """
 
 from tessflux.readings.admission import BLACKLISTED, DUPLICATE, NOT_WHITELISTED, RETAINED, Admission
-from tessflux.readings.backlog import Episode, Reckoned, Track, reckon
+from tessflux.readings.backlog import LONGEST_WAIT, Episode, Reckoned, Track, reckon
 from tessflux.readings.fields import EXTRA_FIELDS
 from tessflux.readings.judge import OTHER_KINDS, Admit, Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
@@ -28,6 +28,7 @@ __all__ = [
     "BLACKLISTED",
     "DUPLICATE",
     "EXTRA_FIELDS",
+    "LONGEST_WAIT",
     "NOT_WHITELISTED",
     "OTHER_KINDS",
     "RETAINED",

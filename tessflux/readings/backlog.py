@@ -114,7 +114,8 @@ class Backlog:
         self._resumed = self.connection = now
 
     def takes(self, name: str, track: Track, seq: float, arrival: int) -> bool:
-        """Whether a reading that has just come was published now, which the track learns; if not, it is held."""
+        """Whether a reading that has just come was published now; if so, the track learns from it. If not, it
+        is held."""
         if self.episodes and (episode := self.episodes.get(name)) is not None:
             self._add(track, episode, seq, arrival)
             return False

@@ -10,11 +10,12 @@ whole. `second_look` opens the file beside a running tessflux, for the commands.
 
 from tessflux.spool.committer import Committer
 from tessflux.spool.group import Group
+from tessflux.spool.held import HeldAtStart
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
 from tessflux.spool.spool import Spool
-from tessflux.spool.store import DISK_FAILED, HeldAtStart, Store
+from tessflux.spool.store import DISK_FAILED, Store
 
 __all__ = [
     "CHOSEN",

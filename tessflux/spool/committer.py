@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome
@@ -24,9 +23,6 @@ from tessflux.spool.store import Store
 from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
-
-SETTLE = 0.01
-"""Seconds between two looks whether a commit is done."""
 
 
 class Committer:
@@ -56,6 +52,8 @@ class Committer:
         self._committing = Group()
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
+        self._onlookers: list[Deferred[None]] = []
+        """They wait for the next commit to succeed or to fail."""
         self._cancelled = False
         """Whether a stop has waited long enough for the disk."""
         self._timer: IDelayedCall | None = None
@@ -128,12 +126,13 @@ class Committer:
             while self._group.messages:
                 group, self._group = self._group, Group()
                 self._committing = group
-                done = await self._store.keep_committing(group, failed=self.update_backpressure)
+                done = await self._store.keep_committing(group, failed=self._commit_failed)
                 self._committing = Group()
                 if done:
                     self._on_disk(group)
                 else:
                     self._give_up(group)
+                self._tell_onlookers()
                 following = self._group
                 if not (following.is_due or following.acknowledge):
                     break
@@ -143,6 +142,15 @@ class Committer:
             if self._group.messages:
                 age = self._clock.seconds() - self._group.since
                 self._timer = self._clock.callLater(max(0, self.flush_interval - age), self._start)
+
+    def _commit_failed(self) -> None:
+        self.update_backpressure()
+        self._tell_onlookers()
+
+    def _tell_onlookers(self) -> None:
+        onlookers, self._onlookers = self._onlookers, []
+        for onlooker in onlookers:
+            onlooker.callback(None)
 
     def _on_disk(self, group: Group) -> None:
         try:
@@ -194,7 +202,10 @@ class Committer:
         ):
             if self._under_way is None:
                 self._start()
-            await deferLater(self._clock, SETTLE)
+            else:
+                onlooker = Deferred[None]()
+                self._onlookers.append(onlooker)
+                await onlooker
 
     async def commit(self, group: Group) -> bool:
         """Commit a group of the caller's own, retrying until it succeeds; False if it was given up."""

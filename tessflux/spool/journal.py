@@ -5,8 +5,7 @@
     seen          name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
     photometer    the last reading of each photometer that `seen` no longer holds
     quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
-    held          messages whose time is not known yet, in the order in which they came: see `Held`; of a late
-                  reading, `passed` is its connection
+    held          messages whose time is not known yet, in the order in which they came
     subscription  the topics to which a session at a broker may be subscribed
 
 A commit is one transaction, written ahead (WAL) and synced before it returns.
@@ -23,9 +22,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from tessflux.limits import GROUP_READINGS, HELD_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
-from tessflux.readings import Admitted, Episode, Held, Late, Message, lineprotocol
+from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
+from tessflux.readings import Admitted, lineprotocol
 from tessflux.spool.group import Group
+from tessflux.spool.held import HeldMessages
 from tessflux.spool.quarantine import Quarantine
 
 FILE_NAME = "spool.db"
@@ -35,7 +35,6 @@ for moving it into the database; without any, a disk that the spool has filled w
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(list[Admitted])
-_HELD = "topic, payload, retained, arrival, mid, sent, photometer, seq, identity, boot, passed"
 _PAGE = 4_096
 _BUSY_SECONDS = 10
 _WAL_BYTES = 8 * 1024 * 1024
@@ -91,6 +90,7 @@ class Journal:
         try:
             self.last = max(last, self._one("SELECT max(id) FROM seen"))
             self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+            self.held = HeldMessages(self._db)
             self.quarantine = Quarantine(self._db, rows=quarantine, size=max_size // QUARANTINE_PART)
         except BaseException:
             self._db.close()
@@ -175,7 +175,7 @@ class Journal:
         with _transaction(self._db):
             self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
             # First of all, since what was held makes room for its lines.
-            self._db.executemany("DELETE FROM held WHERE id = ?", [(number,) for number in group.dated])
+            self.held.remove(group.dated)
             if (group.lines or group.quarantined or group.held) and not group.dated:
                 self._leave_reserve(group)
             lines = iter(group.lines)
@@ -189,11 +189,7 @@ class Journal:
                 among = len(group.admitted)
                 self._insert("seen", last, among, _encode(group.admitted).decode())
                 trimmed = self._trim_seen(self._seen_readings + among)
-            if group.held:
-                self._db.executemany(
-                    f"INSERT INTO held ({_HELD}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    map(_held_row, group.held),
-                )
+            self.held.add(group.held)
             forgotten, held = self.quarantine.change(group.released, group.quarantined)
         self.last = last
         self.quarantine.committed(held)
@@ -218,43 +214,6 @@ class Journal:
         yield from starmap(Admitted, rows)
         for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
             yield from _decode(entries)
-
-    def episodes(self) -> dict[str, Episode]:
-        """The photometers of which readings are held as late."""
-        # SQLite takes the other columns from the row with the greatest id.
-        rows = self._db.execute(
-            "SELECT photometer, max(id), seq, arrival, count(*), passed FROM held"
-            " WHERE photometer != '' GROUP BY photometer"
-        )
-        return {
-            name: Episode(arrival, seq, arrival, count=count, connection=connection)
-            for name, _, seq, arrival, count, connection in rows
-        }
-
-    def late_identities(self) -> list[int]:
-        """Those of the newest readings that are held as late, as many as are remembered."""
-        query = "SELECT identity FROM held WHERE photometer != '' ORDER BY id DESC LIMIT ?"
-        return [identity for (identity,) in self._db.execute(query, (SEEN_READINGS,))]
-
-    def late_of(self, photometer: str) -> list[tuple[int, float, int, int]]:
-        """Number, `seq`, arrival and connection of the readings of a photometer that are held as late, oldest
-        first."""
-        query = "SELECT id, seq, arrival, passed FROM held WHERE photometer = ? ORDER BY id LIMIT ?"
-        return self._db.execute(query, (photometer, HELD_READINGS)).fetchall()
-
-    def held(self, photometer: str, limit: int) -> dict[int, Held]:
-        """The oldest messages of a photometer that are held as late, by their numbers; without a name those
-        that came before the clock was known."""
-        rows = self._db.execute(
-            f"SELECT id, {_HELD} FROM held WHERE photometer = ? ORDER BY id LIMIT ?",
-            (photometer, limit),
-        )
-        return {number: _held(*row) for number, *row in rows}
-
-    @property
-    def undated(self) -> int:
-        """How many messages are held that came before the clock was known."""
-        return self._one("SELECT count(*) FROM held WHERE photometer = ''")
 
     def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session."""
@@ -318,42 +277,6 @@ def _pages(group: Group) -> int:
     size += sum(held.size + 200 for held in group.held)
     # Twice the size, since a row leaves the rest of its last page free, and a character may take two bytes.
     return 2 * size // _PAGE + 8
-
-
-def _held_row(held: Held) -> tuple[object, ...]:
-    message, late = held.message, held.late or Late("", 0, 0)
-    return (
-        message.topic,
-        message.payload,
-        message.retained,
-        message.received_at,
-        message.mid,
-        message.sent_at,
-        late.name,
-        late.seq,
-        late.identity,
-        held.boot,
-        late.connection if late.name else held.passed,
-    )
-
-
-def _held(
-    topic: str,
-    payload: bytes,
-    retained: int,
-    arrival: int,
-    mid: int | None,
-    sent_at: int | None,
-    name: str,
-    seq: float,
-    identity: int,
-    boot: str,
-    passed: int,
-) -> Held:
-    message = Message(topic, payload, bool(retained), arrival, mid, sent_at)
-    if name:
-        return Held(message, Late(name, seq, identity, passed))
-    return Held(message, None, boot, passed)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ lasts, and when it is over.
 
 import sqlite3
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError
@@ -19,9 +18,10 @@ from twisted.python.failure import Failure
 
 from tessflux.config import SpoolConfig
 from tessflux.logs import RateLimit
-from tessflux.readings import Admitted, Episode, Held, Quarantined
+from tessflux.readings import Admitted, Held, Quarantined
 from tessflux.spool.file import SpoolFile
 from tessflux.spool.group import Group
+from tessflux.spool.held import HeldAtStart
 from tessflux.spool.journal import Batch, Journal
 
 log = Logger(namespace="spool")
@@ -53,21 +53,6 @@ class InThread(Protocol):
     """Runs a blocking call in the spool's one thread, after those before it."""
 
     def __call__(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Awaitable[Any]: ...
-
-
-@dataclass(frozen=True)
-class HeldAtStart:
-    """The messages that are held: as late, by photometer, with the identities of the newest; and how many of
-    them came before the clock was known."""
-
-    episodes: dict[str, Episode]
-    identities: list[int]
-    undated: int
-
-    @property
-    def count(self) -> int:
-        """All of them."""
-        return self.undated + sum(episode.count for episode in self.episodes.values())
 
 
 class Store:
@@ -181,23 +166,21 @@ class Store:
 
     async def held_at_start(self) -> HeldAtStart:
         """What was held earlier. Raises sqlite3.Error or OSError."""
-        return await self._ask(
-            lambda journal: HeldAtStart(journal.episodes(), journal.late_identities(), journal.undated)
-        )
+        return await self._ask(lambda journal: journal.held.at_start())
 
     async def late_of(self, photometer: str) -> list[tuple[int, float, int, int]] | None:
         """Number, `seq`, arrival and connection of each reading of a photometer that is held as late; None if
         the disk fails or a stop has begun."""
         if self.stopping:
             return None
-        return await self._read(lambda journal: journal.late_of(photometer), otherwise=None)
+        return await self._read(lambda journal: journal.held.late(photometer), otherwise=None)
 
     async def held(self, photometer: str, limit: int) -> dict[int, Held] | None:
         """The oldest messages of a photometer that are held, by their numbers; without a name those that came
         before the clock was known. None as for `late_of`."""
         if self.stopping:
             return None
-        return await self._read(lambda journal: journal.held(photometer, limit), otherwise=None)
+        return await self._read(lambda journal: journal.held.oldest(photometer, limit), otherwise=None)
 
     async def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session at a broker; none if the disk fails."""

@@ -461,21 +461,22 @@ def test_held_messages_come_back_as_they_were_in_their_order(site: Site) -> None
     kept = [held(3), held(4, "stars2"), undated(1), held(5), undated(2)]
     site.open().commit(Group(held=kept), 0)
     journal = site.open()
-    assert list(journal.held("stars1", 10).values()) == [kept[0], kept[3]]
-    assert list(journal.held("", 10).values()) == [kept[2], kept[4]]
-    assert list(journal.held("", 1).values()) == [kept[2]]
-    assert (journal.undated, sorted(journal.late_identities())) == (2, [21, 28, 35])
+    assert list(journal.held.oldest("stars1", 10).values()) == [kept[0], kept[3]]
+    assert list(journal.held.oldest("", 10).values()) == [kept[2], kept[4]]
+    assert list(journal.held.oldest("", 1).values()) == [kept[2]]
+    at_start = journal.held.at_start()
+    assert (at_start.undated, sorted(at_start.identities)) == (2, [21, 28, 35])
     assert journal.waiting == 0
 
 
 def test_an_episode_is_the_last_reading_that_is_held_and_how_many_there_are(site: Site) -> None:
     journal = site.open()
     journal.commit(Group(held=[held(3, at=10), held(4, at=20), held(9, "stars2", at=15), held(2, at=30)]), 0)
-    assert journal.episodes() == {
+    assert journal.held.at_start().episodes == {
         "stars1": Episode(since=30, seq=2, arrival=30, count=3, connection=8),
         "stars2": Episode(since=15, seq=9, arrival=15, connection=8),
     }
-    rows = journal.late_of("stars1")
+    rows = journal.held.late("stars1")
     assert [row[1:] for row in rows] == [(3, 10, 8), (4, 20, 8), (2, 30, 8)]
 
 
@@ -485,13 +486,13 @@ def test_a_message_is_held_or_stored_and_never_both_or_neither(
     monkeypatch.setattr(module, "_BUSY_SECONDS", 0)
     journal = site.open()
     journal.commit(Group(held=[held(3), held(4)]), 0)
-    first, *_ = journal.held("stars1", 10)
+    first, *_ = journal.held.oldest("stars1", 10)
     stored = replace(group(3, 1), dated=[first])
     with pytest.raises(sqlite3.Error), unwritable(site):
         journal.commit(stored, 0)
-    assert (len(journal.held("stars1", 10)), journal.waiting) == (2, 0)
+    assert (len(journal.held.oldest("stars1", 10)), journal.waiting) == (2, 0)
     journal.commit(stored, 0)
-    assert (len(journal.held("stars1", 10)), journal.waiting) == (1, 1)
+    assert (len(journal.held.oldest("stars1", 10)), journal.waiting) == (1, 1)
 
 
 def test_held_messages_find_no_room_in_a_full_spool(site: Site) -> None:
