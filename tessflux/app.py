@@ -7,11 +7,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from random import random
-from threading import Thread
 from typing import Any
 
 from twisted.application.internet import backoffPolicy
@@ -25,7 +24,7 @@ from tessflux import __version__, logs
 from tessflux.clock import Clock
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
-from tessflux.influx import InfluxClient, Ran, Server, Writer, agent
+from tessflux.influx import Http, InfluxClient, Ran, Server, Writer, agent, read_definition
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.readings import Admission, Judge
@@ -64,9 +63,7 @@ class App:
     def __init__(self, config: Config, log_output: logs.Logs, reactor: Any) -> None:
         self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
-        self._threads = {name: ThreadPool(1, 1, name) for name in ("spool", "influxdb")}
-        # A database that does not answer must not keep the process alive.
-        self._threads["influxdb"].threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
+        self._thread = ThreadPool(1, 1, "spool")
         self._mqtt_stats, self._influx_stats = MqttStats(), InfluxStats()
         self._judge = Judge(Admission())
         # The spool calls the two ends, which are made after it: hence the lambdas.
@@ -75,7 +72,7 @@ class App:
             flush_interval=config.influxdb.flush_interval,
             stats=self._mqtt_stats,
             clock=reactor,
-            in_thread=self._in_thread("spool"),
+            in_thread=partial(deferToThreadPool, reactor, self._thread),
             wake=lambda: self._writer.wake(),
             backpressure=lambda on: self._subscriber.backpressure(on),
             redeliver=lambda: self._subscriber.redeliver(),
@@ -108,9 +105,9 @@ class App:
         server = Server(
             config.influxdb,
             self._influx_stats,
-            client=self._client,
+            client=lambda config: InfluxClient(config, self._http(config)),
             define=self._define,
-            read_secret=lambda secret: self._in_thread("influxdb")(secret.refreshed),
+            read_secret=lambda secret: self._read(secret.refreshed),
             clock=reactor,
             backoff=_backoff,
         )
@@ -135,11 +132,9 @@ class App:
             self._every(LOOK, self._watch.look),
         ]
 
-    def _in_thread(self, name: str) -> Callable[..., Deferred[Any]]:
-        def run(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
-            return deferToThreadPool(self._reactor, self._threads[name], call, *args, **kwargs)
-
-        return run
+    def _read(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Read a small file, in a thread of Twisted's."""
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *args)
 
     def _every(self, seconds: float, task: Callable[[], Any]) -> tuple[LoopingCall, float]:
         async def guarded() -> None:
@@ -160,8 +155,7 @@ class App:
         for warning in self._config.warnings:
             log.warn("{warning}", warning=warning)
         log.info("tessflux {version} starts with {config}", version=__version__, config=self._config.path)
-        for pool in self._threads.values():
-            pool.start()
+        self._thread.start()
         try:
             admitted = await self._spool.open()
             self._judge.admission.restore(admitted, now=int(time.time() * 1000))
@@ -209,8 +203,8 @@ class App:
 
     def end_threads(self) -> None:
         """Call it last, even after a start that failed: Python does not exit before its threads do."""
-        if self._threads["spool"].started:
-            self._threads["spool"].stop()
+        if self._thread.started:
+            self._thread.stop()
 
     def reload(self) -> None:
         """Read the config again and use it, unless anything in it is wrong. Reopens the log file in any
@@ -221,9 +215,7 @@ class App:
     async def _reload(self) -> None:
         before = self._config
         try:
-            config: Config = await deferToThreadPool(
-                self._reactor, self._reactor.getThreadPool(), load, before.path, os.environ
-            )
+            config: Config = await self._read(load, before.path, os.environ)
             self._logs.reopen(config.global_.log_file)
         except OperatorError as error:
             self._reopen(before.global_.log_file)
@@ -275,19 +267,19 @@ class App:
         if self._config.influxdb.stats:
             self._hourly.influx_line()
 
-    def _client(self, config: InfluxConfig) -> InfluxClient:
+    def _http(self, config: InfluxConfig) -> Http:
         connections = agent(self._reactor, partial(trust, config.tls_ca), config.timeout)
-        return InfluxClient(config, connections, self._reactor)
+        return Http(config, connections, self._reactor)
 
     async def _define(self, config: InfluxConfig) -> Ran:
-        def define() -> Ran:
-            # Imported only now: it brings 10 MB of libraries, which most daemons never need.
-            from tessflux.influx import schema
-
-            with closing(schema.Administration(config)) as administration:
-                return administration.define()
-
-        ran: Ran = await self._in_thread("influxdb")(define)
+        # Imported only now: it brings 10 MB of libraries, which most daemons never need.
+        schema = await self._read(import_module, "tessflux.influx.schema")
+        statements = await self._read(read_definition, config.schema)
+        http = self._http(config)
+        try:
+            ran: Ran = await schema.Administration(http).define(statements)
+        finally:
+            await http.close()
         return ran
 
 

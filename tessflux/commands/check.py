@@ -6,8 +6,6 @@ It leaves nothing behind: no session at the broker, no point in the database.
 import os
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +14,21 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import connectProtocol
-from twisted.internet.threads import deferToThread
 
 from tessflux.commands.output import Report
 from tessflux.config import Config, InfluxConfig, MqttConfig
 from tessflux.errors import ServerError
-from tessflux.influx import Delivered, InfluxClient, Missing, Ran, Unauthorised, agent, schema
+from tessflux.influx import (
+    Delivered,
+    Http,
+    InfluxClient,
+    Missing,
+    Ran,
+    Unauthorised,
+    agent,
+    read_definition,
+    schema,
+)
 from tessflux.mqtt import Session, broker_endpoint
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
@@ -137,25 +144,27 @@ async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> No
 
 
 async def check_database(config: InfluxConfig, reactor: Any, findings: Findings) -> None:
-    """Ask InfluxDB for its version, compare the data definition file with the config, and try to write."""
+    """Ask the server who it is, compare the data definition file with the config, and try to write."""
+    http = Http(config, agent(reactor, partial(trust, config.tls_ca), config.timeout), reactor)
+    influx = schema.Administration(http)
     try:
-        version = await _administer(config, lambda influx: influx.version())
+        name = await influx.name() or "a server without a name"
     except ServerError as error:
-        findings.fail("database", f"{error}; check [influxdb] url, and whether the server runs")
+        findings.fail("database", f"{config.url}: {error}; check [influxdb] url, and whether the server runs")
         return
-    findings.ok(
-        "database", f"{f'InfluxDB {version}' if version else 'a server of unknown version'} at {config.url}"
-    )
+    # What else it answers to a ping says little: some databases know none.
+    findings.ok("database", f"{name} answers at {config.url}")
     would = await check_schema(config, findings) if config.schema else None
-    await check_write(config, would, reactor, findings)
+    await check_write(config, InfluxClient(config, http), influx, would, findings)
+    await http.close()
 
 
 async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
     """Show what the data definition file would run, and check that it creates the database that is written
     to."""
     try:
-        would: Ran = await _administer(config, lambda influx: influx.preview())
-    except (ServerError, OSError) as error:
+        would = await schema.preview(read_definition(config.schema))
+    except OSError as error:
         findings.fail("schema", f"{error}")
         return Ran()
     for statement in would.statements:
@@ -176,17 +185,22 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
     return would
 
 
-async def check_write(config: InfluxConfig, would: Ran | None, reactor: Any, findings: Findings) -> None:
+async def check_write(
+    config: InfluxConfig,
+    client: InfluxClient,
+    influx: schema.Administration,
+    would: Ran | None,
+    findings: Findings,
+) -> None:
     """Write no lines, which InfluxDB accepts or refuses as it would any others: it checks the rights, the
     database and the retention policy."""
-    connections = agent(reactor, partial(trust, config.tls_ca), config.timeout)
-    verdict = await InfluxClient(config, connections, reactor).write([])
+    verdict = await client.write([])
     match verdict:
         case Delivered():
             policy = f", retention policy {config.retpol}" if config.retpol else ""
             findings.ok("write", f"into database {config.dbname}{policy}")
-        case Missing() if would:
-            await check_rights(config, would, findings)
+        case Missing(reason) if would:
+            await check_rights(config, influx, would, reason, findings)
         case Missing(reason):
             advice = "create it, or name a data definition file in [influxdb] schema"
             findings.fail("write", f"{reason}; {advice}")
@@ -196,31 +210,23 @@ async def check_write(config: InfluxConfig, would: Ran | None, reactor: Any, fin
             findings.fail("write", f"{getattr(verdict, 'reason', verdict)}")
 
 
-async def check_rights(config: InfluxConfig, would: Ran, findings: Findings) -> None:
+async def check_rights(
+    config: InfluxConfig, influx: schema.Administration, would: Ran, missing: str, findings: Findings
+) -> None:
     """Check that our user may create what is missing, and that the file does."""
     policies = {(config.dbname, "autogen"), *(statement.policy for statement in would.statements)}
     try:
-        may_create = await _administer(config, lambda influx: influx.may_create())
+        refused = await influx.may_not_create()
     except ServerError as error:
-        findings.fail("write", f"{error}")
+        findings.fail("write", f"{missing}; {error}")
         return
-    if not may_create:
+    if refused:
         findings.fail(
             "write",
-            "the database or retention policy is missing, and our user is no administrator: have one run"
+            f"{missing}, and our user may not create it ({refused}): have an administrator run"
             f' {config.schema} and GRANT WRITE ON "{config.dbname}" TO "{config.username}"',
         )
     elif config.retpol and (config.dbname, config.retpol) not in policies:
         findings.fail("write", f"{config.schema} does not create the retention policy {config.retpol}")
     else:
         findings.ok("write", f"what is missing will be created, by running {config.schema}")
-
-
-async def _administer(config: InfluxConfig, work: Callable[[schema.Administration], Any]) -> Any:
-    """Do `work` in another thread, since the `influxdb` package blocks."""
-
-    def in_thread() -> Any:
-        with closing(schema.Administration(config)) as influx:
-            return work(influx)
-
-    return await deferToThread(in_thread)

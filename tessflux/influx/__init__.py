@@ -4,8 +4,8 @@ In:   a `Batch` of the oldest lines from the queue of the spool.
 Out:  the batch is retired when each of its lines is in the database, expired or refused.
 
 `Writer` takes batches from the queue (`writer.Source`), `Delivery` brings one into the database, `Server`
-repeats a request until the answer is about its lines, `InfluxClient` makes one request over an `agent`
-(`server.WriteClient`). Each answer has a verdict:
+repeats a request until the answer is about its lines, `InfluxClient` makes one write request
+(`server.WriteClient`) by `Http`, over an `agent`. Each answer has a verdict:
 
   answer                     verdict       what is done about it                  where
   -------------------------  ------------  -------------------------------------  ----------------------
@@ -34,19 +34,22 @@ for them. If it takes none, or there is no other, the server is to blame: an err
 on waiting. After eight failures the batch is taken anew, with the lines that have come meanwhile
 (`Undecided`).
 
-`definition` reads the data definition file and decides which statements are run; `schema` runs them. Import
-`schema` only where it is needed, since it brings 10 MB of libraries.
+`definition` reads the data definition file and decides which statements are run; `schema` runs them, by the
+same `Http`. Import `schema` only where it is needed, since it brings 10 MB of libraries.
 """
 
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.definition import Ran
+from tessflux.influx.definition import read as read_definition
+from tessflux.influx.http import Http
 from tessflux.influx.server import Server
 from tessflux.influx.verdict import Delivered, Missing, Unauthorised
 from tessflux.influx.writer import Writer
 
 __all__ = [
     "Delivered",
+    "Http",
     "InfluxClient",
     "Missing",
     "Ran",
@@ -54,5 +57,6 @@ __all__ = [
     "Unauthorised",
     "Writer",
     "agent",
+    "read_definition",
     "schema",
 ]

@@ -25,6 +25,10 @@ class BoundedAgent(Agent):
 
     connections = 0
 
+    async def close(self) -> None:
+        """Close the connection that is kept open."""
+        await self._pool.closeCachedConnections()
+
 
 def agent(reactor: Any, trust: Callable[[], Any], timeout: float) -> BoundedAgent:
     """An HTTP client that keeps one connection open; making it may take `timeout` seconds. Each connection
@@ -71,7 +75,8 @@ class _BoundedEndpoint:
 def explain_loss(failure: Failure) -> str:
     """Why a connection was lost before the answer was complete, in words for the operator."""
     if problem := tls_problem(failure.value, "influxdb", "url"):
-        return problem
+        plain = "wrong version number" in problem
+        return f"{problem}; no TLS is spoken there, so the url must begin with http://" if plain else problem
     match failure.value:
         case ConnectionAborted():
             return f"more than {HEADER_BYTES + ANSWER_BYTES} bytes without an end"

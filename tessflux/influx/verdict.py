@@ -18,6 +18,9 @@ LONGEST_REASON = 500
 NO_LINES = ("writing requires points", "incoming write was empty")
 """What InfluxDB 2 and 3 answer to a request without lines once they have found the database."""
 
+WANTS_TLS = "Client sent an HTTP request to an HTTPS server."
+"""What a server written in Go, such as InfluxDB, answers to http:// where it wants https://."""
+
 
 @dataclass(frozen=True)
 class Delivered:
@@ -110,7 +113,10 @@ _PARTIAL = re.compile(
 """It must match the whole text, since a photometer's name in another error may contain the same words.
 InfluxDB 1 begins with "partial write", 2 puts something before it."""
 
-_MISSING = re.compile(r"(database|bucket|retention policy)\b.*\bnot found|unable to find DBRP")
+_MISSING = re.compile(
+    r"(database|bucket|retention policy|organization)\b.*\bnot found"
+    r"|unable to find DBRP|no dbrp mapping found"
+)
 """Any other 404 comes from a server that is no InfluxDB, to which the data definition file is not sent."""
 
 
@@ -124,6 +130,8 @@ def classify(
         case 200 | 204 | 400 | 404 | 422 if text.startswith("<"):
             # A page from something between us and the database: it says nothing about lines.
             return Unreachable(reason)
+        case 400 if text == WANTS_TLS:
+            return Unreachable(f"{reason} The url must begin with https://")
         case 204:
             return Delivered()
         case 200 if body.strip() in (b"", b"{}"):
@@ -212,9 +220,10 @@ def _error_of(text: str) -> str:
         answer = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if isinstance(answer, dict):
-        return str(answer.get("error") or answer.get("message") or "")
-    return text
+    if not isinstance(answer, dict):
+        return text
+    said = [answer[key] for key in ("error", "message") if isinstance(answer.get(key), str)]
+    return said[0] if said else text
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:

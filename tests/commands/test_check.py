@@ -3,14 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
-from tessflux.commands.check import Findings, check, check_log, check_rights, check_schema, check_spool
+from tessflux.commands.check import Findings, check, check_log, check_schema, check_spool
 from tessflux.config import BrokerAddress, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
-from tessflux.influx import Ran, schema
 from tessflux.spool.journal import FILE_NAME, RESERVE
 from tests.influx.definitions import EXAMPLE_OF_2017
 
@@ -99,16 +98,9 @@ def test_the_exit_code_tells_servers_from_places(failed: list[str], exit_code: i
 
 
 @pytest.fixture
-def previewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Previewed:
+def previewed(tmp_path: Path) -> Previewed:
     """The lines about a data definition file, and whether the step failed."""
     file = tmp_path / "schema"
-
-    class Administration(schema.Administration):
-        def _call(self, call: Callable[[], Any]) -> Any:
-            raise AssertionError("nothing is asked")
-
-    monkeypatch.setattr(schema, "Administration", Administration)
-    monkeypatch.setattr("tessflux.commands.check.deferToThread", lambda work: succeed(work()))
 
     def run(text: bytes | str) -> tuple[list[str], bool]:
         file.write_bytes(text.encode() if isinstance(text, str) else text)
@@ -170,15 +162,3 @@ def test_a_data_definition_file_that_cannot_be_read_fails(
     previewed: Previewed,
 ) -> None:
     assert previewed(b"-- a\xf1o") == (["FILE is not UTF-8 text"], True)
-
-
-def test_a_server_that_does_not_say_what_we_may_do_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tessflux.commands.check.deferToThread", lambda work: succeed(work()))
-    lines: list[str] = []
-    findings = Findings(lines.append)
-    config = InfluxConfig(url="http://127.0.0.1:1")
-    Deferred.fromCoroutine(check_rights(config, Ran(), findings))
-    assert findings.exit_code == os.EX_UNAVAILABLE
-    assert lines == [
-        "write      http://127.0.0.1:1: no connection; is the server running, and is the url right?"
-    ]

@@ -19,6 +19,7 @@ from tessflux.config import InfluxConfig, Secret, SpoolConfig
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.definition import Ran
+from tessflux.influx.http import Http
 from tessflux.influx.server import LONGEST_RETRY_AFTER, PARK_SECONDS, Server, log
 from tessflux.influx.verdict import Busy, Missing, Unauthorised, Unreachable
 from tessflux.influx.writer import Writer
@@ -138,7 +139,7 @@ class AnswerTest(TestCase):
         server = Server(
             config,
             stats,
-            client=lambda config: InfluxClient(config, self.agent, self.reactor),
+            client=lambda config: InfluxClient(config, Http(config, self.agent, self.reactor)),
             define=define,
             read_secret=read_secret,
             clock=clock,  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from tessflux.config import load
 from tessflux.errors import ConfigError
 from tessflux.influx.client import InfluxClient
+from tessflux.influx.http import Http
 from tessflux.logs import format_line
 from tessflux.mqtt.pahoclient import PahoClient, Socket
 from tests.certificates import self_signed
@@ -190,9 +191,10 @@ def test_nothing_that_knows_a_secret_shows_it(tmp_path: Path, monkeypatch: pytes
     config = load(str(file), {VARIABLE: DATABASE})
     mqtt = config.mqtt
     session = PahoClient(Socket(lambda data: None, lambda: None), mqtt, keep=True)
-    client = InfluxClient(config.influxdb, None, None)  # type: ignore[arg-type]
+    http = Http(config.influxdb, None, None)  # type: ignore[arg-type]
+    client = InfluxClient(config.influxdb, http)
     private = key.read_text().split("PRIVATE KEY-----")[1].split("\n")[1]
-    for known in (config, config.mqtt, config.influxdb, mqtt.password, session, client):
+    for known in (config, config.mqtt, config.influxdb, mqtt.password, session, http, client):
         for text in (repr(known), str(known), f"{known}", trace(RuntimeError(known))):
             assert shown(text) == []
             assert private not in text

@@ -3,6 +3,7 @@
 import json
 
 from tessflux.influx.verdict import (
+    WANTS_TLS,
     BadLines,
     Busy,
     Delivered,
@@ -114,6 +115,8 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
     _row(404, error('bucket "nope" not found'), Missing, 'bucket "nope" not found'),
     # InfluxDB 2, if no mapping leads to a bucket.
     _row(404, message("unable to find DBRP"), Missing, "unable to find DBRP"),
+    _row(404, message("no dbrp mapping found"), Missing, "no dbrp mapping found"),
+    _row(404, message('organization name "nope" not found'), Missing, 'organization name "nope" not found'),
     _row(500, error("retention policy not found: zzz"), Missing, "retention policy not found: zzz"),
     _row(401, error("authorization failed"), Unauthorised, "authorization failed"),
     _row(403, message("no rights"), Unauthorised, "no rights"),
@@ -126,8 +129,10 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
         Unreachable,
         "unexpected error writing points to database: timeout",
     ),
-    _row(500, b'{"error": null}', Unreachable),
-    _row(500, b'{"error": {"deep": 1}}', Unreachable, "{'deep': 1}"),
+    # An error that is no text is shown as it came.
+    _row(500, b'{"error": null}', Unreachable, '{"error": null}'),
+    _row(500, b'{"error": {"deep": 1}}', Unreachable, '{"error": {"deep": 1}}'),
+    _row(500, b'{"error": 1, "message": "m"}', Unreachable, "m"),
     _row(500, b"[" * 50_000, Unreachable, "[" * 500),
     _row(501, b"", Unreachable),
     _row(502, b"<html>Bad Gateway</html>", Unreachable, "<html>Bad Gateway</html>"),
@@ -136,6 +141,12 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
     _row(418, b"[1, 2]", Unreachable, "[1, 2]"),
     _row(302, b"", Unreachable),
     _row(301, b"Moved", Unreachable, "Moved"),
+    # InfluxDB or VictoriaMetrics behind TLS, where the url says http.
+    (
+        400,
+        f"{WANTS_TLS}\n".encode(),
+        Unreachable(f"400 {WANTS_TLS} The url must begin with https://"),
+    ),
     # A server that has no databases.
     _row(404, b"404 page not found\n", Unreachable, "404 page not found"),
     _row(404, error("no"), Unreachable, "no"),
@@ -150,7 +161,7 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
     ),
     _row(200, error("timeout"), Unreachable, "timeout"),
     _row(200, b'{"results":[]}x', Unreachable, '{"results":[]}x'),
-    _row(200, b'{"page":"log in"}', Unreachable),
+    _row(200, b'{"page":"log in"}', Unreachable, '{"page":"log in"}'),
     _row(200, b"[]", Unreachable, "[]"),
     _row(200, b"Please log in", Unreachable, "Please log in"),
 )

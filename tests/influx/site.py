@@ -1,18 +1,20 @@
 """A writer between a queue in memory and a database that the test plays; a client before an HTTP server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import platformTrust
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tessflux.config import InfluxConfig, Secret
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.definition import Ran
+from tessflux.influx.http import Http
 from tessflux.influx.server import Server, log
 from tessflux.influx.verdict import Busy, Delivered, Missing, Unauthorised, Unreachable, Verdict
 from tessflux.influx.writer import Writer
@@ -37,6 +39,24 @@ FAILING: dict[str, Verdict] = {
 
 def line(number: int, name: str = "") -> str:
     return f"readings,name={name or f'stars{number}'} mag=18.0 {number}"
+
+
+def wait_for(work: Coroutine[Deferred[Any], Any, Any]) -> Any:
+    """Let the real reactor run until the work is done, as trial does."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    outcome: list[Any] = []
+    done = Deferred.fromCoroutine(work).addBoth(outcome.append)
+    if not outcome:
+        done.addCallback(lambda _: reactor.crash())
+        reactor.run(installSignalHandlers=False)
+        # Its thread, which looks up names, would outlive the tests.
+        if reactor.threadpool is not None:
+            reactor._stopThreadPool()
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]
 
 
 class Memory:
@@ -283,7 +303,7 @@ class ClientCase(TestCase):
 
     def client(self, host: str = "127.0.0.1", **changes: Any) -> InfluxClient:
         config = InfluxConfig(**{"url": f"http://{host}:{self.port.getHost().port}", **changes})
-        return InfluxClient(config, self.agent, self.clock)
+        return InfluxClient(config, Http(config, self.agent, self.clock))
 
     async def write(self, *lines: str, **changes: Any) -> Verdict:
         return await self.client(**changes).write(lines)

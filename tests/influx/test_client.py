@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from tessflux.config import InfluxConfig, Secret
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent, explain_loss
+from tessflux.influx.http import Http
 from tessflux.influx.verdict import BadLines, Busy, Delivered, Unauthorised, Unreachable
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tests.certificates import authority, issued, self_signed
@@ -31,7 +32,10 @@ HEADER = f"{KNOWN}\r\n".encode()
         (ConnectionDone(), "the server hung up without an answer"),
         (ConnectionLost(), "Connection to the other side was lost in a non-clean fashion."),
         (ConnectionAborted(), "more than 131072 bytes without an end"),
-        (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS: wrong version number"),
+        (
+            SSL.Error([("SSL routines", "", "wrong version number")]),
+            "TLS: wrong version number; no TLS is spoken there, so the url must begin with http://",
+        ),
         (SSL.SysCallError(-1, "Unexpected EOF"), "TLS: (-1, 'Unexpected EOF')"),
         (ValueError("b'" + "x" * 16_000), "the answer is not HTTP"),
     ],
@@ -75,7 +79,8 @@ class ClientTest(ClientCase):
 
     async def test_to_a_server_that_hangs_up_the_request_is_repeated_once(self) -> None:
         self.react = lambda server: server.raw(b"", hang_up=True)
-        assert await self.write("x") == Unreachable("the server hung up without an answer")
+        tls = "if it speaks TLS there, the url must begin with https://"
+        assert await self.write("x") == Unreachable(f"the server hung up without an answer; {tls}")
         assert len(self.requests) == 2
 
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
@@ -355,7 +360,8 @@ class ClientTest(ClientCase):
                 return Deferred()
 
         config = InfluxConfig(url="http://127.0.0.1:1", timeout=5.0)
-        verdict = Deferred.fromCoroutine(InfluxClient(config, Deaf(), self.clock).write(["x"]))  # type: ignore[arg-type]
+        http = Http(config, Deaf(), self.clock)  # type: ignore[arg-type]
+        verdict = Deferred.fromCoroutine(InfluxClient(config, http).write(["x"]))
         self.clock.advance(5)
         assert await verdict == Unreachable("no answer within 5 s", slow=True)
 

@@ -194,7 +194,7 @@ class ParkTest(Case):
 
     def test_a_server_that_is_lost_while_the_file_runs_is_backed_off_from(self) -> None:
         self.add(self.start(WITH_FILE), 1, 2, 3)
-        self.ran = ServerError("http://db:8086: no connection")
+        self.ran = ServerError("no connection")
         self.reply(MISSING)
         self.assert_waits(1)
         [logged] = self.log(LogLevel.error)
