@@ -61,9 +61,9 @@ def name(value: str) -> str:
 
 
 def measurement(value: str) -> str:
-    """A name that a line of line protocol can begin with."""
-    if not value.isprintable() or name(value).startswith("#") or value.endswith("\\"):
-        raise ValueError("must not begin with #, end in a backslash or hold control characters")
+    """A name that a line of line protocol can begin with, and that every database keeps as it is."""
+    if not name(value).isprintable() or value.startswith(("#", "=")) or "\\" in value:
+        raise ValueError("must not begin with # or =; it must have no backslash and no control characters")
     return value
 
 

@@ -27,6 +27,10 @@ WRONG = [
     ("influxdb", "password_file", "/no/such/file", "cannot be read (No such file or directory)"),
     ("influxdb", "dbname", "", "must not be empty"),
     ("influxdb", "measurement", "", "must not be empty"),
+    # InfluxDB takes a backslash before a comma or a blank away, QuestDB and VictoriaMetrics others too.
+    ("influxdb", "measurement", r"my\ own", "must not begin with # or =; it must have no backslash"),
+    ("influxdb", "measurement", r"my\own", "must not begin with # or =; it must have no backslash"),
+    ("influxdb", "measurement", "=own", "must not begin with # or ="),
     ("influxdb", "batch", "0", "must be a whole number from 1 to 1000000000"),
     ("influxdb", "batch", "1.5", "must be a whole number from 1"),
     ("influxdb", "batch", "9" * 5000, "must be a whole number from 1"),
