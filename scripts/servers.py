@@ -1,4 +1,5 @@
-"""Real servers for the tests, the demo and the benchmark: mosquitto, influxd, and a tessflux between them.
+"""Real servers for the tests, the demo and the benchmark: mosquitto, influxd, VictoriaMetrics, and a tessflux
+between them.
 
 The rule: a server listens on one address only, 127.0.0.1 unless told otherwise, writes nothing outside its
 own directory, and ends with the process that started it, however that one ends. Standard library only.
@@ -351,3 +352,43 @@ class Influxd(Server):
             for series in found
             for values in series["values"]
         ]
+
+
+class VictoriaMetrics(Server):
+    """A single VictoriaMetrics, which keeps what it has written over `restart`. It takes line protocol as
+    InfluxDB does, and a field becomes a series: MEASUREMENT_FIELD."""
+
+    def __init__(self, directory: Path, *, host: str = LOOPBACK, port: int | None = None) -> None:
+        super().__init__("victoria-metrics", "victoria-metrics", directory, host, port)
+
+    def arguments(self, program: str) -> list[str]:
+        # Without a limit of its own it drops what is older than a month.
+        return [
+            program,
+            f"-storageDataPath={self.directory}/data",
+            f"-httpListenAddr={self.address}",
+            "-retentionPeriod=100y",
+            "-loggerLevel=WARN",
+        ]
+
+    def settings(self) -> str:
+        return ""
+
+    @property
+    def url(self) -> str:
+        """What [influxdb] url wants."""
+        return f"http://{self.address}"
+
+    def export(self) -> list[tuple[str, str, str, int, float]]:
+        """All that is stored, in order: database, name, field with its measurement, time in ms, value."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self.url}/internal/force_flush", timeout=QUERY_SECONDS):
+            pass
+        match = urllib.parse.urlencode({"match[]": '{db!=""}', "start": 0})
+        with opener.open(f"{self.url}/api/v1/export?{match}", timeout=QUERY_SECONDS) as response:
+            series = [json.loads(line) for line in response]
+        return sorted(
+            (one["metric"]["db"], one["metric"]["name"], one["metric"]["__name__"], time, value)
+            for one in series
+            for time, value in zip(one["timestamps"], one["values"], strict=True)
+        )

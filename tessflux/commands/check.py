@@ -54,7 +54,8 @@ class Findings:
         self.note(step, text)
 
     def note(self, step: str, text: str) -> None:
-        self._report(f"{step:<10} {text}")
+        # A server may answer with a whole page.
+        self._report(f"{step:<10} {' '.join(text.split())}")
 
     @property
     def exit_code(self) -> int:

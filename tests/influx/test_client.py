@@ -179,6 +179,24 @@ class ClientTest(ClientCase):
             await port.stopListening()
         assert len(self.requests) == 1
 
+    async def test_tls_spoken_to_a_plain_port_and_plain_http_to_a_tls_port_are_said_as_such(self) -> None:
+        plain = self.port.getHost().port
+        # What InfluxDB answers to something that is not HTTP; others hang up.
+        for answer, said in (
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n400 Bad Request", "no TLS is spoken there, so the url"),
+            (b"", "if it speaks no TLS there, the url"),
+        ):
+            self.patch(HttpServer, "dataReceived", lambda me, data, raw=answer: me.raw(raw, hang_up=True))
+            verdict = await self.write("x", url=f"https://127.0.0.1:{plain}")
+            assert isinstance(verdict, Unreachable)
+            assert f"{said} must begin with http://" in verdict.reason
+        context = PrivateCertificate.loadPEM(issued()).options()
+        port = self.reactor.listenSSL(0, self.port.factory, context, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        verdict = await self.write("x", url=f"http://127.0.0.1:{port.getHost().port}")
+        assert isinstance(verdict, Unreachable)
+        assert verdict.reason.endswith("; if it speaks TLS there, the url must begin with https://")
+
     async def test_a_corrected_file_of_authorities_counts_for_the_next_connection(self) -> None:
         context = PrivateCertificate.loadPEM(self_signed()).options()
         port = self.reactor.listenSSL(0, self.port.factory, context, interface="127.0.0.1")

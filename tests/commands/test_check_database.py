@@ -1,0 +1,159 @@
+"""`--check` of the database: what eight databases answer, whatever else may answer, and who does not."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tessflux.commands.check import Findings, check_database
+from tessflux.config import InfluxConfig
+from tests.faults.scripted import Answer, ScriptedServer
+from tests.influx.site import wait_for
+
+SCHEMA = (
+    "CREATE DATABASE tessdb; CREATE RETENTION POLICY p ON tessdb DURATION 2d REPLICATION 1;"
+    " ALTER RETENTION POLICY p ON tessdb DURATION 3d"
+)
+ONE, TWO = {"X-Influxdb-Version": "1.6.7~rc0", "X-Influxdb-Build": "OSS"}, {"X-Influxdb-Version": "v2.7.4"}
+DEV = {"X-Influxdb-Version": "dev", "X-Influxdb-Build": "OSS"}
+VICTORIA = {"X-Influxdb-Version": "1.8.0", "X-Server-Hostname": "vm"}
+QUEST = {"Server": "questDB/1.0"}
+GEMINI = {"X-Geminidb-Version": "1.4.3"}
+NO_TOKEN = Answer(401, b'{"error": "the request was not authenticated"}')
+
+
+def error(status: int, text: str, headers: dict[str, str], **more: str) -> Answer:
+    """As InfluxDB 1 says it, or as 2 does."""
+    key = "error" if headers is ONE else "message"
+    return Answer(status, json.dumps({**more, key: text}).encode(), headers)
+
+
+def check(
+    answers: Sequence[Answer], directory: Path, otherwise: Answer, **changes: Any
+) -> tuple[list[str], int, list[str]]:
+    """The lines about a server that answers so, the exit code, and what it was asked."""
+    from twisted.internet import reactor
+
+    lines: list[str] = []
+    findings = Findings(lines.append)
+    schema = directory / "schema"
+    schema.write_text(SCHEMA)
+    with ScriptedServer(answers, otherwise) as server:
+        config = InfluxConfig(**{"url": server.url, "schema": str(schema), "timeout": 5.0, **changes})
+        wait_for(check_database(config, reactor, findings))
+    lines = [line.replace(config.url, "URL").replace(str(schema), "FILE") for line in lines]
+    shown = [line for line in lines if not line.startswith("schema ")]
+    return shown, findings.exit_code, [request.path.partition("?")[0] for request in server.requests]
+
+
+PING_3 = b'{"version":"3.9.6","revision":"1","process_id":"2"}'
+OK = "write      ok: into database tessdb"
+SERVERS = {
+    "InfluxDB 1": ([Answer(204, headers=ONE)] * 2, "InfluxDB 1.6.7~rc0", [OK]),
+    "InfluxDB 2": ([Answer(204, headers=DEV)] * 2, "InfluxDB dev", [OK]),
+    "InfluxDB 3": (
+        [
+            Answer(200, PING_3, {"X-Influxdb-Version": "3.9.6", "X-Influxdb-Build": "Core"}),
+            Answer(400, b"incoming write was empty"),
+        ],
+        "InfluxDB 3.9.6",
+        [OK],
+    ),
+    "InfluxDB 3 that wants a token": (
+        [NO_TOKEN, NO_TOKEN],
+        "a server without a name",
+        [
+            "write      401 the request was not authenticated; check [influxdb] username, password and the"
+            " user's rights"
+        ],
+    ),
+    "VictoriaMetrics": ([Answer(204), Answer(204, headers=VICTORIA)], "a server without a name", [OK]),
+    "VictoriaMetrics cluster": (
+        [Answer(400, b'unsupported path requested: "/insert/0/influx/ping"'), Answer(204, headers=VICTORIA)],
+        "a server without a name",
+        [OK],
+    ),
+    "QuestDB": (
+        [
+            Answer(204, headers={**QUEST, **TWO}),
+            Answer(204, headers=QUEST),
+            error(400, "failed to parse line protocol", QUEST, code="invalid"),
+        ],
+        "questDB/1.0",
+        [OK],
+    ),
+    "openGemini": ([Answer(204, headers=GEMINI)] * 2, "a server without a name", [OK]),
+    "a web server": (
+        [Answer(404, b"<html>404 Not Found</html>", {"Server": "nginx"})] * 2,
+        "nginx",
+        ["write      404 <html>404 Not Found</html>"],
+    ),
+    "InfluxDB 2 without the bucket": (
+        [
+            Answer(204, headers=DEV),
+            error(404, "no dbrp mapping found", DEV, code="not found"),
+            error(400, "SHOW USERS is not implemented", DEV),
+        ],
+        "InfluxDB dev",
+        [
+            "write      404 no dbrp mapping found, and our user may not create it (400:"
+            ' {"message": "SHOW USERS is not implemented"}): have an administrator run FILE and GRANT WRITE'
+            ' ON "tessdb" TO ""'
+        ],
+    ),
+    "InfluxDB 1 without the database": (
+        [
+            Answer(204, headers=ONE),
+            error(404, 'database not found: "tessdb"', ONE),
+            Answer(200, b'{"results":[{"statement_id":0,"series":[{"columns":["user","admin"]}]}]}', ONE),
+        ],
+        "InfluxDB 1.6.7~rc0",
+        ["write      ok: what is missing will be created, by running FILE"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_check_says_of_every_database_what_is_true(kind: str, tmp_path: Path) -> None:
+    answers, name, wanted = SERVERS[kind]
+    lines, exit_code, _ = check(answers, tmp_path, Answer(500))
+    assert lines == [f"database   ok: {name} answers at URL", *wanted]
+    assert exit_code == (os.EX_OK if " ok: " in wanted[0] else os.EX_UNAVAILABLE)
+
+
+def test_a_login_goes_with_all_that_is_asked_and_nothing_is_written(tmp_path: Path) -> None:
+    lines, _, paths = check([], tmp_path, Answer(204, headers=ONE))
+    assert (len(lines), paths) == (2, ["/ping", "/write"])
+
+
+DEEP = b'{"error":' + b"[" * 990 + b"]" * 990 + b"}"
+BODIES = (
+    *(b"", b"\xff\xfe", b'"x"', b"null", b"17", b"[]", b"{}", b"[" * 100_000, b"9" * 5_000, b"NaN", DEEP),
+    *(b"<html>\r\n<b>no</b>\n", b'{"error":null}', b'{"error":1}', b'{"error":{"a":[]}}'),
+    *(b'{"message":[[]]}', b'{"error":"\\ud800"}', b'{"error":"database not found"}'),
+    *(b'{"error":"two\\nlines"}', b'{"results":1}', b'{"results":[null]}', b'{"results":[{"series":[1]}]}'),
+    *(b'{"results":[{"error":1}]}', b'{"results":[{"error":"\\ud800"}]}'),
+)
+
+
+@pytest.mark.parametrize("code", [200, 204, 302, 400, 401, 404, 413, 422, 500, 503])
+def test_whatever_a_server_answers_a_check_says_it_in_one_line(tmp_path: Path, code: int) -> None:
+    for body in BODIES:
+        for first in ([], [Answer(204, headers=ONE), error(404, "database not found", ONE)]):
+            lines, exit_code, _ = check(first, tmp_path, Answer(code, body))
+            assert exit_code in (os.EX_OK, os.EX_UNAVAILABLE)
+            assert [line.split()[0] for line in lines] == ["database", "write"], (body, lines)
+            assert all("\n" not in line.strip() and line.encode() for line in lines), (body, lines)
+
+
+def test_a_server_that_is_not_there_is_said_with_its_url(tmp_path: Path) -> None:
+    for url in ("http://[::1]:1", "http://127.0.0.1:1"):
+        lines, exit_code, _ = check([], tmp_path, Answer(500), url=url)
+        assert lines == [
+            "database   URL: Connection was refused by other side: 111: Connection refused.; check [influxdb]"
+            " url, and whether the server runs"
+        ]
+        assert exit_code == os.EX_UNAVAILABLE
