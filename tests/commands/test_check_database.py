@@ -32,7 +32,7 @@ def error(status: int, text: str, headers: dict[str, str], **more: str) -> Answe
 
 
 def check(
-    answers: Sequence[Answer], directory: Path, otherwise: Answer, **changes: Any
+    answers: Sequence[Answer], directory: Path, otherwise: Answer, *, host: str = "127.0.0.1", **changes: Any
 ) -> tuple[list[str], int, list[str]]:
     """The lines about a server that answers so, the exit code, and what it was asked."""
     from twisted.internet import reactor
@@ -41,7 +41,7 @@ def check(
     findings = Findings(lines.append)
     schema = directory / "schema"
     schema.write_text(SCHEMA)
-    with ScriptedServer(answers, otherwise) as server:
+    with ScriptedServer(answers, otherwise, host=host) as server:
         config = InfluxConfig(**{"url": server.url, "schema": str(schema), "timeout": 5.0, **changes})
         wait_for(check_database(config, reactor, findings))
     lines = [line.replace(config.url, "URL").replace(str(schema), "FILE") for line in lines]
@@ -124,9 +124,12 @@ def test_a_check_says_of_every_database_what_is_true(kind: str, tmp_path: Path) 
     assert exit_code == (os.EX_OK if " ok: " in wanted[0] else os.EX_UNAVAILABLE)
 
 
-def test_a_login_goes_with_all_that_is_asked_and_nothing_is_written(tmp_path: Path) -> None:
-    lines, _, paths = check([], tmp_path, Answer(204, headers=ONE))
-    assert (len(lines), paths) == (2, ["/ping", "/write"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_check_asks_at_any_address_and_writes_nothing(tmp_path: Path, host: str) -> None:
+    answers, _, wanted = SERVERS["InfluxDB 1 without the database"]
+    lines, _, paths = check(answers, tmp_path, Answer(500), host=host)
+    assert lines == ["database   ok: InfluxDB 1.6.7~rc0 answers at URL", *wanted]
+    assert paths == ["/ping", "/write", "/query"]
 
 
 DEEP = b'{"error":' + b"[" * 990 + b"]" * 990 + b"}"

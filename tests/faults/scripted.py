@@ -67,6 +67,7 @@ class ScriptedServer:
         *,
         most: int = sys.maxsize,
         poison: bytes | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.otherwise, self._most, self._poison = otherwise, most, poison
         self.requests: list[Request] = []
@@ -75,14 +76,17 @@ class ScriptedServer:
         self._stopping = threading.Event()
         self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._host = host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         """How many were accepted."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
 
     def then(self, *answers: Answer) -> None:
         """Answer like that next."""

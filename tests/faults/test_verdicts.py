@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from servers import Influxd, Mosquitto
 
+from tessflux.influx.verdict import WANTS_TLS
 from tessflux.readings import Admitted
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Journal, second_look
@@ -249,6 +250,36 @@ def test_a_database_behind_tls_is_trusted_only_with_its_authority(tmp_path: Path
         assert check_account(site.logged()).delivered == 50
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"), [("http", "https", WANTS_TLS), ("https", "http", "no TLS")]
+)
+def test_the_wrong_one_of_http_and_https_is_said_as_such_and_loses_nothing(
+    tmp_path: Path, wrong: str, right: str, said: str
+) -> None:
+    """Also if the server was changed while readings wait for it."""
+    pem, ca = tmp_path / "influxd.pem", tmp_path / "ca.pem"
+    pem.write_bytes(issued("localhost"))
+    ca.write_bytes(authority())
+    https: dict[str, str | int | bool] = {"https-enabled": right == "https", "https-certificate": str(pem)}
+    with installed(tmp_path, Influxd(tmp_path / "influxd", http=https)) as (site, publisher):
+        address = f"localhost:{site.influxd.port}"
+        site.configure(influxdb={"url": f"{wrong}://{address}"})
+        advice = f"must begin with {right}://"
+        lines = [line for line in site.run("--check").stdout.splitlines() if advice in line]
+        assert lines
+        assert all(said in line for line in lines)
+        site.start()
+        site.publish(publisher, 50)
+        site.wait_for_log(advice)
+        trusted = {"tls_ca": ca} if right == "https" else {}
+        site.configure(influxdb={"url": f"{right}://{address}", **trusted})
+        site.signal(signal.SIGHUP)
+        site.wait_for_log("takes readings into tessdb")
+        site.stop()
+        account = check_account(site.logged())
+        assert (account.delivered, account.quarantined) == (50, 0)
+
+
 def test_endless_answers_take_no_memory(plain: tuple[FaultSite, Publisher]) -> None:
     site, publisher = plain
     endless = [Answer(500, b"x" * 1_000_000, repeat=100), Answer(endless_headers=True)]
@@ -271,16 +302,16 @@ def test_endless_answers_take_no_memory(plain: tuple[FaultSite, Publisher]) -> N
 
 def test_check_comes_to_its_end_whatever_the_database_sends(plain: tuple[FaultSite, Publisher]) -> None:
     site, _ = plain
-    for endless in (
-        Answer(200, b"x" * 1_000_000, repeat=100),
-        Answer(endless_headers=True),
-        Answer(silent=True),
+    for endless, said in (
+        (Answer(200, b"x" * 1_000_000, repeat=100), "write      200 xxx"),
+        (Answer(endless_headers=True), "database   URL: "),
+        (Answer(silent=True), "database   URL: no answer within 1 s"),
     ):
         with ScriptedServer(otherwise=endless) as server:
             site.configure(influxdb={"url": server.url, "timeout": 1})
             found = site.run("--check")
             assert found.returncode == 69
-            assert f"database   {server.url}: " in found.stdout
+            assert said in found.stdout.replace(server.url, "URL")
             assert "Traceback" not in found.stdout + found.stderr
 
 
