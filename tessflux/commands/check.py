@@ -208,7 +208,7 @@ async def check_write(
         case Unauthorised(reason):
             findings.fail("write", f"{reason}; check [influxdb] username, password and the user's rights")
         case _:
-            findings.fail("write", f"{getattr(verdict, 'reason', verdict)}")
+            findings.fail("write", f"{verdict.reason}; check [influxdb] url, and the log of the server")
 
 
 async def check_rights(

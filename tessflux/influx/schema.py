@@ -7,6 +7,7 @@ shown that cannot be the password.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
 
@@ -37,7 +38,7 @@ class _Answered(requests.Session):
         super().__init__()
         self._response = requests.Response()
         self._response.status_code = answer.code
-        self._response._content = answer.body
+        self._response.raw = BytesIO(answer.body)
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
         return self._response

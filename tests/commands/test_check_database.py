@@ -89,7 +89,7 @@ SERVERS = {
     "a web server": (
         [Answer(404, b"<html>404 Not Found</html>", {"Server": "nginx"})] * 2,
         "nginx",
-        ["write      404 <html>404 Not Found</html>"],
+        ["write      404 <html>404 Not Found</html>; check [influxdb] url, and the log of the server"],
     ),
     "InfluxDB 2 without the bucket": (
         [
