@@ -54,6 +54,8 @@ setup(
         # The identity of a reading in a third of the time of hashlib's.
         "xxhash >= 3.2",
         "python-daemon >= 3.1, < 4",
+        # MQTT through a WebSocket: small, and without I/O.
+        "wsproto >= 1.2",
         # In its words the influxdb package gets the answers that it reads. It sends nothing.
         "requests >= 2.28",
         "zope.interface >= 6",

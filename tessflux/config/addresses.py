@@ -9,38 +9,70 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-BROKER_FORMS = "tcp:HOST:PORT, tls:HOST:PORT, unix:/PATH, mqtt://HOST or mqtts://HOST"
+BROKER_FORMS = (
+    "tcp:HOST:PORT, tls:HOST:PORT, unix:/PATH, mqtt://HOST, mqtts://HOST, ws://HOST/PATH or wss://HOST/PATH"
+)
 
-_TRANSPORTS: dict[str, Literal["tcp", "tls", "unix"]] = {
-    "tcp": "tcp",
-    "tls": "tls",
-    "ssl": "tls",
-    "unix": "unix",
+Transport = Literal["tcp", "tls", "ws", "wss", "unix"]
+
+_TRANSPORTS: dict[str, Transport] = {"tcp": "tcp", "tls": "tls", "ssl": "tls", "unix": "unix"}
+_SCHEMES: dict[str, tuple[Transport, int]] = {
+    "mqtt": ("tcp", 1883),
+    "tcp": ("tcp", 1883),
+    "mqtts": ("tls", 8883),
+    "ssl": ("tls", 8883),
+    "tls": ("tls", 8883),
+    "ws": ("ws", 80),
+    "wss": ("wss", 443),
 }
+"""Of a URL: how the broker is spoken to, and its port if the URL names none."""
+
+_WEBSOCKET_PATH = "/mqtt"
+"""Where most brokers have their WebSocket; some take any path."""
+
 # Settings of Twisted's endpoints that old config files may have. tessflux makes its own choice.
 _IGNORED = frozenset({"timeout", "bindAddress", "lockfile"})
 
 
 @dataclass(frozen=True)
 class BrokerAddress:
-    """Where the broker listens. `broker` takes its str again."""
+    """Where the broker listens. `broker` takes its str again. `path` is that of a socket of this machine, or
+    of a WebSocket."""
 
-    transport: Literal["tcp", "tls", "unix"]
+    transport: Transport
     host: str
     port: int
     path: str
 
+    @property
+    def tls(self) -> bool:
+        """Whether the broker shows a certificate."""
+        return self.transport in ("tls", "wss")
+
+    @property
+    def websocket(self) -> bool:
+        """Whether MQTT goes through a WebSocket."""
+        return self.transport in ("ws", "wss")
+
+    @property
+    def netloc(self) -> str:
+        """HOST:PORT, as a URL has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
         if self.transport == "unix":
             return f"unix:{_escape(self.path)}"
-        return f"{self.transport}:{_escape(self.host)}:{self.port}"
+        if self.websocket:
+            return f"{self.transport}://{self.netloc}{self.path}"
+        return f"{self.transport}:{self.netloc}"
 
 
 def broker(text: str) -> BrokerAddress:
-    """An endpoint description as Twisted's `clientFromString` reads it, or an MQTT URL."""
+    """An endpoint description as Twisted's `clientFromString` reads it, or a URL."""
     if not text:
         raise ValueError(f"is empty; say where the broker listens: {BROKER_FORMS}")
-    if re.match(r"mqtts?://", text, re.IGNORECASE):
+    scheme, separator, _ = text.partition("://")
+    if separator and scheme.lower() in _SCHEMES:
         return _from_url(text)
     kind, *parts = _split(text)
     transport = _TRANSPORTS.get(kind.lower())
@@ -52,7 +84,10 @@ def broker(text: str) -> BrokerAddress:
         if not arguments["path"].startswith("/"):
             raise ValueError("needs an absolute path: unix:/PATH")
         return BrokerAddress("unix", "", 0, arguments["path"])
-    return BrokerAddress(transport, _host(arguments["host"]), _port(arguments["port"]), "")
+    host = arguments["host"]
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    return BrokerAddress(transport, _host(host), _port(arguments["port"]), "")
 
 
 def http_url(text: str) -> str:
@@ -75,12 +110,15 @@ def http_url(text: str) -> str:
 def _from_url(text: str) -> BrokerAddress:
     url = _split_url(text)
     _refuse_userinfo(url)
-    if url.path not in ("", "/") or "?" in text or "#" in text:
-        raise ValueError("must end after the port; topics and the like are keys of their own")
-    host = _host(url.hostname or "")
-    if url.scheme == "mqtts":
-        return BrokerAddress("tls", host, _default(url.port, 8883), "")
-    return BrokerAddress("tcp", host, _default(url.port, 1883), "")
+    transport, port = _SCHEMES[url.scheme]
+    websocket = transport in ("ws", "wss")
+    if "?" in text or "#" in text or (url.path not in ("", "/") and not websocket):
+        end = "path" if websocket else "port"
+        raise ValueError(f"must end after the {end}; topics and the like are keys of their own")
+    if websocket and not re.fullmatch(r"[!-~]*", url.path):
+        raise ValueError("must have no blanks and no letters outside ASCII in its path")
+    path = (url.path or _WEBSOCKET_PATH) if websocket else ""
+    return BrokerAddress(transport, _host(url.hostname or ""), url.port or port, path)
 
 
 def _split_url(text: str) -> SplitResult:
@@ -92,10 +130,6 @@ def _split_url(text: str) -> SplitResult:
     if port == 0:
         raise ValueError("needs a port from 1 to 65535")
     return url
-
-
-def _default(port: int | None, default: int) -> int:
-    return default if port is None else port
 
 
 def _refuse_userinfo(url: SplitResult) -> None:
@@ -122,15 +156,15 @@ def _arguments(parts: list[str], expected: tuple[str, ...]) -> dict[str, str]:
     if len(missing) != len(positional):
         raise ValueError(
             f"needs {' and '.join(expected)} once each; it must be one of {BROKER_FORMS}, "
-            r"and the colons of an IPv6 address are written \: or in a URL: mqtt://[::1]"
+            "and an IPv6 address stands in brackets: tcp:[::1]:1883"
         )
     return named | dict(zip(missing, positional, strict=True))
 
 
 def _split(text: str) -> list[str]:
-    r"""Split at each colon that no backslash escapes; the escapes stay."""
+    r"""Split at each colon that no backslash escapes and no brackets enclose; the escapes stay."""
     parts = [""]
-    for token in re.findall(r"\\.|.", text, re.DOTALL):
+    for token in re.findall(r"\\.|(?<=[:=])\[[^\]]*\](?=:|$)|.", text, re.DOTALL):
         if token == ":":
             parts.append("")
         else:

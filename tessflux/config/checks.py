@@ -52,8 +52,8 @@ def find_problems(file: File) -> None:
     _qos_2_means_1(file)
     # While an address is wrong, nobody can tell whether its server has TLS.
     broker, url = file.values["mqtt"].get("broker"), file.values["influxdb"].get("url")
-    if broker and broker.transport != "tls":
-        _no_tls_files(file, "mqtt", "broker = tls:HOST:PORT")
+    if broker and not broker.tls:
+        _no_tls_files(file, "mqtt", f"broker = {'wss://HOST/PATH' if broker.websocket else 'tls:HOST:PORT'}")
     if url and not url.startswith("https:"):
         _no_tls_files(file, "influxdb", "url = https://HOST:PORT")
     for section in SERVERS:

@@ -262,9 +262,7 @@ def _check_topic(topic: str) -> None:
     """The rules of MQTT for a filter (MQTT 3.1.1, section 4.7)."""
     *above, last = topic.split("/")
     if any("#" in level for level in above) or ("#" in last and last != "#"):
-        raise ValueError(
-            "# must be the whole last level of a topic, as in STARS4ALL/#; a comment needs a line of its own"
-        )
+        raise ValueError("# must be the whole last level of a topic, as in STARS4ALL/#")
     if any("+" in level and level != "+" for level in (*above, last)):
         raise ValueError("+ must be a whole level of a topic, as in STARS4ALL/+/reading")
     _fit(topic, "a topic ")

@@ -1,6 +1,7 @@
 """A config file -> the values of its keys, and all that is wrong with it. No problem shows a secret."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,7 +38,8 @@ class File:
                     )
                 self.values[entry.section][entry.key] = convert(value)
             except ValueError as error:
-                self.problem(entry.section, entry.key, f"{_quoted(entry)}: {error}")
+                comment = "; a comment needs a line of its own" if re.search(r"\s#", entry.value) else ""
+                self.problem(entry.section, entry.key, f"{_quoted(entry)}: {error}{comment}")
 
     def has(self, section: str, key: str) -> bool:
         """Whether the key is there, with or without a value."""

@@ -12,7 +12,7 @@ from tessflux.config import MqttConfig
 from tessflux.tls import VerifiedTLS, tls_problem, trust
 
 CONNECT_TIMEOUT = 30
-"""Seconds for a TCP connection, and again for the TLS handshake that follows."""
+"""Seconds for a TCP connection, and again for what follows: the TLS handshake, or that of a WebSocket."""
 
 
 def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
@@ -36,7 +36,13 @@ def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
     if address.transport == "unix":
         return UNIXClientEndpoint(reactor, address.path, timeout=CONNECT_TIMEOUT)
     tcp = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
-    if address.transport == "tcp":
-        return tcp
-    options = VerifiedTLS(address.host, trust(config.tls_ca), client_certificate(config))
-    return wrapClientTLS(options, tcp)
+    endpoint: IStreamClientEndpoint = tcp
+    if address.tls:
+        options = VerifiedTLS(address.host, trust(config.tls_ca), client_certificate(config))
+        endpoint = wrapClientTLS(options, tcp)
+    if address.websocket:
+        # Not at the top: few brokers need it.
+        from tessflux.mqtt.websocket import WebSocketEndpoint
+
+        endpoint = WebSocketEndpoint(endpoint, address, reactor, CONNECT_TIMEOUT)
+    return endpoint

@@ -32,6 +32,16 @@ V6 = BrokerAddress("tcp", "::1", 1883, "")
         ("ssl:a.example:8883", BrokerAddress("tls", "a.example", 8883, "")),
         ("mqtts://a.example", BrokerAddress("tls", "a.example", 8883, "")),
         ("mqtts://a.example:443", BrokerAddress("tls", "a.example", 443, "")),
+        ("tcp:[::1]:1883", V6),
+        ("tcp:host=[::1]:port=1883", V6),
+        ("tcp://localhost", LOCAL),
+        ("tcp://[::1]:1883", V6),
+        ("ssl://a.example", BrokerAddress("tls", "a.example", 8883, "")),
+        ("tls://a.example:443", BrokerAddress("tls", "a.example", 443, "")),
+        ("ws://a.example:8080/a/b", BrokerAddress("ws", "a.example", 8080, "/a/b")),
+        ("ws://a.example/", BrokerAddress("ws", "a.example", 80, "/")),
+        ("ws://a.example", BrokerAddress("ws", "a.example", 80, "/mqtt")),
+        ("WSS://[::1]/ws", BrokerAddress("wss", "::1", 443, "/ws")),
         ("unix:/run/broker", BrokerAddress("unix", "", 0, "/run/broker")),
         ("unix:path=/run/broker:timeout=9", BrokerAddress("unix", "", 0, "/run/broker")),
         (r"unix:/run/a\:b\=c", BrokerAddress("unix", "", 0, "/run/a:b=c")),
@@ -47,6 +57,9 @@ def test_the_forms_of_a_broker_address(text: str, address: BrokerAddress) -> Non
     [
         (LOCAL, "tcp:localhost:1883"),
         (BrokerAddress("tls", "a.example", 8883, ""), "tls:a.example:8883"),
+        (V6, "tcp:[::1]:1883"),
+        (BrokerAddress("ws", "::1", 8080, "/mqtt"), "ws://[::1]:8080/mqtt"),
+        (BrokerAddress("wss", "a.example", 443, "/"), "wss://a.example:443/"),
         (BrokerAddress("unix", "", 0, "/run/broker"), "unix:/run/broker"),
     ],
 )
@@ -64,12 +77,17 @@ def test_a_broker_address_shows_itself_as_it_is_written(address: BrokerAddress, 
         ("tcp", "needs host and port once each"),
         ("tcp:localhost", "needs host and port once each"),
         ("tcp:localhost:1883:9", "needs host and port once each"),
-        ("tcp:::1:1883", "mqtt://[::1]"),
+        ("tcp:::1:1883", "an IPv6 address stands in brackets: tcp:[::1]:1883"),
+        ("tcp:[::x]:1883", "has an IPv6 address that is not valid"),
+        ("tcp:[]:1883", "needs the name or the address of a host"),
         ("tcp:localhost:host=x:port=1", "needs host and port once each"),
         ("tcp:host=a:host=b:port=1", "has a setting that is not used here"),
         ("ssl:localhost:1883:privateKey=/k", "certificates go in tls_ca"),
         ("tcp::1883", "needs the name or the address of a host"),
-        ("tcp://localhost:1883", "needs the name or the address of a host"),
+        ("tcp://localhost:1883/a", "must end after the port"),
+        ("ws://localhost/a?b", "must end after the path"),
+        ("ws://localhost/a b", "must have no blanks"),
+        ("wss://me:pass@h/mqtt", "put them in username and password"),
         ("tcp:a b:1883", "needs the name or the address of a host"),
         (r"tcp:\:\:x:1883", "has an IPv6 address that is not valid"),
         ("tcp:localhost:0", "needs a port from 1 to 65535"),
@@ -135,7 +153,7 @@ def test_a_wrong_url_is_refused(text: str, part: str) -> None:
         http_url(text)
 
 
-@given(st.text(), st.sampled_from(["", "tcp:", "tls:h:", "unix:", "mqtt://", "http://"]))
+@given(st.text(), st.sampled_from(["", "tcp:", "tls:h:", "tcp:[", "unix:", "mqtt://", "ws://", "http://"]))
 def test_whatever_the_text_it_is_an_address_or_a_value_error(text: str, start: str) -> None:
     for parse in (broker, http_url):
         cause = None

@@ -52,7 +52,7 @@ WRONG = [
     ("mqtt", "topics", "a/#b", "# must be the whole last level"),
     ("mqtt", "topics", "a/b+/c", "+ must be a whole level"),
     ("mqtt", "topics", "good, a/+b", "+ must be a whole level"),
-    ("mqtt", "topics", "A/+/reading # mine", "a comment needs a line of its own"),
+    ("mqtt", "topics", "A/+/reading # mine", "# must be the whole last level of a topic"),
     ("mqtt", "topics", "ñ" * 32_768, "must not be longer than 65535 bytes"),
     # `--check` adds to it.
     ("mqtt", "client_id", "ñ" * 32_751, "must not be longer than 65500 bytes"),

@@ -340,3 +340,15 @@ def test_any_file_is_a_config_or_a_list_of_problems(file: Path, data: bytes) -> 
     else:
         assert loaded.mqtt.topics
         assert loaded.mqtt.client_id
+
+
+def test_a_value_that_is_wrong_may_be_so_by_a_comment_behind_it(problems: Problems) -> None:
+    comment = "a comment needs a line of its own"
+    broker, keepalive, topics = problems(
+        "[mqtt]\nbroker = tcp:h:1883 # c\nkeepalive = 60  # seconds\ntopics = STARS4ALL/+ # all\n"
+    )
+    assert broker == (2, f"[mqtt] broker: needs a port from 1 to 65535; {comment}")
+    assert keepalive[1].endswith(f"from 1 to 65535; {comment}")
+    assert topics[1].endswith(f"as in STARS4ALL/#; {comment}")
+    [(_, without)] = problems("[mqtt]\nbroker = tcp:h:x\n")
+    assert comment not in without

@@ -5,7 +5,9 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from paho.mqtt.client import Client
@@ -48,12 +50,13 @@ def start_broker(site: Site, *lines: str) -> None:
     site.mosquitto.start()
 
 
-def publish(site: Site, freq: float) -> None:
-    """Publish one reading, and wait until it is in the spool."""
+def publish(site: Site, *freqs: float) -> None:
+    """Publish readings, and wait until the last one is in the spool."""
     publisher = Publisher(site.mosquitto)
-    publisher.publish([reading("stars1", int(freq), freq)], qos=1)
+    publisher.publish([reading("stars1", int(freq), freq) for freq in freqs], qos=1)
     publisher.close()
-    wait_until(lambda: f"freq={freq}" in site.run("export").stdout, f"{freq} is there:\n{site.logged()}")
+    last = freqs[-1]
+    wait_until(lambda: f"freq={last}" in site.run("export").stdout, f"{last} is there:\n{site.logged()}")
 
 
 def test_what_a_broker_has_kept_takes_no_memory_though_it_all_comes_before_we_are_subscribed(
@@ -262,4 +265,48 @@ def test_tls_believes_the_right_broker_only_and_says_what_is_wrong_with_another(
     reload(alone, f"mqtts://localhost:{ports['good']}", tls_ca=ca)
     alone.wait_for_log("Subscribed to", times=4)
     publish(alone, 4.0)
+    alone.stop()
+
+
+# Through a WebSocket
+
+
+def test_a_websocket_brings_every_reading_and_keeps_the_session_over_kill_9(
+    alone: Site, tmp_path: Path
+) -> None:
+    """One daemon; each reload sends it to another listener of the broker."""
+    certificate = tmp_path / "good.pem"
+    certificate.write_bytes(issued("localhost"))
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority())
+    plain, tls, http = free_port(), free_port(), free_port()
+    lines = [f"listener {plain} 127.0.0.1", "protocol websockets"]
+    lines += [f"listener {tls} 127.0.0.1", "protocol websockets"]
+    lines += [f"certfile {certificate}", f"keyfile {certificate}"]
+    start_broker(alone, *lines)
+    configure(alone, f"ws://127.0.0.1:{plain}/mqtt")
+    alone.start()
+    publish(alone, *map(float, range(1, 500)))
+    alone.kill()
+    with closing(Publisher(alone.mosquitto)) as publisher:
+        publisher.publish([reading("stars1", 500, 500.0)], qos=1)
+    alone.start()
+    wait_until(
+        lambda: len(alone.run("export").stdout.splitlines()) == 500,
+        "what was published meanwhile comes, and nothing twice",
+    )
+    reload(alone, f"wss://localhost:{tls}/any/path", tls_ca=ca)
+    alone.wait_for_log("Subscribed to", times=2)
+    publish(alone, 501.0)
+    checked = alone.run("--check").stdout
+    assert f"broker     ok: wss://localhost:{tls}/any/path lets us in by MQTT 3.1.1" in checked
+    # The words of a server that has no WebSocket, and of one that speaks MQTT only.
+    with HTTPServer(("127.0.0.1", http), BaseHTTPRequestHandler) as server:
+        thread = Thread(target=server.handle_request)
+        thread.start()
+        reload(alone, f"ws://127.0.0.1:{http}/mqtt")
+        alone.wait_for_log("HTTP 501 Not Implemented instead of a WebSocket at /mqtt; check port and path")
+        thread.join()
+    reload(alone, f"ws://127.0.0.1:{alone.mosquitto.port}/mqtt")
+    alone.wait_for_log("no WebSocket: ")
     alone.stop()
