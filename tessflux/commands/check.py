@@ -124,7 +124,7 @@ async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> No
         await session.accepted.addTimeout(BROKER_TIMEOUT, reactor)
         findings.ok("broker", f"{mqtt.broker} lets us in by MQTT {mqtt.version}")
         subscribing = Deferred.fromCoroutine(session.subscribe(mqtt.topics, mqtt.qos))
-        refused = await subscribing.addTimeout(BROKER_TIMEOUT, reactor)
+        answer = await subscribing.addTimeout(BROKER_TIMEOUT, reactor)
     except Exception as error:
         reason = f"no answer within {BROKER_TIMEOUT:.0f} s" if isinstance(error, DeferredTimeout) else error
         findings.fail("broker", f"{mqtt.broker}: {reason}; check [mqtt] broker, username and password")
@@ -133,9 +133,9 @@ async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> No
         if session.transport is not None:
             session.disconnect()
             await session.lost
-    for topic, reason in refused.items():
+    for topic, reason in answer.refused.items():
         findings.fail("topics", f"{topic} is refused: {reason}; the broker must allow us to read it")
-    if not refused:
+    if not answer.refused:
         findings.ok(
             "topics",
             f"subscribed to {', '.join(mqtt.topics)} at QoS {mqtt.qos}. The QoS at which readings arrive is"

@@ -1,12 +1,13 @@
 """paho's Client on a Twisted transport.
 
 paho would open a socket of its own and block on it. Here `_create_socket` gives it one that never blocks:
-`recv` returns what has arrived, `send` writes to the transport. That method is private to paho; it is there
-since version 2.0, and a test in `test_session` fails if it moves.
+`recv` returns what has arrived, `send` writes to the transport. That method and `_mid_generate` are private
+to paho; they are there since version 2.0, and tests in `test_session` fail if they move.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt.client import Client
@@ -19,6 +20,7 @@ from twisted.internet.defer import Deferred
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.mqtt.packets import Malformed
+from tessflux.mqtt.terms import said
 
 DISCONNECT = 0xE0
 """The first byte of the packet by which an MQTT 5 broker says why it ends the connection."""
@@ -28,6 +30,26 @@ SESSION_EXPIRY = 0xFFFFFFFF
 
 RECEIVE_MAXIMUM = 500
 """MQTT 5: how many messages may be unacknowledged at a time."""
+
+
+IN_USE = 0x91
+"""The reason code of a broker that takes the packet identifier of our question for that of a message it has
+sent us. The two have nothing to do with each other, but some brokers look for both in one table."""
+
+IDENTIFIERS = 5
+"""So many different ones are tried at once."""
+
+LARGEST_IDENTIFIER = 65_535
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To a subscription: the topics that the broker granted, with their QoS, those that it refused, with its
+    reason, and which of these may be granted with another packet identifier."""
+
+    granted: Mapping[str, int]
+    refused: Mapping[str, str]
+    in_use: frozenset[str]
 
 
 class Socket:
@@ -74,9 +96,10 @@ class PahoClient(Client):
             reconnect_on_failure=False,
         )
         self._given_socket = socket
-        self._requests: dict[int, Deferred[list[ReasonCode]]] = {}
-        self.on_subscribe = self.on_unsubscribe = lambda _client, _data, mid, codes, _properties: (
-            self._on_response(mid, codes)
+        self._requests: dict[int, Deferred[Codes]] = {}
+        self._identifier = LARGEST_IDENTIFIER
+        self.on_subscribe = self.on_unsubscribe = lambda _client, _data, mid, codes, properties: (
+            self._on_response(mid, [(code, said(code, properties)) for code in codes])
         )
         if config.username:
             self.username_pw_set(config.username, config.password.reveal() or None)
@@ -104,26 +127,45 @@ class PahoClient(Client):
             # paho only queues what is sent from within its callbacks.
             self.loop_write()
 
-    async def request_subscribe(self, topics: Sequence[str], qos: int) -> dict[str, str]:
-        """Returns the topics that the broker refused, with its reason. Raises ServerError."""
-        codes = await self._response(self.subscribe([(topic, qos) for topic in topics]))
-        return _refused(topics, codes)
+    async def request_subscribe(self, topics: Sequence[str], qos: int) -> Answer:
+        """Raises ServerError."""
+        return await self._answer(topics, lambda asked: self.subscribe([(topic, qos) for topic in asked]))
 
-    async def request_unsubscribe(self, topics: Sequence[str]) -> dict[str, str]:
-        """Returns the topics that the broker refused, with its reason. Raises ServerError."""
-        codes = await self._response(self.unsubscribe(list(topics)))
-        # UNSUBACK has codes since MQTT 5.
-        return _refused(topics, codes) if self._version5 else {}
+    async def request_unsubscribe(self, topics: Sequence[str]) -> Answer:
+        """Before MQTT 5 no broker says whether it did that. Raises ServerError."""
+        if self._version5:
+            return await self._answer(topics, lambda asked: self.unsubscribe(list(asked)))
+        await self._response(self.unsubscribe(list(topics)))
+        return Answer(dict.fromkeys(topics, 0), {}, frozenset())
 
-    async def _response(self, sent: tuple[MQTTErrorCode, int | None]) -> list[ReasonCode]:
+    async def _answer(
+        self, topics: Sequence[str], ask: Callable[[Sequence[str]], tuple[MQTTErrorCode, int | None]]
+    ) -> Answer:
+        answers: dict[str, tuple[ReasonCode, str]] = {}
+        asked = topics
+        for _ in range(IDENTIFIERS):
+            codes = await self._response(ask(asked))
+            if len(codes) != len(asked):
+                raise ServerError(f"the broker answered {len(codes)} times for {len(asked)} topics")
+            answers.update(zip(asked, codes, strict=True))
+            asked = [topic for topic in asked if answers[topic][0].value == IN_USE]
+            if not asked:
+                break
+        return Answer(
+            {topic: code.value for topic, (code, _) in answers.items() if not code.is_failure},
+            {topic: reason for topic, (code, reason) in answers.items() if code.is_failure},
+            frozenset(asked),
+        )
+
+    async def _response(self, sent: tuple[MQTTErrorCode, int | None]) -> "Codes":
         _, mid = sent
         if mid is None:
             raise ServerError("the connection was lost before the subscription")
-        response: Deferred[list[ReasonCode]] = Deferred()
+        response: Deferred[Codes] = Deferred()
         self._requests[mid] = response
         return await response
 
-    def _on_response(self, mid: int, codes: list[ReasonCode]) -> None:
+    def _on_response(self, mid: int, codes: "Codes") -> None:
         response = self._requests.pop(mid, None)
         if response is not None:
             response.callback(codes)
@@ -137,8 +179,12 @@ class PahoClient(Client):
     def _create_socket(self) -> Any:
         return self._given_socket
 
+    def _mid_generate(self) -> int:
+        """From the largest number down: brokers number their messages from 1 up (see IN_USE)."""
+        identifier = self._identifier
+        self._identifier = identifier - 1 or LARGEST_IDENTIFIER
+        return identifier
 
-def _refused(topics: Sequence[str], codes: Sequence[ReasonCode]) -> dict[str, str]:
-    if len(codes) != len(topics):
-        raise ServerError(f"the broker answered {len(codes)} times for {len(topics)} topics")
-    return {topic: str(code) for topic, code in zip(topics, codes, strict=True) if code.is_failure}
+
+Codes = list[tuple[ReasonCode, str]]
+"""What a broker answers: for each topic its code, and its reason in words."""

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
+from typing import Any
 
 from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.reasoncodes import ReasonCode
@@ -26,7 +27,8 @@ from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
 from tessflux.mqtt.endpoint import loss_reason
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Splitter, publication
-from tessflux.mqtt.pahoclient import PahoClient, Socket
+from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
+from tessflux.mqtt.terms import Terms, said
 from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
@@ -94,6 +96,8 @@ class Session(Protocol):
         self.accepted: Deferred[None] = Deferred()
         self.lost: Deferred[str] = Deferred()
         self.session_present = False
+        self.terms = Terms()
+        """What the broker has said about the connection."""
         self.last_message = 0.0
         """When the last message came, on the clock. It begins with the broker's acceptance."""
         self.qos0_messages = 0
@@ -114,11 +118,11 @@ class Session(Protocol):
         self._state = OPEN
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         self._client = client = PahoClient(Socket(self._send, self._close), self._config, keep=self._keep)
-        client.on_connect = lambda _client, _data, flags, code, _properties: self._on_connack(
-            flags.session_present, code
+        client.on_connect = lambda _client, _data, flags, code, properties: self._on_connack(
+            flags.session_present, code, properties
         )
-        client.on_disconnect = lambda _client, _data, flags, code, _properties: self._on_disconnect(
-            flags, code
+        client.on_disconnect = lambda _client, _data, flags, code, properties: self._on_disconnect(
+            flags, code, properties
         )
         self._keepalive = LoopingCall(self._check_keepalive)
         self._keepalive.clock = self._clock
@@ -218,12 +222,12 @@ class Session(Protocol):
             self.transport.resumeProducing()  # type: ignore[attr-defined]
             self._read()
 
-    async def subscribe(self, topics: Sequence[str], qos: int) -> dict[str, str]:
-        """Subscribe; returns the topics that the broker refused, with its reason."""
+    async def subscribe(self, topics: Sequence[str], qos: int) -> Answer:
+        """Subscribe; messages are delivered meanwhile."""
         return await self._open_client().request_subscribe(topics, qos)
 
-    async def unsubscribe(self, topics: Sequence[str]) -> dict[str, str]:
-        """Unsubscribe; returns the topics that the broker refused, with its reason (MQTT 5 only)."""
+    async def unsubscribe(self, topics: Sequence[str]) -> Answer:
+        """Unsubscribe; before MQTT 5 no broker refuses."""
         return await self._open_client().request_unsubscribe(topics)
 
     def _open_client(self) -> PahoClient:
@@ -276,17 +280,18 @@ class Session(Protocol):
         if responses and self._state is OPEN:
             self._send(struct.pack(f">{len(responses)}I", *responses))
 
-    def _on_connack(self, session_present: bool, code: ReasonCode) -> None:
+    def _on_connack(self, session_present: bool, code: ReasonCode, properties: Any) -> None:
         self.session_present = session_present
         if self.accepted.called:
             return
+        self.terms = Terms.of(properties)
         if code.is_failure:
             bad_version = code.getName() == "Unsupported protocol version"
-            self.accepted.errback(Refusal(str(code), bad_version=bad_version))
+            self.accepted.errback(Refusal(said(code, properties), bad_version=bad_version))
         else:
             self.last_message = self._clock.seconds()
             self.accepted.callback(None)
 
-    def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode) -> None:
+    def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode, properties: Any) -> None:
         who = "the broker says" if flags.is_disconnect_packet_from_server else "MQTT"
-        self._reason = self._reason or f"{who}: {code}"
+        self._reason = self._reason or f"{who}: {said(code, properties)}"

@@ -6,8 +6,8 @@ A topic that has left the config in the meantime is unsubscribed by the next con
 any moment.
 """
 
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.logs import RateLimit
+from tessflux.mqtt.pahoclient import Answer
 from tessflux.mqtt.session import RESPONSE_TIMEOUT, Session
 
 log = Logger(namespace="mqtt")
@@ -23,7 +24,9 @@ log = Logger(namespace="mqtt")
 RETRY_REFUSED = 300.0
 """Seconds after which the broker is asked again for what it refused: its rules may have changed."""
 
-T = TypeVar("T")
+RETRY_IN_USE = 5.0
+"""Seconds after which it is asked again for what it refused because of our packet identifier. Meanwhile the
+messages are acknowledged that have it."""
 
 
 class Memory(Protocol):
@@ -54,8 +57,10 @@ class Subscription:
         self._key = config.client_id
         self._qos = config.qos
         self._remembered: frozenset[str] | None = None
-        self._active: frozenset[str] = frozenset()
+        self.granted: dict[str, int] = {}
+        """What the broker has granted on this connection: topics and their QoS."""
         self._refused: dict[str, str] = {}
+        self._in_use: frozenset[str] = frozenset()
         self._refused_at = 0.0
         self._busy = False
         self.want(config)
@@ -63,7 +68,11 @@ class Subscription:
     @property
     def overdue(self) -> bool:
         """Whether it is time to ask again for what was refused."""
-        return bool(self._refused) and self._clock.seconds() - self._refused_at >= RETRY_REFUSED
+        return bool(self._refused) and self._clock.seconds() - self._refused_at >= self._retry
+
+    @property
+    def _retry(self) -> float:
+        return RETRY_IN_USE if self._in_use & self._refused.keys() else RETRY_REFUSED
 
     def want(self, config: MqttConfig) -> None:
         """Subscribe to what this config names, by the next `synchronise` or the one that is under way."""
@@ -95,37 +104,38 @@ class Subscription:
             self._refusals.over()
         elif self._refusals.admits(frozenset(self._refused.items())):
             log.error(
-                "The broker refuses {refused}; the others go on. It is asked again in {minutes:.0f} minutes.",
+                "The broker refuses {refused}; the others go on. It is asked again in {seconds:.0f} s.",
                 refused=self._refused,
-                minutes=RETRY_REFUSED / 60,
+                seconds=self._retry,
             )
 
     async def _step(self, remembered: frozenset[str], wanted: frozenset[str]) -> bool:
         """Come nearer to what is wanted; returns whether there was anything to do."""
         gone = remembered - wanted - self._refused.keys()
-        new = wanted - self._active - self._refused.keys()
+        new = wanted - self.granted.keys() - self._refused.keys()
         # New topics first, so that nothing is missed in between. But a topic and its shared form must not be
         # subscribed together: another member of the group would store what we store.
         if gone and not (new and _shared(gone) == _shared(new)):
-            refused = await self._within_timeout(self._session.unsubscribe(sorted(gone)))
-            self._note_refused(refused)
-            done = gone - refused.keys()
-            self._active -= done
+            answer = await self._within_timeout(self._session.unsubscribe(sorted(gone)))
+            self._note_refused(answer)
+            done = gone - answer.refused.keys()
+            for topic in done:
+                self.granted.pop(topic, None)
             await self._remember(remembered - done)
-            if not (self._active or new):
+            if not (self.granted or new):
                 raise ServerError(f"the broker refuses the subscription: {self._refused}")
             if done:
                 log.info("Unsubscribed from {topics}", topics=sorted(done))
         elif new:
             await self._remember(remembered | new)
-            refused = await self._within_timeout(self._session.subscribe(sorted(new), self._qos))
-            self._note_refused(refused)
-            done = new - refused.keys()
-            self._active |= done
-            if not self._active:
+            answer = await self._within_timeout(self._session.subscribe(sorted(new), self._qos))
+            self._note_refused(answer)
+            self.granted |= answer.granted
+            # A session that the broker had kept brings its messages without a new subscription.
+            if not self.granted and not (answer.in_use and self._session.session_present):
                 raise ServerError(f"the broker refuses the subscription: {self._refused}")
-            if done:
-                log.info("Subscribed to {topics}", topics=sorted(done))
+            if answer.granted:
+                log.info("Subscribed to {topics}", topics=sorted(answer.granted))
         return bool(gone or new)
 
     async def _remember(self, topics: frozenset[str]) -> None:
@@ -133,11 +143,12 @@ class Subscription:
             self._remembered = topics
             await self._memory.remember_subscriptions(self._key, topics)
 
-    def _note_refused(self, refused: Mapping[str, str]) -> None:
-        self._refused.update(refused)
+    def _note_refused(self, answer: Answer) -> None:
+        self._refused.update(answer.refused)
+        self._in_use = self._in_use - answer.refused.keys() | answer.in_use
         self._refused_at = self._clock.seconds()
 
-    async def _within_timeout(self, request: Coroutine[Deferred[Any], Any, T]) -> T:
+    async def _within_timeout(self, request: Coroutine[Deferred[Any], Any, Answer]) -> Answer:
         return await Deferred.fromCoroutine(request).addTimeout(RESPONSE_TIMEOUT, self._clock)
 
 

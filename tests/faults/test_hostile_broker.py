@@ -25,6 +25,7 @@ from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import MAX_PACKET
 from tessflux.logs import Reports
+from tessflux.mqtt.pahoclient import LARGEST_IDENTIFIER
 from tessflux.mqtt.session import CLOSE_TIMEOUT
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.readings import Admission, Judge
@@ -270,13 +271,13 @@ class AnythingTest(Case):
 
 # The real daemon
 
-GREETING = connack() + suback(1, 1)
+GREETING = connack() + suback(LARGEST_IDENTIFIER, 1)
 VISITS = [
     b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100,
     bytes(range(256)) * 300,
     GREETING + publish("a\x1b[2J\n", b"\xff", mid=1) * 100 + b"\x36\x05\0\1a\0\1",
     GREETING + bytes([PUBLISH]) + b"\xff\xff\xff\x7f" + bytes(400_000),
-    connack() + suback(1),
+    connack() + suback(LARGEST_IDENTIFIER),
 ]
 """What a hostile broker sends, one item for each connection."""
 

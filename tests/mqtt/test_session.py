@@ -15,7 +15,9 @@ from tessflux.config.sections import Version
 from tessflux.errors import ServerError
 from tessflux.limits import MAX_PACKET
 from tessflux.mqtt import session as module
+from tessflux.mqtt.pahoclient import IDENTIFIERS, IN_USE, Answer
 from tessflux.mqtt.session import CLOSE_TIMEOUT, KEEPALIVE_CHECK, Refusal, Session
+from tessflux.mqtt.terms import LONGEST_REASON, Terms
 from tessflux.readings.message import Message
 from tests.mqtt.site import CONFIG, NOW, Case, Intake
 from tests.mqtt.wire import (
@@ -29,10 +31,13 @@ from tests.mqtt.wire import (
     UNSUBSCRIBE,
     Wire,
     connack,
+    disconnect,
     mid_of,
     packet,
     puback,
     publish,
+    reason_string,
+    server_reference,
     suback,
     text,
     topics_of,
@@ -66,6 +71,9 @@ class SessionCase(Case):
         assert self.successResultOf(session.accepted) is None
         wire.sent()
         return session, wire
+
+    def ask(self, request: Any) -> "Deferred[Any]":
+        return Deferred.fromCoroutine(request)
 
 
 class ConnectTest(SessionCase):
@@ -132,6 +140,32 @@ class ConnectTest(SessionCase):
             assert not refusal.bad_version
             self.clock.advance(0)
             assert wire.closed
+
+    def test_a_broker_of_mqtt_5_says_more_in_its_own_words_and_may_name_another(self) -> None:
+        session, wire = self.open(version="5")
+        properties = reason_string("too many {clients}") + server_reference("b.example:8883")
+        wire.bring(connack(0x9C, version="5", properties=properties))
+        refusal = self.failureResultOf(session.accepted, Refusal).value
+        assert str(refusal) == (
+            "the broker refuses: Use another server (too many {clients});"
+            " it names another broker: b.example:8883"
+        )
+        session, wire = self.accepted(version="5")
+        answer = self.ask(session.subscribe(["a"], 1))
+        [(_, body)] = wire.sent()
+        wire.bring(suback(mid_of(body), 0x87, version="5", properties=reason_string("x" * 9_000)))
+        assert self.successResultOf(answer).refused == {"a": f"Not authorized ({'x' * LONGEST_REASON})"}
+        wire.bring(disconnect(0x8B, reason_string("for an update")))
+        self.clock.advance(0)
+        assert self.successResultOf(session.lost) == ("the broker says: Server shutting down (for an update)")
+
+    def test_a_broker_of_mqtt_5_says_what_it_grants(self) -> None:
+        session, wire = self.accepted(version="5")
+        assert session.terms == Terms()
+        session, wire = self.open(version="5")
+        properties = b"\x11\0\0\x1c\x20" + b"\x21\0\x14" + b"\x2a\0" + b"\x28\0"
+        wire.bring(connack(version="5", properties=properties))
+        assert session.terms == Terms(7_200, 20, shared=False, wildcards=False)
 
     def test_a_broker_that_does_not_know_mqtt_5_is_recognised(self) -> None:
         for answer in (connack(0x84, version="5"), connack(1, version="3.1.1")):
@@ -349,9 +383,6 @@ class UnreadTest(SessionCase):
 
 
 class SubscribeTest(SessionCase):
-    def ask(self, request: Any) -> "Deferred[Any]":
-        return Deferred.fromCoroutine(request)
-
     def test_topics_are_subscribed_in_one_packet_and_those_that_are_refused_are_named(self) -> None:
         for version, refused, reason in (("3.1.1", 0x80, "Unspecified error"), ("5", 0x87, "Not authorized")):
             session, wire = self.accepted(version=version)
@@ -361,7 +392,7 @@ class SubscribeTest(SessionCase):
             assert topics_of(kind, body, version) == [("a/+", 1), ("b", 1), ("c", 1)]
             self.assertNoResult(answer)
             wire.bring(suback(mid_of(body), 1, refused, 0, version=version))
-            assert self.successResultOf(answer) == {"b": reason}
+            assert self.successResultOf(answer) == Answer({"a/+": 1, "c": 0}, {"b": reason}, frozenset())
 
     def test_topics_are_unsubscribed_in_one_packet(self) -> None:
         for version in ("3.1.1", "5"):
@@ -371,7 +402,7 @@ class SubscribeTest(SessionCase):
             assert kind == UNSUBSCRIBE
             assert topics_of(kind, body, version) == [("a", None), ("b", None)]
             wire.bring(unsuback(mid_of(body), *([0, 0x87] if version == "5" else []), version=version))
-            assert self.successResultOf(answer) == ({"b": "Not authorized"} if version == "5" else {})
+            assert self.successResultOf(answer).refused == ({"b": "Not authorized"} if version == "5" else {})
 
     def test_an_answer_with_too_few_or_too_many_codes_is_an_error(self) -> None:
         for version, codes in (("3.1.1", []), ("3.1.1", [1]), ("3.1.1", [1, 1, 1]), ("5", [1]), ("5", [])):
@@ -393,8 +424,45 @@ class SubscribeTest(SessionCase):
         second = self.ask(session.subscribe(["b"], 0))
         (_, body), (_, other) = wire.sent()
         wire.bring(suback(999, 1) + suback(mid_of(other), 0x80) + suback(mid_of(body), 1))
-        assert self.successResultOf(first) == {}
-        assert list(self.successResultOf(second)) == ["b"]
+        assert self.successResultOf(first).granted == {"a": 1}
+        assert list(self.successResultOf(second).refused) == ["b"]
+
+    def test_a_question_whose_identifier_is_in_use_is_repeated_with_another_and_all_are_high(self) -> None:
+        """Some brokers look for it among the messages that they have sent us, which begin with number 1."""
+        assert hasattr(paho.mqtt.client.Client, "_mid_generate")
+        for version in ("3.1.1", "5"):
+            session, wire = self.accepted(version=version)
+            answer = self.ask(session.subscribe(["a", "b"], 1))
+            [(_, first)] = wire.sent()
+            wire.bring(publish("a", b"kept", mid=1, version=version))
+            wire.bring(suback(mid_of(first), 1, IN_USE, version=version))
+            [(kind, second)] = wire.sent()
+            assert (kind, topics_of(kind, second, version)) == (SUBSCRIBE, [("b", 1)])
+            assert mid_of(first) > mid_of(second) > 65_000
+            wire.bring(suback(mid_of(second), 1, version=version))
+            assert self.successResultOf(answer) == Answer({"a": 1, "b": 1}, {}, frozenset())
+        assert self.intake.payloads == [b"kept"] * 2
+
+    def test_a_broker_that_finds_all_identifiers_in_use_is_not_asked_for_ever(self) -> None:
+        session, wire = self.accepted(version="5")
+        answer = self.ask(session.subscribe(["a"], 1))
+        for _ in range(IDENTIFIERS):
+            [(_, body)] = wire.sent()
+            wire.bring(suback(mid_of(body), IN_USE, version="5"))
+        found = self.successResultOf(answer)
+        assert found == Answer({}, {"a": "Packet identifier in use"}, frozenset({"a"}))
+        answer = self.ask(session.unsubscribe(["a"]))
+        for code in (IN_USE, 0):
+            [(_, body)] = wire.sent()
+            wire.bring(unsuback(mid_of(body), code, version="5"))
+        assert self.successResultOf(answer).refused == {}
+
+    def test_identifiers_begin_anew_when_they_are_used_up(self) -> None:
+        session, wire = self.accepted()
+        session._client._identifier = 2
+        for _ in range(3):
+            self.ask(session.subscribe(["a"], 1)).addErrback(lambda _: None)
+        assert [mid_of(body) for _, body in wire.sent()] == [2, 1, 65_535]
 
     def test_a_connection_that_ends_fails_what_waits_for_an_answer(self) -> None:
         session, wire = self.accepted()

@@ -15,9 +15,10 @@ from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import MqttConfig, Version
 from tessflux.errors import ServerError
 from tessflux.logs import RateLimit
+from tessflux.mqtt.pahoclient import IDENTIFIERS, IN_USE
 from tessflux.mqtt.session import RESPONSE_TIMEOUT, Session
 from tessflux.mqtt.subscriber import PROBLEM_PERIOD
-from tessflux.mqtt.subscription import RETRY_REFUSED, Subscription
+from tessflux.mqtt.subscription import RETRY_IN_USE, RETRY_REFUSED, Subscription
 from tests.mqtt.site import CONFIG, Case, Memory
 from tests.mqtt.wire import (
     SUBSCRIBE,
@@ -37,6 +38,8 @@ class Broker:
     def __init__(self, *topics: str, version: Version = "3.1.1", deny: Iterable[str] = ()) -> None:
         self.topics: set[str] | None = set(topics) or None
         self.denied = set(deny)
+        self.in_use = False
+        """Whether it takes our packet identifiers for those of its own messages."""
         self.version = version
         self._wire: Wire | None = None
         self._questions: list[tuple[int, bytes]] = []
@@ -66,11 +69,11 @@ class Broker:
         kind, body = self._questions.pop(0)
         topics = [topic for topic, _ in topics_of(kind, body, self.version)]
         self.asked.append((kind, topics))
-        allowed = [topic not in self.denied for topic in topics]
+        allowed = [topic not in self.denied and not self.in_use for topic in topics]
         given = {topic for topic, ok in zip(topics, allowed, strict=True) if ok}
         if kind == SUBSCRIBE:
             self.topics |= given
-            codes = [1 if ok else 0x80 for ok in allowed]
+            codes = [1 if ok else IN_USE if self.in_use else 0x80 for ok in allowed]
             reply = suback(mid_of(body), *codes, version=self.version)
         else:
             self.topics -= given if self.version == "5" else set(topics)
@@ -234,6 +237,48 @@ class SynchroniseTest(SubscriptionCase):
 
 
 class RefusalTest(SubscriptionCase):
+    def test_while_identifiers_are_in_use_a_kept_session_goes_on_and_is_asked_again_soon(self) -> None:
+        broker, memory = Broker("a", "b"), Memory("a", "b")
+        broker.in_use = True
+        subscription = self.connect(broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert not self.wires[-1].disconnecting
+        assert subscription.granted == {}
+        [line] = self.log(LogLevel.error)
+        assert line == (
+            "The broker refuses {'a': 'Packet identifier in use', 'b': 'Packet identifier in use'};"
+            " the others go on. It is asked again in 5 s."
+        )
+        assert len(broker.take_questions()) == IDENTIFIERS
+        self.clock.advance(RETRY_IN_USE)
+        assert subscription.overdue
+        broker.in_use = False
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert subscription.granted == {"a": 1, "b": 1}
+        assert not subscription.overdue
+
+    def test_without_a_kept_session_such_a_broker_is_of_no_use(self) -> None:
+        broker, memory = Broker(), Memory()
+        broker.in_use = True
+        done = self.synchronise(self.connect(broker, memory))
+        while broker.busy:
+            broker.step()
+        assert "Packet identifier in use" in str(self.failureResultOf(done, ServerError).value)
+
+    def test_what_is_refused_for_good_and_what_is_in_use_are_told_apart(self) -> None:
+        broker, memory = Broker("b", deny={"a"}), Memory("b")
+        subscription = self.connect(broker, memory)
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert "It is asked again in 300 s." in self.log(LogLevel.error)[0]
+        broker.in_use = True
+        self.clock.advance(RETRY_REFUSED)
+        self.finish(self.synchronise(subscription), broker, memory)
+        broker.in_use = False
+        self.clock.advance(RETRY_IN_USE)
+        self.finish(self.synchronise(subscription), broker, memory)
+        self.clock.advance(RETRY_IN_USE)
+        assert not subscription.overdue
+
     def test_what_is_refused_is_asked_for_again_on_the_same_connection(self) -> None:
         broker, memory = Broker(deny={"b"}), Memory()
         subscription = self.connect(broker, memory)

@@ -30,9 +30,28 @@ def text(value: str) -> bytes:
     return struct.pack("!H", len(data)) + data
 
 
-def connack(code: int = 0, *, session_present: bool = False, version: str = "3.1.1") -> bytes:
-    properties = b"\0" if version == "5" else b""
-    return packet(CONNACK, bytes([session_present, code]) + properties)
+def connack(
+    code: int = 0, *, session_present: bool = False, version: str = "3.1.1", properties: bytes = b""
+) -> bytes:
+    return packet(CONNACK, bytes([session_present, code]) + _properties(properties, version))
+
+
+def _properties(properties: bytes, version: str) -> bytes:
+    """They are there only in MQTT 5. As in a packet, the length stands before them."""
+    return packet(0, properties)[1:] if version == "5" else b""
+
+
+def reason_string(text_: str) -> bytes:
+    return b"\x1f" + text(text_)
+
+
+def server_reference(text_: str) -> bytes:
+    return b"\x1c" + text(text_)
+
+
+def disconnect(code: int, properties: bytes = b"") -> bytes:
+    """By which an MQTT 5 broker ends a connection."""
+    return packet(DISCONNECT, bytes([code]) + _properties(properties, "5"))
 
 
 def publish(
@@ -46,8 +65,7 @@ def publish(
 ) -> bytes:
     """A message: at QoS 0 without a `mid`, else at QoS 1; `properties` are there only in MQTT 5."""
     number = struct.pack("!H", mid) if mid else b""
-    # As in a packet, the length stands before them.
-    before = packet(0, properties)[1:] if version == "5" else b""
+    before = _properties(properties, version)
     return packet(PUBLISH | bool(mid) << 1 | retained, text(topic) + number + before + payload)
 
 
@@ -55,9 +73,8 @@ def user_property(name: str, value: str) -> bytes:
     return b"\x26" + text(name) + text(value)
 
 
-def suback(mid: int, *codes: int, version: str = "3.1.1") -> bytes:
-    properties = b"\0" if version == "5" else b""
-    return packet(SUBACK, struct.pack("!H", mid) + properties + bytes(codes))
+def suback(mid: int, *codes: int, version: str = "3.1.1", properties: bytes = b"") -> bytes:
+    return packet(SUBACK, struct.pack("!H", mid) + _properties(properties, version) + bytes(codes))
 
 
 def unsuback(mid: int, *codes: int, version: str = "3.1.1") -> bytes:

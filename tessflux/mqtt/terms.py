@@ -1,0 +1,96 @@
+"""What a broker says about what it does for us, and what of that an operator should know. Pure.
+
+CONNACK and SUBACK may grant less than was asked for, and nothing fails: a session that is kept for two
+seconds, or QoS 0. Only MQTT 5 has the properties; before it, the granted QoS is all that a broker tells.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tessflux.config import MqttConfig
+
+LONGEST_REASON = 200
+"""Characters of a broker's own words that are shown."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What CONNACK says (MQTT 5, section 3.2.2.3); the defaults stand for what it does not mention."""
+
+    session_expiry: int | None = None
+    """Seconds for which our session is kept after a connection ends; None for what we asked for."""
+    receive_maximum: int | None = None
+    """How many messages of ours above QoS 0 may be unanswered. We publish none."""
+    shared: bool = True
+    """Whether there are shared subscriptions."""
+    wildcards: bool = True
+    """Whether a topic may have + or # in it."""
+
+    @classmethod
+    def of(cls, properties: Any) -> "Terms":
+        """As paho has read them; it has no attribute for what was not sent."""
+        return cls(
+            getattr(properties, "SessionExpiryInterval", None),
+            getattr(properties, "ReceiveMaximum", None),
+            bool(getattr(properties, "SharedSubscriptionAvailable", 1)),
+            bool(getattr(properties, "WildcardSubscriptionAvailable", 1)),
+        )
+
+    def __str__(self) -> str:
+        """What it mentions, for `--check`; "" for nothing."""
+        said = []
+        if self.session_expiry is not None:
+            said.append(f"it keeps a session {duration(self.session_expiry)}")
+        if self.receive_maximum is not None:
+            said.append(f"receive maximum {self.receive_maximum}")
+        return ", ".join(said)
+
+
+def objections(terms: Terms, config: MqttConfig) -> list[str]:
+    """Why readings will not come, by what the broker says."""
+    found = []
+    if config.share_group and not terms.shared:
+        found.append("the broker says that it has no shared subscriptions; leave [mqtt] share_group blank")
+    if not terms.wildcards and any(set("+#") & set(topic) for topic in config.topics):
+        found.append("the broker says that it takes no + or # in a topic; name each one in [mqtt] topics")
+    return found
+
+
+def remarks(terms: Terms, granted: Mapping[str, int], config: MqttConfig) -> list[str]:
+    """What will be lost while tessflux is away, by what the broker says."""
+    found = []
+    if terms.session_expiry == 0:
+        found.append("the broker keeps no session: what is published while tessflux is away is lost")
+    elif terms.session_expiry is not None:
+        kept = duration(terms.session_expiry)
+        found.append(
+            f"the broker keeps our session only {kept} after a connection ends: what is published later is"
+            " lost until tessflux is back; raise the session expiry in the broker's config"
+        )
+    if lower := sorted(topic for topic, qos in granted.items() if qos < config.qos):
+        found.append(
+            f"the broker grants only QoS 0 for {', '.join(lower)}: it keeps nothing while tessflux is away;"
+            " raise the largest QoS in the broker's config"
+        )
+    return found
+
+
+def said(code: object, properties: Any) -> str:
+    """A broker's reason in words: that of the standard, and its own; and which other broker it names."""
+    text = str(code)
+    if reason := getattr(properties, "ReasonString", ""):
+        text += f" ({reason[:LONGEST_REASON]})"
+    if other := getattr(properties, "ServerReference", ""):
+        text += f"; it names another broker: {other[:LONGEST_REASON]}"
+    return text
+
+
+def duration(seconds: int) -> str:
+    """In words: seconds, minutes, hours or days, whichever is whole."""
+    if seconds == 0xFFFFFFFF:
+        return "for ever"
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
