@@ -26,9 +26,9 @@ from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
 from tessflux.mqtt.endpoint import loss_reason
-from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Splitter, publication
+from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
-from tessflux.mqtt.terms import Terms, said
+from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
 from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
@@ -40,22 +40,17 @@ program began; then PUBREC waits for the commit as PUBACK does. QoS 3 does not e
 PUBACK, PUBREC = 0x4002_0000, 0x5002_0000
 """The packet identifier is added in the last two bytes (MQTT 3.1.1, sections 3.4 and 3.5)."""
 
+CONNACK_TIMEOUT = 10.0
+"""Seconds that the broker may take to answer CONNECT: some never answer a version that they do not know."""
+
 RESPONSE_TIMEOUT = 30.0
-"""Seconds that the broker may take to answer CONNECT, SUBSCRIBE and UNSUBSCRIBE."""
+"""Seconds that the broker may take to answer SUBSCRIBE and UNSUBSCRIBE. What it has kept may come before."""
 
 KEEPALIVE_CHECK = 1.0
 """Seconds between two checks of the keepalive."""
 
 CLOSE_TIMEOUT = 5.0
 """Seconds for what was written to leave and for the connection to close, before it is aborted."""
-
-
-class Refusal(ServerError):
-    """The broker refused CONNECT; `bad_version` if the reason was the version of MQTT."""
-
-    def __init__(self, reason: str, *, bad_version: bool = False) -> None:
-        super().__init__(f"the broker refuses: {reason}")
-        self.bad_version = bad_version
 
 
 class State(Enum):
@@ -157,7 +152,7 @@ class Session(Protocol):
                     except Exception:
                         log.failure("A message on {topic} could not be taken", topic=message.topic)
                 else:
-                    self._client.receive(packet[2])
+                    self._control(packet)
                 if self._backpressure or self._state is not OPEN:
                     break
         except Malformed as error:
@@ -167,6 +162,18 @@ class Session(Protocol):
             log.failure("A packet of the broker could not be read")
             self.abort("unreadable packet")
         self._idle()
+
+    def _control(self, packet: Packet) -> None:
+        """What is no publication is for paho, but for a refusal that it would not explain."""
+        if not self._version5 and refuses_version(packet):
+            self._refused(Refusal("Unsupported protocol version", "Unsupported protocol version"))
+            self._close()
+        else:
+            self._client.receive(packet[2])
+
+    def _refused(self, refusal: Refusal) -> None:
+        if not self.accepted.called:
+            self.accepted.errback(refusal)
 
     def _check_keepalive(self) -> None:
         try:
@@ -286,8 +293,7 @@ class Session(Protocol):
             return
         self.terms = Terms.of(properties)
         if code.is_failure:
-            bad_version = code.getName() == "Unsupported protocol version"
-            self.accepted.errback(Refusal(said(code, properties), bad_version=bad_version))
+            self._refused(Refusal(code.getName(), said(code, properties)))
         else:
             self.last_message = self._clock.seconds()
             self.accepted.callback(None)

@@ -6,7 +6,7 @@ Committer.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,9 +20,10 @@ from twisted.logger import Logger
 from tessflux.config import MqttConfig, Version
 from tessflux.errors import ServerError
 from tessflux.logs import RateLimit
-from tessflux.mqtt.session import RESPONSE_TIMEOUT, Refusal, Session
-from tessflux.mqtt.subscription import Memory, Subscription
-from tessflux.mqtt.version import Choice
+from tessflux.mqtt import handshake, subscription
+from tessflux.mqtt.handshake import Handshakes
+from tessflux.mqtt.session import CONNACK_TIMEOUT, Session
+from tessflux.mqtt.subscription import Subscription
 from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
@@ -42,6 +43,10 @@ QOS_NOTICE = 100
 PROBLEM_PERIOD = 600.0
 PROBLEM_LINES = 10
 """A lasting problem is logged again after so many seconds, and only so many different ones within them."""
+
+
+class Memory(subscription.Memory, handshake.Memory, Protocol):
+    """Keeps, over restarts, what is known of a broker. Raises nothing."""
 
 
 class Subscriber(Service):
@@ -69,7 +74,7 @@ class Subscriber(Service):
         self._take, self._idle, self._resumed, self._memory = take, idle, resumed, memory
         self._clock, self._now = clock, now
         self._endpoint, self._backoff = endpoint, backoff
-        self._versions = Choice(config.version)
+        self._handshakes = Handshakes(config, memory, clock, now, recall=True)
         self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self._refusals = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self._loop: Deferred[None] | None = None
@@ -111,7 +116,7 @@ class Subscriber(Service):
     def reconfigure(self, config: MqttConfig) -> None:
         """Use another config. Other topics are subscribed on this connection, another login on a new one."""
         before, self._config = self._config, config
-        self._versions = Choice(config.version)
+        self._handshakes = Handshakes(config, self._memory, self._clock, self._now, recall=False)
         self._problems.over()
         self._refusals.over()
         if before.connection != config.connection:
@@ -171,8 +176,10 @@ class Subscriber(Service):
 
     async def _connection(self) -> None:
         """One connection, from its beginning to its end."""
-        versions = self._versions
-        version = versions.next(self._clock.seconds())
+        handshakes = self._handshakes
+        version = await handshakes.version()
+        if self._interrupted:
+            return
         config = replace(self._config, version=version)
         session = Session(config, self._take, self._idle, self._clock, self._now)
         self._waiting = connectProtocol(self._endpoint(config), session)
@@ -188,11 +195,11 @@ class Subscriber(Service):
         watch = LoopingCall(self._watch, session)
         watch.clock = self._clock
         try:
-            await self._handshake(session, versions, version)
-            subscription = Subscription(session, self._config, self._memory, self._clock, self._refusals)
-            self._subscription = subscription
+            await self._handshake(session, handshakes, version)
+            subscribed = Subscription(session, self._config, self._memory, self._clock, self._refusals)
+            self._subscription = subscribed
             watch.start(WATCH_PERIOD, now=False)
-            await subscription.synchronise()
+            await subscribed.synchronise()
             self._problems.over()
             reason = await session.lost
         finally:
@@ -209,14 +216,14 @@ class Subscriber(Service):
                 reason=reason,
             )
 
-    async def _handshake(self, session: Session, versions: Choice, version: Version) -> None:
+    async def _handshake(self, session: Session, handshakes: Handshakes, version: Version) -> None:
         try:
-            await session.accepted.addTimeout(RESPONSE_TIMEOUT, self._clock)
+            await session.accepted.addTimeout(CONNACK_TIMEOUT, self._clock)
         except (ServerError, DeferredTimeout) as error:
-            if not self._interrupted:
-                self._consider_version(versions, error, version)
+            # Under backpressure no answer is read.
+            if not self._interrupted and not self._backpressure:
+                handshakes.failed(version, error)
             raise
-        versions.accepted()
         if session.session_present:
             # Messages may have come in the same bytes. They are read when this waits for something again.
             self._resumed()
@@ -226,21 +233,7 @@ class Subscriber(Service):
             version=version,
             session="in our earlier" if session.session_present else "in a new",
         )
-
-    def _consider_version(self, versions: Choice, error: Exception, version: Version) -> None:
-        """The version may be why a handshake failed."""
-        now = self._clock.seconds()
-        if not isinstance(error, Refusal):
-            versions.lost(now)
-        elif error.bad_version:
-            versions.refused(now)
-        else:
-            versions.accepted()
-        other = versions.next(now)
-        if other != version:
-            log.warn(
-                "The broker does not take MQTT {version}; trying MQTT {other}", version=version, other=other
-            )
+        await handshakes.accepted(version)
 
     def _synchronise(self) -> None:
         """Bring the subscription in line with the config. Under backpressure no response would be read."""
@@ -287,5 +280,5 @@ class Subscriber(Service):
 
 def _describe(error: Exception) -> str:
     if isinstance(error, DeferredTimeout):
-        return f"no answer within {RESPONSE_TIMEOUT:.0f} s"
+        return f"no answer within {error.args[0]:.0f} s"
     return str(error) or type(error).__name__

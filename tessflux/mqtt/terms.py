@@ -9,9 +9,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from tessflux.config import MqttConfig
+from tessflux.errors import ServerError
+from tessflux.mqtt.packets import Packet
+
+CONNACK = 0x20
+"""The first byte of the answer to CONNECT."""
+
+BAD_VERSION = (b"\x01", b"\x84")
+"""The code by which it refuses the version of MQTT, before MQTT 5 and with it: what does not know our version
+answers in its own."""
+
+LOGIN = frozenset({"Bad user name or password", "Not authorized", "Bad authentication method"})
+"""The codes, as paho names them, that another username or password may mend."""
 
 LONGEST_REASON = 200
 """Characters of a broker's own words that are shown."""
+
+
+class Refusal(ServerError):
+    """The broker refused CONNECT by a code of this `name`, which may mean the version of MQTT (`bad_version`)
+    or who we are (`bad_login`)."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the broker refuses: {reason}")
+        self.bad_version = name == "Unsupported protocol version"
+        self.bad_login = name in LOGIN
+
+
+def refuses_version(packet: Packet) -> bool:
+    """Whether this is a CONNACK that refuses the version, in the form of whichever version."""
+    first, start, data = packet
+    return first == CONNACK and data[start + 1 : start + 2] in BAD_VERSION
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Which version of MQTT to speak to a broker. Pure.
 
-MQTT 5 is tried when the config asks for it. A broker that does not know it says so, or just closes the
-connection. Then the other version is tried: at once if the broker said so, else after the second loss in a
-row, because a single loss can have any cause. If the broker closes on the other version too, the version was
-not the reason, and both are tried in turns.
+The version of the config is tried first. A broker that does not know it says so, or says nothing, or just
+closes the connection. Then the other version is tried: at once if the broker said so or was silent, else
+after the second loss in a row, because a single loss can have any cause. If the broker fails the other
+version too, the version was not the reason, and both are tried in turns.
 """
 
 from tessflux.config import Version
@@ -15,35 +15,59 @@ LOSSES = 2
 """After so many losses in a row without any answer from the broker the other version is tried."""
 
 
+def other_than(version: Version) -> Version:
+    """There are two."""
+    return "3.1.1" if version == "5" else "5"
+
+
 class Choice:
     """`next` gives the version for a connection; the other methods take how its handshake went."""
 
     def __init__(self, wanted: Version) -> None:
-        self._wanted = self._version = wanted
+        self._wanted = self._version = self._known = wanted
         self._losses = 0
-        self._since = 0.0
+        self._refused: set[Version] = set()
+        self.since = 0.0
+        """When the version was changed last."""
+
+    @property
+    def takes_neither(self) -> bool:
+        """Whether the broker has said of both versions that it does not speak them."""
+        return len(self._refused) == 2
+
+    def recall(self, since: float) -> None:
+        """An earlier process was let in by the other version, which it had taken to then."""
+        self._version = self._known = other_than(self._wanted)
+        self.since = since
 
     def next(self, now: float) -> Version:
         """The version for a connection that begins now (seconds)."""
-        if self._version != self._wanted and now - self._since >= RETRY_CONFIGURED:
+        if self._version != self._wanted and now - self.since >= RETRY_CONFIGURED:
             self._change(now)
         return self._version
 
-    def accepted(self) -> None:
-        """The broker has answered, be it with a refusal for another reason."""
+    def answered(self) -> None:
+        """The broker has answered with a refusal for another reason."""
         self._losses = 0
+
+    def accepted(self) -> bool:
+        """The broker has let us in. Returns whether that is news: it was by another version the last time."""
+        self._losses = 0
+        self._refused.clear()
+        known, self._known = self._known, self._version
+        return known != self._version
 
     def refused(self, now: float) -> None:
         """The broker says that it does not speak this version."""
-        if self._wanted == "5":
-            self._change(now)
+        self._refused.add(self._version)
+        self._change(now)
 
-    def lost(self, now: float) -> None:
-        """The connection was lost before any answer."""
+    def lost(self, now: float, *, silent: bool) -> None:
+        """The connection was lost before any answer, or the broker was silent until we gave it up."""
         self._losses += 1
-        if self._wanted == "5" and self._losses >= LOSSES:
+        if silent or self._losses >= LOSSES:
             self._change(now)
 
     def _change(self, now: float) -> None:
-        self._version = "3.1.1" if self._version == "5" else "5"
-        self._losses, self._since = 0, now
+        self._version = other_than(self._version)
+        self._losses, self.since = 0, now

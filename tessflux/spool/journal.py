@@ -64,6 +64,9 @@ CREATE TABLE held (
     boot TEXT NOT NULL, passed INTEGER NOT NULL);
 CREATE INDEX held_by_photometer ON held (photometer, id);
 """,
+    """
+CREATE TABLE broker (address TEXT PRIMARY KEY, version TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
+""",
 )
 """What each version of the file adds to the one before it."""
 
@@ -227,6 +230,19 @@ class Journal:
             self._db.executemany(
                 "INSERT INTO subscription VALUES (?, ?)", [(session, topic) for topic in sorted(topics)]
             )
+
+    def mqtt_version(self, broker: str) -> tuple[str, float] | None:
+        """The version of MQTT that was remembered for a broker, and since when it is spoken."""
+        row: tuple[str, float] | None = self._db.execute(
+            "SELECT version, since FROM broker WHERE address = ?", (broker,)
+        ).fetchone()
+        return row
+
+    def remember_mqtt_version(self, broker: str, version: str, since: float) -> None:
+        """Remember it for this broker, and forget the others: one is in the config."""
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM broker")
+            self._db.execute("INSERT INTO broker VALUES (?, ?, ?)", (broker, version, since))
 
     def _insert(self, table: str, number: int, readings: int, text: str) -> None:
         self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (number, readings, text))

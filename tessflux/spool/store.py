@@ -193,6 +193,17 @@ class Store:
         except (sqlite3.Error, OSError) as error:
             self._failed("Cannot remember the subscribed topics: {error}", error)
 
+    async def mqtt_version(self, broker: str) -> tuple[str, float] | None:
+        """The version of MQTT that was remembered for a broker, and since when; None if the disk fails."""
+        return await self._read(lambda journal: journal.mqtt_version(broker), otherwise=None)
+
+    async def remember_mqtt_version(self, broker: str, version: str, since: float) -> None:
+        """Remember by which version of MQTT a broker lets us in; a disk that fails is logged."""
+        try:
+            await self._ask(Journal.remember_mqtt_version, broker, version, since)
+        except (sqlite3.Error, OSError) as error:
+            self._failed("Cannot remember the version of MQTT: {error}", error)
+
     async def _read(self, call: Callable[[Journal], T], *, otherwise: T) -> T:
         """What the call reads from the journal; `otherwise` when it failed, which is logged."""
         try:

@@ -223,7 +223,7 @@ class AnythingTest(Case):
             ended, mids = self.attack(rng)
             ends += ended
             acknowledged += len(mids)
-            lines = [line for line in self.log()[seen:] if "does not take MQTT" not in line]
+            lines = [line for line in self.log()[seen:] if "; trying MQTT" not in line]
             seen = len(self.log())
             assert len(lines) == ended, lines
             assert all(line.startswith(("Lost", "Cannot use")) for line in lines), lines

@@ -109,6 +109,7 @@ class Memory:
 
     def __init__(self, *topics: str, slow: bool = False) -> None:
         self.kept = {CONFIG.client_id: frozenset(topics)} if topics else {}
+        self.versions: dict[str, tuple[str, float]] = {}
         self._slow = slow
         self._waiting: list[Deferred[None]] = []
 
@@ -127,6 +128,14 @@ class Memory:
     async def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
         await self._turn()
         self.kept[session] = topics
+
+    async def mqtt_version(self, broker: str) -> tuple[str, float] | None:
+        await self._turn()
+        return self.versions.get(broker)
+
+    async def remember_mqtt_version(self, broker: str, version: str, since: float) -> None:
+        await self._turn()
+        self.versions[broker] = version, since
 
     async def _turn(self) -> None:
         if self._slow:

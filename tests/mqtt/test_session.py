@@ -16,8 +16,8 @@ from tessflux.errors import ServerError
 from tessflux.limits import MAX_PACKET
 from tessflux.mqtt import session as module
 from tessflux.mqtt.pahoclient import IDENTIFIERS, IN_USE, Answer
-from tessflux.mqtt.session import CLOSE_TIMEOUT, KEEPALIVE_CHECK, Refusal, Session
-from tessflux.mqtt.terms import LONGEST_REASON, Terms
+from tessflux.mqtt.session import CLOSE_TIMEOUT, KEEPALIVE_CHECK, Session
+from tessflux.mqtt.terms import LONGEST_REASON, Refusal, Terms
 from tessflux.readings.message import Message
 from tests.mqtt.site import CONFIG, NOW, Case, Intake
 from tests.mqtt.wire import (
@@ -167,11 +167,30 @@ class ConnectTest(SessionCase):
         wire.bring(connack(version="5", properties=properties))
         assert session.terms == Terms(7_200, 20, shared=False, wildcards=False)
 
-    def test_a_broker_that_does_not_know_mqtt_5_is_recognised(self) -> None:
-        for answer in (connack(0x84, version="5"), connack(1, version="3.1.1")):
-            session, wire = self.open(version="5")
-            wire.bring(answer)
-            assert self.failureResultOf(session.accepted, Refusal).value.bad_version
+    def test_a_broker_that_does_not_know_our_version_is_recognised_whatever_its_own_is(self) -> None:
+        for version in ("3.1.1", "5"):
+            for answer in (connack(0x84, version="5"), connack(1, version="3.1.1")):
+                session, wire = self.open(version=version)
+                wire.bring(answer)
+                refusal = self.failureResultOf(session.accepted, Refusal).value
+                assert str(refusal) == "the broker refuses: Unsupported protocol version"
+                assert refusal.bad_version
+                self.clock.advance(0)
+                assert wire.closed
+
+    def test_only_a_refusal_that_is_about_the_login_says_so(self) -> None:
+        for version, code, login in (
+            ("3.1.1", 4, True),
+            ("3.1.1", 5, True),
+            ("3.1.1", 2, False),
+            ("3.1.1", 1, False),
+            ("5", 0x86, True),
+            ("5", 0x87, True),
+            ("5", 0x88, False),
+        ):
+            session, wire = self.open(version=version)
+            wire.bring(connack(code, version=version))
+            assert self.failureResultOf(session.accepted, Refusal).value.bad_login is login
 
     def test_a_connection_that_ends_before_the_answer_is_a_server_error(self) -> None:
         session, wire = self.open()

@@ -9,7 +9,7 @@ from twisted.logger import LogLevel
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
 from tessflux.config.sections import MqttConfig
-from tessflux.mqtt.session import CLOSE_TIMEOUT, RESPONSE_TIMEOUT
+from tessflux.mqtt.session import CLOSE_TIMEOUT, CONNACK_TIMEOUT, RESPONSE_TIMEOUT
 from tessflux.mqtt.subscriber import (
     BACKPRESSURE_CHECK,
     PROBLEM_PERIOD,
@@ -21,7 +21,7 @@ from tessflux.mqtt.subscriber import (
 from tessflux.mqtt.subscription import RETRY_REFUSED
 from tessflux.mqtt.version import RETRY_CONFIGURED
 from tessflux.readings.message import Message
-from tests.mqtt.site import CONFIG, Case, Memory, Network
+from tests.mqtt.site import CONFIG, NOW, Case, Memory, Network
 from tests.mqtt.wire import (
     CONNECT,
     DISCONNECT,
@@ -278,10 +278,10 @@ class ConnectTest(SubscriberCase):
     def test_a_broker_that_does_not_answer_connect_is_given_up(self) -> None:
         self.start()
         wire = self.network.accept(stuck=True)
-        self.clock.advance(RESPONSE_TIMEOUT)
+        self.clock.advance(CONNACK_TIMEOUT)
         self.clock.advance(0)
         assert wire.aborted
-        assert "no answer within 30 s" in self.log()[0]
+        assert "no answer within 10 s" in self.log(LogLevel.error)[0]
         self.clock.advance(1)
         assert self.network.connecting
 
@@ -331,6 +331,7 @@ class VersionTest(SubscriberCase):
 
     def test_a_broker_that_refuses_mqtt_5_is_asked_for_3_1_1(self) -> None:
         for answer in (connack(0x84, version="5"), connack(1)):
+            self.memory = Memory()
             subscriber = self.start(self.config)
             wire = self.network.accept()
             assert self.version(wire) == 5
@@ -351,7 +352,7 @@ class VersionTest(SubscriberCase):
             assert self.version(wire) == 5
             wire.close()
             self.clock.advance(seconds)
-        assert "The broker does not take MQTT 5; trying MQTT 3.1.1" in self.log()
+        assert "The broker gives no answer to MQTT 5; trying MQTT 3.1.1" in self.log()
         self.subscribed().close()
         self.clock.advance(4)
         assert self.version(self.network.accept()) == 4
@@ -359,12 +360,93 @@ class VersionTest(SubscriberCase):
         self.clock.advance(RETRY_CONFIGURED)
         assert self.version(self.network.accept()) == 5
 
-    def test_a_broker_that_never_answers_mqtt_5_is_asked_for_3_1_1(self) -> None:
+    def test_a_broker_that_never_answers_mqtt_5_is_asked_for_3_1_1_after_ten_seconds(self) -> None:
         self.start(self.config)
-        for seconds in (1, 2):
-            assert self.version(self.network.accept()) == 5
-            self.clock.pump([RESPONSE_TIMEOUT, 0, seconds])
+        assert self.version(self.network.accept()) == 5
+        self.clock.pump([CONNACK_TIMEOUT, 0, 1])
         assert self.version(self.network.accept()) == 4
+
+    def test_a_broker_that_takes_only_mqtt_5_is_asked_for_it(self) -> None:
+        for answer in (connack(0x84, version="5"), connack(1), None):
+            self.memory = Memory()
+            subscriber = self.start()
+            wire = self.network.accept()
+            assert self.version(wire) == 4
+            if answer:
+                wire.bring(answer)
+                self.clock.advance(0)
+                assert "The broker does not take MQTT 3.1.1; trying MQTT 5" in self.log()
+            else:
+                self.clock.pump([CONNACK_TIMEOUT, 0])
+                assert "The broker gives no answer to MQTT 3.1.1; trying MQTT 5" in self.log()
+            self.clock.advance(1)
+            wire = self.network.accept()
+            assert self.version(wire) == 5
+            wire.bring(connack(version="5"))
+            self.agree(wire, "5")
+            wire.bring(publish("a", b"x", version="5"))
+            assert self.intake.payloads[-1] == b"x"
+            self.finish(subscriber)
+
+    def test_a_broker_that_takes_neither_version_is_said_so_once(self) -> None:
+        """As are the two versions that are tried in turns."""
+        self.start()
+        for seconds in (1, 2, 4, 8, 16, 32, 60, 60, 60):
+            self.network.accept().bring(connack(1))
+            self.clock.pump([0, seconds])
+        assert sorted(self.log()) == [
+            "Cannot use the broker tcp:broker:1883: the broker refuses: Unsupported protocol version;"
+            " tessflux keeps trying",
+            "The broker does not take MQTT 3.1.1; trying MQTT 5",
+            "The broker does not take MQTT 5; trying MQTT 3.1.1",
+            "The broker tcp:broker:1883 takes neither MQTT 3.1.1 nor MQTT 5: it must be updated",
+        ]
+
+    def test_the_version_that_a_broker_takes_is_remembered_over_a_restart_for_an_hour(self) -> None:
+        subscriber = self.start(self.config)
+        self.network.accept()
+        self.clock.pump([CONNACK_TIMEOUT, 0, 1])
+        self.subscribed()
+        self.finish(subscriber)
+        assert self.memory.versions == {"tcp:broker:1883": ("3.1.1", NOW / 1000 + CONNACK_TIMEOUT)}
+        self.clock.advance(600)
+        subscriber = self.start(self.config)
+        assert self.version(self.network.accept()) == 4
+        self.finish(subscriber)
+        self.clock.advance(RETRY_CONFIGURED - 600)
+        subscriber = self.start(self.config)
+        assert self.version(self.network.accept()) == 5
+        self.finish(subscriber)
+
+    def test_what_is_remembered_of_another_broker_or_by_a_wrong_clock_does_not_count(self) -> None:
+        for broker, version, since in (
+            ("tcp:other:1883", "3.1.1", NOW / 1000),
+            ("tcp:broker:1883", "3.1.1", NOW / 1000 + 900),
+            ("tcp:broker:1883", "3.1.1", 0.0),
+            ("tcp:broker:1883", "5", NOW / 1000),
+            ("tcp:broker:1883", "6", NOW / 1000),
+        ):
+            self.memory.versions = {broker: (version, since)}
+            subscriber = self.start(self.config)
+            assert self.version(self.network.accept()) == 5
+            self.finish(subscriber)
+
+    def test_a_stop_while_the_version_is_looked_up_makes_no_connection(self) -> None:
+        self.memory = Memory(slow=True)
+        subscriber = self.start(self.config)
+        stopped = subscriber.stopService()
+        self.memory.step()
+        self.successResultOf(stopped)
+        assert self.network.attempts == []
+
+    def test_under_backpressure_no_answer_is_read_which_says_nothing_about_the_version(self) -> None:
+        subscriber = self.start(self.config)
+        subscriber.backpressure(True)
+        self.network.accept()
+        self.clock.pump([CONNACK_TIMEOUT, 0])
+        subscriber.backpressure(False)
+        self.clock.advance(1)
+        assert self.version(self.network.accept()) == 5
 
     def test_another_refusal_is_no_reason_to_leave_mqtt_5(self) -> None:
         self.start(self.config)
@@ -422,9 +504,9 @@ class MessageTest(SubscriberCase):
         self.subscribed()
 
     def test_silence_begins_with_the_acceptance_of_the_broker(self) -> None:
-        self.start(replace(CONFIG, silence=20))
+        self.start(replace(CONFIG, silence=10))
         wire = self.network.accept()
-        self.clock.advance(RESPONSE_TIMEOUT - 1)
+        self.clock.advance(CONNACK_TIMEOUT - 1)
         wire.sent()
         wire.bring(connack())
         self.agree(wire)

@@ -513,6 +513,16 @@ def test_held_messages_find_no_room_in_a_full_spool(site: Site) -> None:
 # Versions of the file
 
 
+def test_a_file_of_the_third_version_is_taken_over(site: Site) -> None:
+    with closing(sqlite3.connect(site.path)) as db:
+        db.executescript(f"{''.join(module._VERSIONS[:3])} PRAGMA user_version = 3;")
+        with db:
+            db.execute("INSERT INTO chunk VALUES (2, 2, 'a\nb')")
+    journal = site.open()
+    assert journal.head(0, 10) == Batch(2, ["a", "b"])
+    assert journal.mqtt_version("tcp:h:1883") is None
+
+
 def test_a_file_of_the_second_version_is_taken_over(site: Site) -> None:
     with closing(sqlite3.connect(site.path)) as db:
         db.executescript(f"{module._VERSIONS[0]}{module._VERSIONS[1]} PRAGMA user_version = 2;")
@@ -603,6 +613,16 @@ def test_lines_that_come_out_of_quarantine_have_numbers_of_their_own_also_after_
 
 
 # Subscriptions
+
+
+def test_the_version_of_mqtt_of_the_last_broker_is_remembered(site: Site) -> None:
+    journal = site.open()
+    journal.remember_mqtt_version("tcp:h:1883", "5", 100.5)
+    journal.remember_mqtt_version("tls:h:8883", "5", 200.0)
+    journal.remember_mqtt_version("tls:h:8883", "3.1.1", 300.25)
+    journal = site.open()
+    assert journal.mqtt_version("tls:h:8883") == ("3.1.1", 300.25)
+    assert journal.mqtt_version("tcp:h:1883") is None
 
 
 def test_the_subscriptions_of_a_session_are_remembered_over_a_restart(site: Site) -> None:
