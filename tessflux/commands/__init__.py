@@ -11,7 +11,8 @@ Out:  lines for the operator, and an exit code.
     tessflux refused --requeue    requeue     have it tried again
 
 Each has one function of the same name. They share `output` (lines on standard output), `spoolview` (the spool
-seen from outside), `shipped`, `manifest` and `system` (what is installed, whose it is now, and where).
+seen from outside), `shipped`, `manifest` and `system` (what is installed, whose it is now, and where). To
+`check` belong `brokercheck` and `findings`.
 """
 
 __all__ = ["check", "export", "install", "output", "refused", "requeue", "uninstall"]

@@ -5,18 +5,14 @@ It leaves nothing behind: no session at the broker, no point in the database.
 
 import os
 import shutil
-import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import connectProtocol
-
+from tessflux.commands.brokercheck import check_broker
+from tessflux.commands.findings import Findings
 from tessflux.commands.output import Report
-from tessflux.config import Config, InfluxConfig, MqttConfig
+from tessflux.config import Config, InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx import (
     Delivered,
@@ -29,40 +25,8 @@ from tessflux.influx import (
     read_definition,
     schema,
 )
-from tessflux.mqtt import Session, broker_endpoint
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
-
-BROKER_TIMEOUT = 10.0
-"""Seconds that the broker may take to answer."""
-
-PLACES = ("spool", "log")
-
-
-class Findings:
-    """Reports the result of each step, and remembers which ones failed."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._failed: set[str] = set()
-
-    def ok(self, step: str, text: str) -> None:
-        self.note(step, f"ok: {text}")
-
-    def fail(self, step: str, text: str) -> None:
-        self._failed.add(step)
-        self.note(step, text)
-
-    def note(self, step: str, text: str) -> None:
-        # A server may answer with a whole page.
-        self._report(f"{step:<10} {' '.join(text.split())}")
-
-    @property
-    def exit_code(self) -> int:
-        """0, or EX_CANTCREAT if the daemon cannot write, or else EX_UNAVAILABLE if a server is not ready."""
-        if self._failed.intersection(PLACES):
-            return os.EX_CANTCREAT
-        return os.EX_UNAVAILABLE if self._failed else os.EX_OK
 
 
 async def check(config: Config, reactor: Any, report: Report) -> int:
@@ -113,35 +77,6 @@ def _report_place(step: str, path: str, writable: bool, findings: Findings) -> N
         findings.ok(step, path)
     else:
         findings.fail(step, f"this user cannot write {path}; run the check as the user of the daemon")
-
-
-async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> None:
-    """Connect to the broker and subscribe, in a session that ends with the connection."""
-    mqtt = replace(mqtt, client_id=f"{mqtt.client_id}-check-{os.getpid()}")
-    session = Session(mqtt, lambda *message: None, lambda: None, reactor, time.time, keep=False)
-    try:
-        await connectProtocol(broker_endpoint(reactor, mqtt), session)
-        await session.accepted.addTimeout(BROKER_TIMEOUT, reactor)
-        findings.ok("broker", f"{mqtt.broker} lets us in by MQTT {mqtt.version}")
-        subscribing = Deferred.fromCoroutine(session.subscribe(mqtt.topics, mqtt.qos))
-        answer = await subscribing.addTimeout(BROKER_TIMEOUT, reactor)
-    except Exception as error:
-        reason = f"no answer within {BROKER_TIMEOUT:.0f} s" if isinstance(error, DeferredTimeout) else error
-        findings.fail("broker", f"{mqtt.broker}: {reason}; check [mqtt] broker, username and password")
-        return
-    finally:
-        if session.transport is not None:
-            session.disconnect()
-            await session.lost
-    for topic, reason in answer.refused.items():
-        findings.fail("topics", f"{topic} is refused: {reason}; the broker must allow us to read it")
-    if not answer.refused:
-        findings.ok(
-            "topics",
-            f"subscribed to {', '.join(mqtt.topics)} at QoS {mqtt.qos}. The QoS at which readings arrive is"
-            " known only when they do: photometers publish at QoS 0, and what they publish while tessflux is"
-            " away is kept only by a broker that upgrades it (mosquitto: upgrade_outgoing_qos true)",
-        )
 
 
 async def check_database(config: InfluxConfig, reactor: Any, findings: Findings) -> None:

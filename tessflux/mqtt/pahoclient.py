@@ -20,13 +20,10 @@ from twisted.internet.defer import Deferred
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.mqtt.packets import Malformed
-from tessflux.mqtt.terms import said
+from tessflux.mqtt.terms import FOR_EVER, said
 
 DISCONNECT = 0xE0
 """The first byte of the packet by which an MQTT 5 broker says why it ends the connection."""
-
-SESSION_EXPIRY = 0xFFFFFFFF
-"""MQTT 5: the broker keeps our session for ever, as it does with MQTT 3.1.1."""
 
 RECEIVE_MAXIMUM = 500
 """MQTT 5: how many messages may be unacknowledged at a time."""
@@ -106,7 +103,7 @@ class PahoClient(Client):
         properties = None
         if version5:
             properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = SESSION_EXPIRY if keep else 0
+            properties.SessionExpiryInterval = FOR_EVER if keep else 0
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
         # Only paho's own sockets look at the host, but it must not be empty.
         self.connect_async("broker", keepalive=config.keepalive, clean_start=not keep, properties=properties)

@@ -24,6 +24,7 @@ from tessflux.mqtt import handshake, subscription
 from tessflux.mqtt.handshake import Handshakes
 from tessflux.mqtt.session import CONNACK_TIMEOUT, Session
 from tessflux.mqtt.subscription import Subscription
+from tessflux.mqtt.terms import lower_qos, objections, remarks
 from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
@@ -43,6 +44,12 @@ QOS_NOTICE = 100
 PROBLEM_PERIOD = 600.0
 PROBLEM_LINES = 10
 """A lasting problem is logged again after so many seconds, and only so many different ones within them."""
+
+NEVER_SHARED = "; some brokers grant a shared subscription and send nothing by it: --check tells"
+"""What may be wrong when a member of a share group has never heard anything."""
+
+REMARK_PERIOD = 86_400.0
+"""What a broker grants less of than it should is logged again after so many seconds."""
 
 
 class Memory(subscription.Memory, handshake.Memory, Protocol):
@@ -83,7 +90,8 @@ class Subscriber(Service):
         self._subscription: Subscription | None = None
         self._reconnecting = False
         self._backpressure = False
-        self._qos_known = False
+        self._remarks = RateLimit(clock, period=REMARK_PERIOD, lines=PROBLEM_LINES)
+        self._qos_known = self._heard = False
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -116,6 +124,7 @@ class Subscriber(Service):
     def reconfigure(self, config: MqttConfig) -> None:
         """Use another config. Other topics are subscribed on this connection, another login on a new one."""
         before, self._config = self._config, config
+        self._heard = False
         self._handshakes = Handshakes(config, self._memory, self._clock, self._now, recall=False)
         self._problems.over()
         self._refusals.over()
@@ -201,6 +210,7 @@ class Subscriber(Service):
             watch.start(WATCH_PERIOD, now=False)
             await subscribed.synchronise()
             self._problems.over()
+            self._remark(session, subscribed)
             reason = await session.lost
         finally:
             self._session = self._subscription = None
@@ -244,17 +254,27 @@ class Subscriber(Service):
         async def synchronise() -> None:
             try:
                 await subscription.synchronise()
+                self._remark(session, subscription)
             except Exception as error:
                 # The next connection subscribes to everything, and logs what is wrong.
                 session.abort(_describe(error))
 
         Deferred.fromCoroutine(synchronise())
 
+    def _remark(self, session: Session, subscription: Subscription) -> None:
+        """Log what the broker grants less of than it should."""
+        granted = lower_qos(subscription.granted, self._config.qos)
+        for remark in objections(session.terms, self._config) + remarks(session.terms) + granted:
+            if self._remarks.admits(remark):
+                log.warn("At {broker} {remark}", broker=str(self._config.broker), remark=remark)
+
     def _watch(self, session: Session) -> None:
         """End a silent connection, ask again for refused topics, and notice at which QoS messages come."""
         silence = self._clock.seconds() - session.last_message
+        self._heard = self._heard or session.above_qos0 or session.qos0_messages > 0
         if 0 < self._config.silence <= silence and not self._backpressure:
-            session.abort(f"no message for {silence:.0f} s")
+            never = self._config.share_group and not self._heard
+            session.abort(f"no message for {silence:.0f} s{NEVER_SHARED if never else ''}")
         elif self._subscription is not None and self._subscription.overdue:
             self._synchronise()
         if self._qos_known:

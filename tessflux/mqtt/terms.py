@@ -22,6 +22,9 @@ answers in its own."""
 LOGIN = frozenset({"Bad user name or password", "Not authorized", "Bad authentication method"})
 """The codes, as paho names them, that another username or password may mend."""
 
+FOR_EVER = 0xFFFFFFFF
+"""As a session expiry (MQTT 5, section 3.1.2.11.2). It is what we ask for, and what MQTT 3.1.1 does."""
+
 LONGEST_REASON = 200
 """Characters of a broker's own words that are shown."""
 
@@ -85,23 +88,27 @@ def objections(terms: Terms, config: MqttConfig) -> list[str]:
     return found
 
 
-def remarks(terms: Terms, granted: Mapping[str, int], config: MqttConfig) -> list[str]:
+def remarks(terms: Terms) -> list[str]:
     """What will be lost while tessflux is away, by what the broker says."""
-    found = []
+    if terms.session_expiry is None or terms.session_expiry == FOR_EVER:
+        return []
     if terms.session_expiry == 0:
-        found.append("the broker keeps no session: what is published while tessflux is away is lost")
-    elif terms.session_expiry is not None:
-        kept = duration(terms.session_expiry)
-        found.append(
-            f"the broker keeps our session only {kept} after a connection ends: what is published later is"
-            " lost until tessflux is back; raise the session expiry in the broker's config"
-        )
-    if lower := sorted(topic for topic, qos in granted.items() if qos < config.qos):
-        found.append(
-            f"the broker grants only QoS 0 for {', '.join(lower)}: it keeps nothing while tessflux is away;"
-            " raise the largest QoS in the broker's config"
-        )
-    return found
+        return ["the broker keeps no session: what is published while tessflux is away is lost"]
+    return [
+        f"the broker keeps our session only {duration(terms.session_expiry)} after a connection ends: what is"
+        " published later is lost until tessflux is back; raise the session expiry in the broker's config"
+    ]
+
+
+def lower_qos(granted: Mapping[str, int], qos: int) -> list[str]:
+    """The same, by the QoS that it grants."""
+    topics = sorted(topic for topic, given in granted.items() if given < qos)
+    if not topics:
+        return []
+    return [
+        f"the broker grants only QoS 0 for {', '.join(topics)}: it keeps nothing while tessflux is away;"
+        " raise the largest QoS in the broker's config"
+    ]
 
 
 def said(code: object, properties: Any) -> str:
@@ -116,7 +123,7 @@ def said(code: object, properties: Any) -> str:
 
 def duration(seconds: int) -> str:
     """In words: seconds, minutes, hours or days, whichever is whole."""
-    if seconds == 0xFFFFFFFF:
+    if seconds == FOR_EVER:
         return "for ever"
     for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
         if seconds and seconds % size == 0:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 from twisted.internet.defer import Deferred
 
-from tessflux.commands.check import Findings, check, check_log, check_schema, check_spool
+from tessflux.commands.check import check, check_log, check_schema, check_spool
+from tessflux.commands.findings import Findings
 from tessflux.config import BrokerAddress, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.spool.journal import FILE_NAME, RESERVE
 from tests.influx.definitions import EXAMPLE_OF_2017

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tessflux.commands.check import Findings, check_database
+from tessflux.commands.check import check_database
+from tessflux.commands.findings import Findings
 from tessflux.config import InfluxConfig
 from tests.faults.scripted import Answer, ScriptedServer
 from tests.influx.site import wait_for
