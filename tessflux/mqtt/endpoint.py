@@ -4,12 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
 
-from tessflux.config import MqttConfig
+from tessflux.config import BrokerAddress, MqttConfig
 from tessflux.tls import VerifiedTLS, tls_problem, trust
+
+NO_TLS = "wrong version number"
+"""What OpenSSL says of an answer that is no TLS."""
+
+TLS_ALERT = b"\x15\x03"
+"""How the complaint of a TLS server begins about whatever is no TLS (RFC 8446, section 5.1)."""
 
 CONNECT_TIMEOUT = 30
 """Seconds for a TCP connection, and again for what follows: the TLS handshake, or that of a WebSocket."""
@@ -27,7 +34,26 @@ def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
 
 def loss_reason(failure: Failure) -> str:
     """Why a connection was lost, in words for the operator."""
-    return tls_problem(failure.value, "mqtt", "broker") or failure.getErrorMessage()
+    problem = tls_problem(failure.value, "mqtt", "broker")
+    if problem is None:
+        return failure.getErrorMessage().rstrip(".")
+    return f"{problem}; no TLS is spoken at this port" if NO_TLS in problem else problem
+
+
+def stranger(address: BrokerAddress, first: bytes, failure: Failure, *, tls_agreed: bool) -> str:
+    """What may listen at an address in place of a broker, by the first bytes that came until a connection was
+    lost; "" if they do not tell."""
+    if not first and failure.check(ConnectionDone, ConnectionLost):
+        plain, tls = ("ws://", "wss://") if address.websocket else ("tcp:", "tls:")
+        if not address.tls:
+            return f"nothing came before: if the port wants TLS, write {tls} in [mqtt] broker"
+        if not tls_agreed:
+            return f"TLS was not agreed: if the port has none, write {plain} in [mqtt] broker"
+    if not address.tls and first.startswith(TLS_ALERT):
+        return "the broker speaks TLS at this port: write tls:HOST:PORT, or wss://, in [mqtt] broker"
+    if not address.websocket and first.startswith(b"HTTP/"):
+        return "an HTTP server answers; if it has MQTT, write ws://HOST:PORT/PATH in [mqtt] broker"
+    return ""
 
 
 def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:

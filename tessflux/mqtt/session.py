@@ -16,16 +16,17 @@ from typing import Any
 from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.reasoncodes import ReasonCode
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.mqtt.endpoint import loss_reason
+from tessflux.mqtt.endpoint import loss_reason, stranger
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
 from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
@@ -53,6 +54,9 @@ CLOSE_TIMEOUT = 5.0
 """Seconds for what was written to leave and for the connection to close, before it is aborted."""
 
 
+DISCONNECTED = "tessflux disconnected"
+
+
 class State(Enum):
     """Of a connection. Each state follows the one before it; CLOSING may be left out."""
 
@@ -66,6 +70,7 @@ OPEN = State.OPEN
 """Read for each message, where looking it up through the class would cost time."""
 
 
+@implementer(IHandshakeListener)
 class Session(Protocol):
     """`accepted` fires when the broker accepts CONNECT, or fails; `lost` fires at the end with the reason.
 
@@ -103,6 +108,8 @@ class Session(Protocol):
         self._backpressure = False
         self._abort_timer: IDelayedCall | None = None
         self._splitter = Splitter()
+        self._first = b""
+        self._tls_agreed = False
         self._acknowledgements: list[int] = []
         self._acknowledge_timer: IDelayedCall | None = None
         self._unread_bytes: int | None = None
@@ -124,8 +131,14 @@ class Session(Protocol):
         client.reconnect()
         self._keepalive.start(KEEPALIVE_CHECK, now=False)
 
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed."""
+        self._tls_agreed = True
+
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the broker: deliver the messages that they complete."""
+        if not self._first:
+            self._first = data[:16]
         self._splitter.feed(data)
         self._read()
 
@@ -182,7 +195,7 @@ class Session(Protocol):
             log.failure("The keepalive went wrong")
             self.abort("keepalive went wrong")
 
-    def connectionLost(self, reason: Failure | None = None) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone, whoever wanted it."""
         self._state = State.CLOSED
         self._send_acknowledgements()
@@ -190,7 +203,10 @@ class Session(Protocol):
             self._keepalive.stop()
         if self._abort_timer is not None and self._abort_timer.active():
             self._abort_timer.cancel()
-        text = self._reason or (loss_reason(reason) if reason else "")
+        text = self._reason or loss_reason(reason)
+        if not self.accepted.called and self._reason != DISCONNECTED:
+            who = stranger(self._config.broker, self._first, reason, tls_agreed=self._tls_agreed)
+            text = f"{text}; {who}" if who else text
         error = ServerError(f"the connection was lost: {text}")
         if not self.accepted.called:
             self.accepted.errback(error)
@@ -244,7 +260,7 @@ class Session(Protocol):
 
     def disconnect(self) -> None:
         """Send DISCONNECT; `lost` fires when the transport is closed."""
-        self._reason = self._reason or "tessflux disconnected"
+        self._reason = self._reason or DISCONNECTED
         if self._state is OPEN:
             self._send_acknowledgements()
             self._begin_to_close()

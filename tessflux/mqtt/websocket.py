@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IHandshakeListener,
     IProtocol,
     IProtocolFactory,
     IPushProducer,
@@ -36,7 +37,7 @@ from zope.interface import implementer
 
 from tessflux.config import BrokerAddress
 from tessflux.errors import ServerError
-from tessflux.mqtt.endpoint import loss_reason
+from tessflux.mqtt.endpoint import loss_reason, stranger
 
 SUBPROTOCOL = "mqtt"
 
@@ -95,6 +96,7 @@ class _Producer:
         self._producer.stopProducing()
 
 
+@implementer(IHandshakeListener)
 class WebSocket(Protocol):
     """The protocol of a transport, and the transport of `session`, which hears of it when the broker has
     agreed. Then `opened` fires with the session."""
@@ -103,7 +105,8 @@ class WebSocket(Protocol):
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self._fail(CancelledError()))
         self._session, self._address = session, address
         self._websocket = WSConnection(ConnectionType.CLIENT)
-        self._agreed = False
+        self._agreed = self._tls_agreed = False
+        self._first = b""
         self._ended: Exception | None = None
         self._producer: _Producer | None = None
 
@@ -111,10 +114,15 @@ class WebSocket(Protocol):
         """The transport is there: ask for the WebSocket."""
         self._send(Request(self._address.netloc, self._address.path, subprotocols=[SUBPROTOCOL]))
 
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed."""
+        self._tls_agreed = True
+
     def dataReceived(self, data: bytes) -> None:
         """Hand on what the frames hold, all that came together at once."""
         if self._ended:
             return
+        self._first = self._first or data[:16]
         parts: list[bytes] = []
         try:
             self._websocket.receive_data(data)
@@ -124,7 +132,8 @@ class WebSocket(Protocol):
                 elif not self._take(event):
                     break
         except ProtocolError as error:
-            self._fail(ServerError(f"the broker speaks no WebSocket: {error}"))
+            who = stranger(self._address, self._first, Failure(error), tls_agreed=True)
+            self._fail(ServerError(f"the broker speaks no WebSocket: {who or error}"))
         if parts:
             self._session.dataReceived(b"".join(parts))
 
@@ -166,7 +175,8 @@ class WebSocket(Protocol):
         if self._agreed:
             self._session.connectionLost(Failure(self._ended) if self._ended else reason)
         elif not self.opened.called:
-            why = f"no WebSocket: {loss_reason(reason)} Check the port in [mqtt] broker"
+            who = stranger(self._address, self._first, reason, tls_agreed=self._tls_agreed)
+            why = f"no WebSocket: {loss_reason(reason)}; {who or 'check the port in [mqtt] broker'}"
             self.opened.errback(ServerError(why))
         self._ended = self._ended or ServerError("the connection was lost")
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import Influxd, Mosquitto
+from servers import Influxd, Mosquitto, free_port
 
+from tests.certificates import authority, issued
 from tests.faults.broker import ScriptedBroker
 from tests.mqtt.wire import CONNECT, connack, reason_string, server_reference
 from tests.real.site import Site, payload, wait_until
@@ -203,6 +204,32 @@ def test_only_a_broker_that_speaks_of_the_login_brings_advice_about_it(
     broker.close()
     [line] = checked(site)
     assert line.endswith("; is the broker running, and is [mqtt] broker right?")
+
+
+def test_tls_at_a_port_without_it_and_none_at_one_with_it_are_said_as_such(
+    site: Site, tmp_path: Path
+) -> None:
+    """Mosquitto closes without a word in most of these cases."""
+    certificate, ca = tmp_path / "good.pem", tmp_path / "ca.pem"
+    certificate.write_bytes(issued("localhost"))
+    ca.write_bytes(authority())
+    tls, websocket = free_port(), free_port()
+    lines = [f"listener {tls} 127.0.0.1", f"certfile {certificate}", f"keyfile {certificate}"]
+    lines += [f"listener {websocket} 127.0.0.1", "protocol websockets"]
+    with Mosquitto(tmp_path / "mosquitto", settings=lines) as mosquitto:
+        for broker, words in (
+            (f"tls:localhost:{mosquitto.port}", "if the port has none, write tcp: in [mqtt] broker"),
+            (f"tls:localhost:{websocket}", "TLS: wrong version number; no TLS is spoken at this port"),
+            (f"wss://localhost:{mosquitto.port}", "if the port has none, write ws:// in [mqtt] broker"),
+            (f"tcp:localhost:{tls}", "if the port wants TLS, write tls: in [mqtt] broker"),
+            (f"ws://localhost:{tls}", "if the port wants TLS, write wss:// in [mqtt] broker"),
+            (f"tcp:localhost:{websocket}", "if it has MQTT, write ws://HOST:PORT/PATH in [mqtt] broker"),
+        ):
+            files = {"tls_ca": ca} if broker.startswith(("tls", "wss")) else {}
+            site.configure(influxdb={"url": "", "schema": ""}, mqtt={"broker": broker, **files})
+            [line] = checked(site)
+            assert line.endswith(words), broker
+            assert "username" not in line
 
 
 def test_a_session_goes_on_while_the_broker_finds_every_low_identifier_in_use(

@@ -7,9 +7,13 @@ from typing import Any
 import paho.mqtt.client
 from hypothesis import example, given
 from hypothesis import strategies as st
+from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
+from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
 from tessflux.config.sections import Version
 from tessflux.errors import ServerError
@@ -197,6 +201,51 @@ class ConnectTest(SessionCase):
         wire.close()
         error = self.failureResultOf(session.accepted, ServerError).value
         assert "the connection was lost" in str(error)
+
+    def test_who_is_no_broker_is_told_by_the_first_bytes_that_come(self) -> None:
+        tls = "the broker speaks TLS at this port: write tls:HOST:PORT, or wss://, in [mqtt] broker"
+        http = "an HTTP server answers; if it has MQTT, write ws://HOST:PORT/PATH in [mqtt] broker"
+        nothing = "nothing came before: if the port wants TLS, write tls: in [mqtt] broker"
+        for data, words in (
+            (b"\x15\x03\x03\0\2\2\x0a", tls),
+            (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", http),
+            (b"", nothing),
+        ):
+            session, wire = self.open()
+            wire.bring(data)
+            wire.close()
+            error = self.failureResultOf(session.accepted, ServerError).value
+            assert str(error).endswith(f"; {words}")
+        session, wire = self.open()
+        wire.bring(b"\x21\0\0\0")
+        wire.close()
+        assert ";" not in str(self.failureResultOf(session.accepted, ServerError).value)
+        # Who was a broker is one.
+        session, wire = self.accepted()
+        wire.close()
+        assert ";" not in self.successResultOf(session.lost)
+
+    def test_without_tls_is_told_from_a_certificate_that_is_wrong(self) -> None:
+        for agreed, failure, words in (
+            (
+                False,
+                ConnectionLost(),
+                "TLS was not agreed: if the port has none, write tcp: in [mqtt] broker",
+            ),
+            (
+                False,
+                TLSError([("SSL routines", "", "wrong version number")]),
+                "no TLS is spoken at this port",
+            ),
+            (False, TLSError([("SSL routines", "", "certificate required")]), "TLS: certificate required"),
+            (True, ConnectionLost(), "Connection to the other side was lost in a non-clean fashion"),
+        ):
+            session, wire = self.open(broker=BrokerAddress("tls", "h", 8883, ""))
+            if agreed:
+                session.handshakeCompleted()
+            session.connectionLost(Failure(failure))
+            wire.closed = True
+            assert str(self.failureResultOf(session.accepted, ServerError).value).endswith(words)
 
     def test_a_second_connack_changes_nothing(self) -> None:
         session, wire = self.accepted()

@@ -140,7 +140,13 @@ class HandshakeTest(WebSocketCase):
     def test_a_broker_that_closes_without_an_answer(self) -> None:
         _, opened, broker = self.connect()
         broker.wire.close()
-        assert self.refusal(opened).endswith("Check the port in [mqtt] broker")
+        assert self.refusal(opened).endswith("if the port wants TLS, write wss:// in [mqtt] broker")
+
+    def test_a_broker_that_speaks_tls_is_told_from_one_that_speaks_no_websocket(self) -> None:
+        _, opened, broker = self.connect()
+        broker.wire.bring(b"\x15\x03\x03\0\2\2\x0a")
+        broker.wire.bring(b"\r\n\r\n")
+        assert "the broker speaks TLS at this port" in self.refusal(opened)
 
     def test_a_broker_that_does_not_answer_is_given_up(self) -> None:
         _, opened, broker = self.connect()
