@@ -272,6 +272,20 @@ class LateTest(KnownCase):
         assert self.held() == 0
         assert (self.stats.ended[STORED, ""], self.stats.received) == (22, 22)
 
+    def test_a_retained_reading_that_a_broker_sends_without_the_flag_gets_no_wrong_time(self) -> None:
+        """As moquette does in a session that it has kept. Such a reading is like one that waited."""
+        # We have it already: it is the last one that came.
+        self.take(reading(9))
+        assert (self.held(), self.stats.ended[FILTERED, "duplicate"]) == (0, 1)
+        # It was published while we were away.
+        self.take(reading(14))
+        assert self.held() == 1
+        for seq in (20, 21):
+            self.wait(10)
+            self.take(reading(seq))
+        self.look()
+        self.check(14, 20, 21)
+
     def test_without_a_live_one_they_wait_for_two_periods(self) -> None:
         self.take(*(reading(seq) for seq in range(10, 15)))
         self.wait(19)
