@@ -195,3 +195,11 @@ def test_the_example_creates_its_database_and_does_no_harm() -> None:
         ("tessdb", "two_days"),
     ]
     assert not [statement for statement in found if statement.harm or statement.alteration]
+
+
+def test_a_file_that_cannot_be_read_is_an_oserror(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes("-- año".encode("latin-1"))
+    with pytest.raises(FileNotFoundError):
+        read(str(tmp_path / "missing"))
+    with pytest.raises(OSError, match="latin is not UTF-8 text"):
+        read(str(tmp_path / "latin"))
