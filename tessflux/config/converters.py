@@ -91,7 +91,7 @@ def whole(low: int, high: int = _LARGEST_WHOLE) -> Converter:
 
     def convert(value: str) -> int:
         try:
-            number = int(value)
+            number = int(_plain(value))
         except ValueError:
             number = low - 1
         if not low <= number <= high:
@@ -107,7 +107,7 @@ def seconds(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> C
 
     def convert(value: str) -> float:
         try:
-            number = float(value)
+            number = float(_plain(value))
         except ValueError:
             number = float("nan")
         if not (low <= number <= high or (zero and number == 0)):
@@ -115,6 +115,13 @@ def seconds(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> C
         return number
 
     return convert
+
+
+def _plain(number: str) -> str:
+    """Raises ValueError for what Python alone takes: 1_000, and the digits of every script."""
+    if "_" in number or not number.isascii():
+        raise ValueError
+    return number
 
 
 def or_blank(convert: Converter) -> Converter:

@@ -22,7 +22,7 @@ import msgspec
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD
 from tessflux.readings.fields import CHANNELS, EXTRA_FIELDS, Field, Kind, of
 
-_TSTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_TSTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?[0-5]\d)?", re.ASCII)
 # A string that does not end is taken to the end too: to look for its end again from each quote takes seconds.
 _STRING_OR_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"?|(?<=[:\s])-?(?:nan|inf|ovf)(?=\s*[,}])')
 """A string, of which nothing is changed, or what Arduino prints for a float that it cannot print as a
@@ -285,7 +285,8 @@ def _number(value: object) -> float | None:
     """A JSON number or a numeric string as a finite float, None for anything else, such as a boolean."""
     kind = type(value)
     if kind is not float:
-        if kind is not int and (kind is not str or "_" in value):  # type: ignore[operator]
+        # Python's float takes more: 1_000, and the digits of every script.
+        if kind is not int and not (isinstance(value, str) and value.isascii() and "_" not in value):
             return None
         try:
             value = float(value)  # type: ignore[arg-type]

@@ -67,6 +67,7 @@ def test_a_number_may_be_whole_or_in_quotes_and_becomes_a_float(text: str, numbe
             "1" * 5_000,
         ),
         *('"nan"', '"inf"', '"-Infinity"', '"1e400"', '"1_0"', '"1,5"', '"0x10"', '"12 mag"', '""', '"abc"'),
+        *('"\u0661\u0662.\u0665"', '"\uff11\uff12"', '"1\u00a0"'),
     ],
 )
 def test_what_is_not_a_finite_number_is_as_good_as_none(text: str) -> None:

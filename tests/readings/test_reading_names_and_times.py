@@ -158,6 +158,10 @@ def test_a_time_is_milliseconds_in_utc(tstamp: object, time: int | None) -> None
         "2026-12-31T23:59:60Z",
         "0000-01-01T00:00:00",
         "2026-01-01T00:00:00+24:00",
+        "2026-01-01T00:00:00+05:60",
+        "2026-01-01T00:00:00-0599",
+        "2026-01-01T00:00:0\u0661",
+        "2026-01-01T00:00:00+0\u0665:00",
     ],
 )
 def test_what_is_no_time_is_refused(tstamp: object) -> None:
