@@ -8,10 +8,12 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 
 from tessflux import logs
 from tessflux.config import Config
@@ -92,7 +94,13 @@ def _stop(reactor: Any, _number: int, _frame: object) -> None:
     """Stop once. The reactor's own handlers would make an error of each further signal."""
     for number in signals.STOP:
         signal.signal(number, signal.SIG_IGN)
-    reactor.callFromThread(reactor.stop)
+    reactor.callFromThread(_stop_once, reactor)
+
+
+def _stop_once(reactor: Any) -> None:
+    # A second signal may have come before the first was ignored.
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def _collect_garbage_seldom() -> None:

@@ -57,6 +57,21 @@ sys.exit(main())
 """
 """tessflux that is asked to stop again and again."""
 
+HASTY = """
+import os, signal, sys
+from tessflux.cli import main
+
+def again(number, action, set_handler=signal.signal, sent=[]):
+    if action is signal.SIG_IGN and not sent:
+        sent.append(number)
+        os.kill(os.getpid(), signal.SIGTERM)
+    return set_handler(number, action)
+
+signal.signal = again
+sys.exit(main())
+"""
+"""tessflux that is asked to stop twice before it has done anything about the first."""
+
 CHEAP = """
 import sys
 before = set(sys.modules)
@@ -103,8 +118,9 @@ def test_a_signal_that_comes_too_late_does_not_change_the_exit_code(config: Path
         pass
 
 
-def test_a_second_signal_to_stop_changes_nothing(config: Path) -> None:
-    with daemon(IMPATIENT, config, "Cannot use the broker"):
+@pytest.mark.parametrize("program", [IMPATIENT, HASTY])
+def test_a_second_signal_to_stop_changes_nothing(config: Path, program: str) -> None:
+    with daemon(program, config, "Cannot use the broker"):
         pass
     log = config.with_name("log").read_text()
     assert "tessflux has stopped" in log
