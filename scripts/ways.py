@@ -84,7 +84,7 @@ def tessflux() -> tuple[int, int]:
         config = Path(place, "config")
         config.write_text(f"[mqtt]\nbroker = unix:{place}/broker\n[spool]\ndirectory = {place}\n")
         reactor = Reactor()  # type: ignore[no-untyped-call]
-        app = App(load(str(config), {}), Logs(console=False, path=""), reactor)
+        app = App(load(str(config), {}), Logs(console=False, path=""), reactor, tell=lambda state: None)
         Deferred.fromCoroutine(app.start())
         reactor.advance(0)
         session = reactor.unixClients[0][1].buildProtocol(None)

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from random import random
@@ -60,7 +61,9 @@ _backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=ran
 class App:
     """Call `start` once, then `reload`, `pause` and `resume` at any time, and `stop` at the end."""
 
-    def __init__(self, config: Config, log_output: logs.Logs, reactor: Any) -> None:
+    def __init__(
+        self, config: Config, log_output: logs.Logs, reactor: Any, tell: Callable[[str], None]
+    ) -> None:
         self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
         self._thread = ThreadPool(1, 1, "spool")
@@ -123,7 +126,14 @@ class App:
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._stopping = False
-        self._hourly = Hourly(self._mqtt_stats, self._influx_stats, lambda: self._spool.queue.waiting)
+        self._state, self._tell = "", tell
+        """What is not as usual: that the delivery is paused. It ends with this process."""
+        self._hourly = Hourly(
+            self._mqtt_stats,
+            self._influx_stats,
+            waiting=lambda: self._spool.queue.waiting,
+            state=lambda: self._state,
+        )
         self._periodic = [
             self._every(PERIOD, self._report),
             self._every(TIDY, self._spool.store.tidy),
@@ -246,12 +256,22 @@ class App:
     def pause(self) -> None:
         """Deliver nothing; readings are still received and wait in the spool."""
         self._writer.pause()
+        if not self._state:
+            self._change_state(f"delivery is paused since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
         log.info("Delivery is paused; readings wait in the spool")
 
     def resume(self) -> None:
         """Deliver again."""
         self._writer.resume()
+        self._change_state("")
         log.info("Delivery is resumed")
+
+    def _change_state(self, state: str) -> None:
+        self._state = state
+        try:
+            self._tell(state)
+        except OSError as error:
+            log.warn("The state cannot be written beside the pid file: {error}", error=error)
 
     def _report(self) -> None:
         self._photometer_reports.period()

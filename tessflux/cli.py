@@ -56,13 +56,15 @@ def _run(options: argparse.Namespace) -> int:
     """Run the command that was asked for."""
     match options.command:
         case "daemon" if options.console:
-            return run.until_stopped(_load_as_owner(options), console=True, ready=lambda: None)
+            config = _load_as_owner(options)
+            return run.until_stopped(config, console=True, ready=lambda: None, tell=lambda state: None)
         case "daemon":
             config = _load(options)
             if not config.global_.log_file:
                 _warn("[global] log_file is not set, so there will be no log")
             return detach.detach(
-                options.pid_file, lambda ready: run.until_stopped(config, console=False, ready=ready)
+                options.pid_file,
+                lambda ready, tell: run.until_stopped(config, console=False, ready=ready, tell=tell),
             )
         case "check":
             from tessflux.commands import check

@@ -36,8 +36,11 @@ def until_complete(work: Callable[[Any], Awaitable[int]]) -> int:
     return exit_codes[0] if exit_codes else os.EX_SOFTWARE
 
 
-def until_stopped(config: Config, *, console: bool, ready: Callable[[], None]) -> int:
-    """Run the daemon in this process until a signal stops it; calls `ready` once its services run.
+def until_stopped(
+    config: Config, *, console: bool, ready: Callable[[], None], tell: Callable[[str], None]
+) -> int:
+    """Run the daemon in this process until a signal stops it; calls `ready` once its services run, and `tell`
+    with its state when that changes.
 
     Returns the exit code. Raises OperatorError when the daemon cannot start.
     """
@@ -45,11 +48,16 @@ def until_stopped(config: Config, *, console: bool, ready: Callable[[], None]) -
 
     reactor = _reactor()
     _collect_garbage_seldom()
-    spool_lock = lock.lock_spool(config.spool.directory)
+    spool_lock = lock.SpoolLock(config.spool.directory)
     log = logs.Logs(console=console, path=config.global_.log_file)
     log.set_levels(logs.levels(config))
     log.begin()
-    service = app.App(config, log, reactor)
+
+    def tell_all(state: str) -> None:
+        for each in (spool_lock.write, tell):
+            each(state)
+
+    service = app.App(config, log, reactor, tell_all)
     problems: list[Exception] = []
 
     async def start() -> None:

@@ -47,8 +47,10 @@ class Hourly:
     """The hourly lines. They begin as they did in 2017, since monitoring scripts read them. Each counts what
     came since the one before it."""
 
-    def __init__(self, mqtt: MqttStats, influx: InfluxStats, waiting: Callable[[], int]) -> None:
-        self._mqtt, self._influx, self._waiting = mqtt, influx, waiting
+    def __init__(
+        self, mqtt: MqttStats, influx: InfluxStats, *, waiting: Callable[[], int], state: Callable[[], str]
+    ) -> None:
+        self._mqtt, self._influx, self._waiting, self._state = mqtt, influx, waiting, state
         self._mqtt_log, self._influx_log = Logger(namespace="mqtt"), Logger(namespace="influxdb")
         self._mqtt_before = [0, 0, 0, 0, 0]
         self._influx_before = [0, 0, 0, 0, 0]
@@ -80,13 +82,14 @@ class Hourly:
         self._influx_log.info(
             "InfluxDB Write Stats [Requested, Ok, Reject, Fail] = {counters}, readings delivered"
             " {delivered}, waiting {waiting}; since the start {all} delivered, beyond retention {expired},"
-            " quarantined {quarantined}",
+            " quarantined {quarantined}{state}",
             counters=counters,
             delivered=delivered,
             waiting=self._waiting(),
             all=stats.delivered,
             expired=stats.expired,
             quarantined=stats.quarantined,
+            state=f"; {state}" if (state := self._state()) else "",
         )
 
 

@@ -66,7 +66,7 @@ class Stop(SynchronousTestCase):
             path = Path(directory) / "config"
             path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
             reactor = Reactor()
-            app = App(load(str(path), {}), Logs(console=False, path=""), reactor)
+            app = App(load(str(path), {}), Logs(console=False, path=""), reactor, print)
             app._subscriber = subscriber = Mock(Subscriber)
             subscriber.stopService.return_value = succeed(None)
             stopped = Deferred.fromCoroutine(app.stop())
@@ -81,7 +81,7 @@ class Stop(SynchronousTestCase):
             path = Path(directory) / "config"
             path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
             reactor = Reactor()
-            app = App(load(str(path), {}), Logs(console=False, path=""), reactor)
+            app = App(load(str(path), {}), Logs(console=False, path=""), reactor, print)
             app._subscriber.stopService = Deferred  # type: ignore[method-assign]
             stopped = Deferred.fromCoroutine(app.stop())
             # Nor does the spool close: its thread was never started.
@@ -98,7 +98,7 @@ class Wiring(SynchronousTestCase):
         with TemporaryDirectory() as directory:
             path = Path(directory) / "config"
             path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
-            app = App(load(str(path), {}), Logs(console=False, path=""), Reactor())
+            app = App(load(str(path), {}), Logs(console=False, path=""), Reactor(), print)
         subscriber, writer = Mock(Subscriber), Mock(Writer)
         app._subscriber, app._writer = subscriber, writer
         app._spool.committer._backpressure(True)
@@ -118,7 +118,7 @@ class Wiring(SynchronousTestCase):
                 "[mqtt]\nbroker = tcp:localhost:1883\nwhitelist = stars1 stars17\n"
                 f"[spool]\ndirectory = {directory}\n"
             )
-            app = App(load(str(path), {}), Logs(console=False, path=""), reactor)
+            app = App(load(str(path), {}), Logs(console=False, path=""), reactor, print)
         for loop, seconds in app._periodic:
             if seconds == LOOK:
                 loop.start(seconds, now=False)
@@ -140,11 +140,12 @@ class Reload(SynchronousTestCase):
         self.directory = Path(directory.name)
         self.reactor = Reactor()
         self.said = record(self, "tessflux")
+        self.told: list[str] = []
         self.write(log="first.log", level="info")
         config = load(str(self.directory / "config"), {})
         self.logs = Logs(console=False, path=config.global_.log_file)
         self.addCleanup(self.logs.reopen, "")
-        self.app = App(config, self.logs, self.reactor)
+        self.app = App(config, self.logs, self.reactor, self.told.append)
 
     def write(self, *, log: str, level: str, spool: str = "spool") -> None:
         (self.directory / "config").write_text(
@@ -174,6 +175,25 @@ class Reload(SynchronousTestCase):
         self.app.reload()
         self.app._report()
         assert [len(logged(LogLevel.info)) for logged in lines] == [2, 1]
+
+    def test_it_tells_since_when_the_delivery_is_paused(self) -> None:
+        lines = record(self, "influxdb")
+        self.app.pause()
+        self.app.pause()
+        (state,) = self.told
+        assert re.fullmatch(r"delivery is paused since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", state)
+        self.app.reload()
+        self.app._report()
+        self.app.resume()
+        self.app._report()
+        assert self.told == [state, ""]
+        assert [line.endswith(f"; {state}") for line in lines(LogLevel.info)] == [True, False]
+
+    def test_a_pid_file_that_cannot_be_written_does_not_hinder_a_pause(self) -> None:
+        self.app._tell = Mock(side_effect=OSError(28, "No space left on device"))
+        self.app.pause()
+        assert self.said(LogLevel.info) == ["Delivery is paused; readings wait in the spool"]
+        assert "No space left on device" in self.said()[0]
 
     def test_what_left_the_quarantine_for_newer_payloads_is_logged_once(self) -> None:
         self.app._spool.store.forgotten = 3

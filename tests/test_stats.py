@@ -1,6 +1,6 @@
 """The counters, and the periodic lines that monitoring scripts read."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +11,15 @@ from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, Hourly, Influx
 
 def texts(events: Iterable[LogEvent]) -> list[str]:
     return [formatEvent(event) for event in events]
+
+
+def hourly_of(
+    mqtt: MqttStats,
+    influx: InfluxStats,
+    waiting: Callable[[], int] = lambda: 0,
+    state: Callable[[], str] = lambda: "",
+) -> Hourly:
+    return Hourly(mqtt, influx, waiting=waiting, state=state)
 
 
 # Counters
@@ -42,7 +51,7 @@ def test_the_line_of_the_broker_tells_of_messages_whose_time_is_not_known() -> N
     stats = MqttStats(received=10)
     stats.ended.update({(STORED, ""): 6, (HELD, ""): 4})
     with capturedLogs() as events:
-        Hourly(stats, InfluxStats(), lambda: 0).mqtt_line()
+        hourly_of(stats, InfluxStats()).mqtt_line()
     [text] = texts(events)
     assert text.endswith("10 received, refused {}, filtered {}; held until their time is known: 4")
 
@@ -52,7 +61,7 @@ def test_the_line_of_the_broker_begins_as_in_2017_and_counts_what_is_new() -> No
     stats.ended.update(
         {(STORED, ""): 6, (FILTERED, "duplicate"): 2, (REFUSED, "not JSON"): 1, (LOST, "full"): 1}
     )
-    hourly = Hourly(stats, InfluxStats(), lambda: 0)
+    hourly = hourly_of(stats, InfluxStats())
     with capturedLogs() as events:
         hourly.mqtt_line()
         hourly.mqtt_line()
@@ -74,7 +83,7 @@ def test_the_line_of_the_broker_begins_as_in_2017_and_counts_what_is_new() -> No
 def test_the_line_of_the_database_begins_as_in_2017_and_counts_what_is_new() -> None:
     stats = InfluxStats(requested=5, ok=3, rejected=1, failed=1, delivered=300, expired=2, quarantined=4)
     waiting = [7]
-    hourly = Hourly(MqttStats(), stats, waiting.pop)
+    hourly = hourly_of(MqttStats(), stats, waiting=waiting.pop)
     with capturedLogs() as events:
         hourly.influx_line()
         stats.requested += 1
@@ -91,10 +100,18 @@ def test_the_line_of_the_database_begins_as_in_2017_and_counts_what_is_new() -> 
     assert {event["log_namespace"] for event in events} == {"influxdb"}
 
 
+def test_the_line_of_the_database_tells_that_the_delivery_is_paused() -> None:
+    state = "delivery is paused since 2026-11-26 22:00:35 UTC"
+    with capturedLogs() as events:
+        hourly_of(MqttStats(), InfluxStats(), state=lambda: state).influx_line()
+    [text] = texts(events)
+    assert text.endswith(f"quarantined 0; {state}")
+
+
 @given(st.lists(st.integers(0, 1_000), max_size=20))
 def test_the_lines_together_tell_of_every_message_once(batches: list[int]) -> None:
     stats = MqttStats()
-    hourly = Hourly(stats, InfluxStats(), lambda: 0)
+    hourly = hourly_of(stats, InfluxStats())
     with capturedLogs() as events:
         for batch in batches:
             stats.received += batch

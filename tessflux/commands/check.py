@@ -25,6 +25,7 @@ from tessflux.influx import (
     read_definition,
     schema,
 )
+from tessflux.process import lock
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
 
@@ -37,6 +38,7 @@ async def check(config: Config, reactor: Any, report: Report) -> int:
     for warning in config.warnings:
         findings.note("config", f"warning: {warning}")
     check_spool(config.spool.directory, findings)
+    check_state(config.spool.directory, findings)
     if config.global_.log_file:
         check_log(config.global_.log_file, findings)
     await check_broker(config.mqtt, reactor, findings)
@@ -57,6 +59,12 @@ def check_spool(directory: str, findings: Findings) -> None:
     file = existing / FILE_NAME
     needed = [existing, file] if os.path.exists(file) else [existing]
     _report_place("spool", directory, all(os.access(each, os.W_OK) for each in needed), findings)
+
+
+def check_state(directory: str, findings: Findings) -> None:
+    """Tell what the daemon that uses the spool says of itself, if that is not as usual."""
+    if state := lock.state_of_spool(directory):
+        findings.note("daemon", f"warning: {state}; to resume it: service tessflux resume")
 
 
 def check_log(path: str, findings: Findings) -> None:

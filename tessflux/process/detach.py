@@ -21,8 +21,11 @@ UMASK = 0o027
 Ready = Callable[[], None]
 """Called once the daemon's services run."""
 
+Tell = Callable[[str], None]
+"""Called with the state of the daemon when it changes, to be shown beside the pid file; empty as usual."""
 
-def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:
+
+def detach(pid_file: str, serve: Callable[[Ready, Tell], int]) -> int:
     """Run `serve` in a detached process.
 
     Returns an exit code twice: in the calling process once the daemon is ready or has failed, in the daemon
@@ -47,7 +50,7 @@ def detach(pid_file: str, serve: Callable[[Ready], int]) -> int:
         )
         context.open()
         lock.write()
-        return serve(lambda: _report_start(pipe, os.EX_OK, ""))
+        return serve(lambda: _report_start(pipe, os.EX_OK, ""), lock.write)
     except OperatorError as error:
         _report_start(pipe, error.exit_code, str(error))
         return error.exit_code

@@ -1,4 +1,6 @@
-"""One process at a time: a lock ends with its process, however that ends, and a file names the owner.
+"""One process at a time: a lock ends with its process, however that ends, and a file names the owner. What
+state the owner is in, if that is not as usual, stands below its name in the spool, and in a file beside the
+pid file, which has nothing but a number.
 
 The spool's lock is on its directory, not on a file in it: a file could be deleted while it is locked, and the
 next process would lock a new one of the same name. The pid file is locked itself: its directory is not ours.
@@ -11,6 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tessflux.errors import AlreadyRunning, CannotCreate
+
+OWNER = "lock"
+"""The file in a spool's directory that names its owner."""
 
 ATTEMPTS, PAUSE = 10, 0.05
 """How often a lock is tried, and the seconds between two attempts."""
@@ -45,6 +50,7 @@ class PidFile:
     def __init__(self, path: str) -> None:
         """Create the file and lock it. Raises CannotCreate or AlreadyRunning."""
         self._path = Path(path).absolute()
+        self._state = Path(f"{self._path}.state")
         try:
             self._lock = Lock(self._path, os.O_RDWR | os.O_CREAT)
             os.fchmod(self.descriptor, 0o644)
@@ -63,45 +69,84 @@ class PidFile:
         """The open file, which detaching must not close."""
         return self._lock.descriptor
 
-    def write(self) -> None:
-        """Write the id of this process."""
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+    def write(self, state: str = "") -> None:
+        """Write the id of this process, and its state. Raises OSError."""
+        _write_owner(self.descriptor)
+        if state:
+            self._state.write_text(f"{state}\n")
+            self._state.chmod(0o644)
+        else:
+            self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Delete the file and release the lock."""
+        """Delete both files and release the lock."""
+        self._state.unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
         self._lock.release()
 
 
-def lock_spool(directory: str) -> Lock:
-    """Create the spool's directory if it is missing, and lock it; the file `lock` in it names the owner.
+class SpoolLock(Lock):
+    """The lock of a spool's directory, in which the file OWNER names the owner."""
 
-    Raises CannotCreate or AlreadyRunning.
-    """
+    def __init__(self, directory: str) -> None:
+        """Create the directory if it is missing, and lock it. Raises CannotCreate or AlreadyRunning."""
+        path = Path(directory)
+        self._owner = path / OWNER
+        try:
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            super().__init__(path, os.O_DIRECTORY)
+        except BlockingIOError:
+            raise AlreadyRunning(
+                f"another tessflux (process {_owner(self._owner)}) uses the spool in {directory}; stop it,"
+                " or give this one a [spool] directory of its own"
+            ) from None
+        except OSError as error:
+            raise CannotCreate(f"cannot use the spool directory {directory}: {error.strerror}") from None
+        self.write()
+
+    def write(self, state: str = "") -> None:
+        """Write the id of this process, and its state."""
+        # The file only informs others. A full disk must not prevent a start, which may free some of it.
+        with suppress(OSError):
+            # Never through a link, which another user may have put there for root to follow.
+            descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o640)
+            try:
+                _write_owner(descriptor, state)
+            finally:
+                os.close(descriptor)
+
+
+def state_of_spool(directory: str) -> str:
+    """The state of the process that has locked a spool; empty if none has, or it is as usual."""
     path = Path(directory)
-    owner = path / "lock"
     try:
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
-        lock = Lock(path, os.O_DIRECTORY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return ""
+    try:
+        # Shared, so that two queries do not mistake each other for the owner.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise AlreadyRunning(
-            f"another tessflux (process {_owner(owner)}) uses the spool in {directory}; stop it,"
-            " or give this one a [spool] directory of its own"
-        ) from None
-    except OSError as error:
-        raise CannotCreate(f"cannot use the spool directory {directory}: {error.strerror}") from None
-    # The file only informs others. A full disk must not prevent a start, which may free some of it.
-    with suppress(OSError):
-        # Never through a link, which another user may have put there for root to follow.
-        descriptor = os.open(owner, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{os.getpid()}\n")
-    return lock
+        return "".join(_lines(path / OWNER)[1:2])
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def _write_owner(descriptor: int, state: str = "") -> None:
+    text = "".join(f"{line}\n" for line in (os.getpid(), state) if line).encode()
+    # In this order, so that whoever reads meanwhile finds an id.
+    os.pwrite(descriptor, text, 0)
+    os.ftruncate(descriptor, len(text))
 
 
 def _owner(path: Path) -> str:
+    return "".join(_lines(path)[:1])[:20] or "unknown"
+
+
+def _lines(path: Path) -> list[str]:
     try:
-        return path.read_bytes()[:20].decode(errors="replace").strip()
+        with path.open("rb") as stream:
+            return stream.read(200).decode(errors="replace").splitlines()
     except OSError:
-        return "unknown"
+        return []

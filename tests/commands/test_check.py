@@ -8,9 +8,10 @@ from typing import NamedTuple
 import pytest
 from twisted.internet.defer import Deferred
 
-from tessflux.commands.check import check, check_log, check_schema, check_spool
+from tessflux.commands.check import check, check_log, check_schema, check_spool, check_state
 from tessflux.commands.findings import Findings
 from tessflux.config import BrokerAddress, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.process.lock import SpoolLock
 from tessflux.spool.journal import FILE_NAME, RESERVE
 from tests.influx.definitions import EXAMPLE_OF_2017
 
@@ -56,6 +57,16 @@ def test_the_directories_of_the_spool_may_be_missing_but_not_that_of_the_log(tmp
     path.parent.mkdir()
     assert checked(check_log, path) == ([f"log        ok: {path}"], os.EX_OK)
     assert list(path.parent.iterdir()) == []
+
+
+def test_the_state_of_a_running_daemon_is_shown_if_it_is_not_as_usual(tmp_path: Path) -> None:
+    lock = SpoolLock(str(tmp_path))
+    assert checked(check_state, tmp_path) == ([], os.EX_OK)
+    lock.write("delivery is paused since 2026-11-26 22:00:35 UTC")
+    text = "warning: delivery is paused since 2026-11-26 22:00:35 UTC; to resume it: service tessflux resume"
+    assert checked(check_state, tmp_path) == ([f"daemon     {text}"], os.EX_OK)
+    lock.release()
+    assert checked(check_state, tmp_path) == ([], os.EX_OK)
 
 
 def test_this_user_must_be_able_to_write_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,16 @@ def test_a_wrong_config_is_reported_as_the_daemons_user_sees_it_and_ends_no_daem
     assert machine.codes("stop") == [0]
 
 
+def test_the_status_is_also_what_the_daemon_says_of_itself(machine: Machine) -> None:
+    assert machine.codes("start") == [0]
+    assert machine.do("status").stdout.rstrip(".\n") == "tessflux is running"
+    Path(f"{machine.pid_file}.state").write_text("delivery is paused since \033]0;then\n")
+    status = machine.do("status")
+    assert status.returncode == 0
+    assert status.stdout.rstrip(".\n") == "tessflux is running; delivery is paused since ]0;then"
+    assert machine.codes("resume", "stop") == [0, 0]
+
+
 # Whose process it is
 
 

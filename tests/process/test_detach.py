@@ -16,7 +16,7 @@ from tessflux.process.detach import detach
 
 place = Path(sys.argv[1])
 
-def serve(ready):
+def serve(ready, tell):
     {body}
     return 0
 
@@ -45,6 +45,11 @@ def detached(place: Path, body: str) -> tuple[int, str]:
         ("raise ValueError('odd')", 70, "tessflux: ValueError: odd\n"),
         ("", 70, "tessflux: the daemon ended before it was ready\n"),
         ("ready(); raise CannotCreate('later')", 0, ""),
+        (
+            "tell('paused'); raise CannotCreate((place / 'pid.state').read_text())",
+            73,
+            "tessflux: paused\n\n",
+        ),
     ],
 )
 def test_the_calling_process_returns_how_the_start_ended(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tessflux.errors import AlreadyRunning, CannotCreate
-from tessflux.process.lock import Lock, PidFile, lock_spool
+from tessflux.process.lock import Lock, PidFile, SpoolLock, state_of_spool
 
 OURS = f"{os.getpid()}\n"
 
@@ -21,7 +21,7 @@ def spool(tmp_path: Path) -> Path:
 @pytest.fixture
 def lock(spool: Path) -> Lock:
     """The lock of the spool, for the test to release."""
-    return lock_spool(str(spool))
+    return SpoolLock(str(spool))
 
 
 # The spool
@@ -31,7 +31,7 @@ def test_the_directory_is_created_for_its_user_alone_and_names_the_process_that_
     tmp_path: Path,
 ) -> None:
     directory = tmp_path / "a" / "spool"
-    lock = lock_spool(str(directory))
+    lock = SpoolLock(str(directory))
     assert stat.S_IMODE(directory.stat().st_mode) & 0o027 == 0
     assert stat.S_IMODE((directory / "lock").stat().st_mode) & 0o137 == 0
     assert (directory / "lock").read_text() == OURS
@@ -41,7 +41,7 @@ def test_the_directory_is_created_for_its_user_alone_and_names_the_process_that_
 
 def test_a_second_process_learns_which_one_uses_the_spool(lock: Lock, spool: Path) -> None:
     with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}\) uses the spool in {spool}"):
-        lock_spool(str(spool))
+        SpoolLock(str(spool))
     assert (spool / "lock").read_text() == OURS
     lock.release()
 
@@ -56,15 +56,15 @@ def test_the_lock_holds_whatever_happens_to_the_file_that_names_its_owner(
     if content is not None:
         (spool / "lock").write_bytes(content)
     with pytest.raises(AlreadyRunning, match=owner):
-        lock_spool(str(spool))
+        SpoolLock(str(spool))
     lock.release()
-    lock_spool(str(spool)).release()
+    SpoolLock(str(spool)).release()
 
 
 def test_a_file_that_a_killed_process_left_does_no_harm(spool: Path) -> None:
     spool.mkdir()
     (spool / "lock").write_text("123456789012345\n")
-    lock = lock_spool(str(spool))
+    lock = SpoolLock(str(spool))
     assert (spool / "lock").read_text() == OURS
     lock.release()
 
@@ -74,9 +74,9 @@ def test_the_lock_holds_as_long_as_one_of_its_descriptors_is_open(lock: Lock, sp
     child = os.dup(lock.descriptor)
     lock.release()
     with pytest.raises(AlreadyRunning):
-        lock_spool(str(spool))
+        SpoolLock(str(spool))
     os.close(child)
-    lock_spool(str(spool)).release()
+    SpoolLock(str(spool)).release()
 
 
 def test_the_owner_is_not_written_through_a_link(spool: Path, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_owner_is_not_written_through_a_link(spool: Path, tmp_path: Path) ->
     victim.write_text("important")
     spool.mkdir()
     (spool / "lock").symlink_to(victim)
-    lock_spool(str(spool)).release()
+    SpoolLock(str(spool)).release()
     assert victim.read_text() == "important"
 
 
@@ -92,7 +92,26 @@ def test_the_owner_is_not_written_through_a_link(spool: Path, tmp_path: Path) ->
 def test_a_place_that_can_be_no_directory_is_named(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotCreate, match=str(tmp_path / place)):
-        lock_spool(str(tmp_path / place))
+        SpoolLock(str(tmp_path / place))
+
+
+def test_the_state_of_the_owner_is_the_second_line_as_long_as_the_owner_lives(spool: Path) -> None:
+    assert state_of_spool(str(spool)) == ""
+    lock = SpoolLock(str(spool))
+    assert state_of_spool(str(spool)) == ""
+    lock.write("delivery is paused")
+    assert state_of_spool(str(spool)) == "delivery is paused"
+    assert (spool / "lock").read_text() == f"{OURS}delivery is paused\n"
+    with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()}\)"):
+        SpoolLock(str(spool))
+    lock.write()
+    assert (spool / "lock").read_text() == OURS
+    lock.write("delivery is paused")
+    lock.release()
+    assert state_of_spool(str(spool)) == ""
+    lock = SpoolLock(str(spool))
+    assert state_of_spool(str(spool)) == ""
+    lock.release()
 
 
 # The pid file
@@ -104,9 +123,15 @@ def test_a_second_process_learns_which_one_holds_the_pid_file(tmp_path: Path) ->
     first.write()
     with pytest.raises(AlreadyRunning, match=rf"process {os.getpid()} holds {path}"):
         PidFile(str(path))
+    first.write("odd")
+    assert (path.read_text(), Path(f"{path}.state").read_text()) == (OURS, "odd\n")
     first.remove()
-    assert not path.exists()
-    PidFile(str(path)).remove()
+    assert list(tmp_path.iterdir()) == []
+    Path(f"{path}.state").write_text("of one that was killed\n")
+    second = PidFile(str(path))
+    second.write()
+    assert [each.name for each in tmp_path.iterdir()] == ["pid"]
+    second.remove()
 
 
 def test_a_pid_file_that_was_replaced_while_we_locked_it_is_locked_anew(

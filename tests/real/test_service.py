@@ -49,6 +49,10 @@ def test_what_is_installed_stores_readings_and_obeys_every_action(service: Servi
     wait_until(lambda: "freq=2.0," in service.run(*export).stdout, "it waits in the spool")
     assert service.unread(*export) == (0, "")
     assert site.count() == 1
+    (line,) = re.findall(r"; (delivery is paused since .* UTC)", service.do("status").stdout)
+    check = service.run("--check", "-c", str(service.config))
+    assert f"daemon     warning: {line}; to resume it: service tessflux resume\n" in check.stdout
+    assert check.returncode == 0
     assert service.code("resume") == 0
     wait_until(lambda: site.count() == 2, "the database has it")
     publisher.publish([reading("stars1", 3, 3)])
@@ -59,6 +63,17 @@ def test_what_is_installed_stores_readings_and_obeys_every_action(service: Servi
     assert "tessflux has stopped, 0 readings wait" in service.log.read_text()
     assert service.code("status") == 3
     assert not service.pid_file.exists()
+
+
+def test_a_pause_ends_with_the_daemon_however_that_ends(service: Service) -> None:
+    assert service.code("start") == 0
+    for end in (lambda: service.code("stop"), service.kill):
+        assert service.code("pause") == 0
+        wait_until(lambda: "paused since" in service.do("status").stdout, "it says that it is paused")
+        end()
+        assert service.code("start") == 0
+        assert "paused" not in service.do("status").stdout
+        assert "paused" not in service.run("--check", "-c", str(service.config)).stdout
 
 
 def test_starting_twice_is_one_daemon_and_a_restart_another(service: Service) -> None:
