@@ -5,6 +5,7 @@ Nothing leaves it and no other process sees it. The kernel removes it with the l
 
 import ctypes
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Self
@@ -37,7 +38,7 @@ exec "$@"
 class Network:
     """Within its block, this thread and what it starts are in the network. Only for the main thread.
 
-    Making a network takes root. Without it everything stays on loopback.
+    Making a network takes root and the program ip. Without them everything stays on loopback.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Network:
 
     def __enter__(self) -> Self:
         self._outside = os.open("/proc/self/ns/net", os.O_RDONLY)
-        if self._libc.unshare(_CLONE_NEWNET) == 0:
+        if shutil.which("ip") and self._libc.unshare(_CLONE_NEWNET) == 0:
             if all(subprocess.run(each.split(), check=False).returncode == 0 for each in _BRIDGE):
                 self.host = _HOST
             else:

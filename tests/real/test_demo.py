@@ -1,5 +1,6 @@
 """The demo as a person runs it, but for the place of its data and without a terminal."""
 
+import os
 import re
 import signal
 import subprocess
@@ -150,7 +151,7 @@ def test_ctrl_c_ends_all_in_order(run: Run) -> None:
 def test_what_ends_by_itself_is_named_and_ends_the_demo(run: Run, word: str, name: str) -> None:
     running = run()
     wait_until(lambda: is_at_work(running) and running.child(word), f"{name} runs")
-    subprocess.run(["kill", "-KILL", str(running.child(word))], check=True)
+    os.kill(running.child(word), signal.SIGKILL)
     assert running.process.wait() == 1
     assert f"demo: {name} ended by itself (exit code -9); the end of {running.place}" in running.text
 
