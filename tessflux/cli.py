@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
             return run.until_stopped(config, console=True, ready=lambda: None, tell=lambda state: None)
         case "daemon":
             config = _load(options)
+            privileges.refuse_in_place_of_owner(Path(config.spool.directory))
             if not config.global_.log_file:
                 _warn("[global] log_file is not set, so there will be no log")
             return detach.detach(

@@ -1,7 +1,8 @@
 """Root that runs tessflux in the foreground becomes the service's user: the owner of the spool's directory.
+To run as a daemon it is refused, and told how to start the service.
 
-So a trial run as root leaves no files behind that the service cannot use, and a link that this user put into
-the directory cannot lead root elsewhere.
+So root leaves no files behind that the service cannot use, and a link that this user put into the directory
+cannot lead root elsewhere.
 """
 
 import os
@@ -9,10 +10,23 @@ import pwd
 import sys
 from pathlib import Path
 
-from tessflux.errors import CannotCreate
+from tessflux.errors import CannotCreate, UsageError
 
 _CODE = (__file__, os.__file__)
 """If the new user cannot read these, no import would work any more."""
+
+
+def refuse_in_place_of_owner(directory: Path) -> None:
+    """Raise UsageError if we are root and the directory, or the nearest one above that exists, is not
+    root's."""
+    path = _existing(directory)
+    owner = _other_owner(path)
+    if owner is not None:
+        name = _name(owner.st_uid)
+        raise UsageError(
+            f"{name} owns {path}, and could not use what root would leave there: run 'service tessflux"
+            f" start', with RUN_AS={name} in /etc/default/tessflux; or 'tessflux -k', which becomes {name}"
+        )
 
 
 def become_owner_of(directory: Path) -> bool:
@@ -21,16 +35,9 @@ def become_owner_of(directory: Path) -> bool:
 
     Raises CannotCreate when we cannot become that user, or that user may not read this program.
     """
-    if os.geteuid() != 0:
-        return False
-    path = directory.absolute()
-    while not path.exists():
-        path = path.parent
-    owner = path.lstat()
-    if owner.st_uid == 0:
-        # Root's own link leads where root wants.
-        owner = path.stat()
-    if owner.st_uid == 0:
+    path = _existing(directory)
+    owner = _other_owner(path)
+    if owner is None:
         return False
     try:
         user = pwd.getpwuid(owner.st_uid)
@@ -52,3 +59,28 @@ def become_owner_of(directory: Path) -> bool:
                 " install tessflux elsewhere, or choose another [spool] directory"
             )
     return True
+
+
+def _existing(directory: Path) -> Path:
+    path = directory.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _other_owner(path: Path) -> os.stat_result | None:
+    """Who owns it if we are root and the owner is not."""
+    if os.geteuid() != 0:
+        return None
+    owner = path.lstat()
+    if owner.st_uid == 0:
+        # Root's own link leads where root wants.
+        owner = path.stat()
+    return owner if owner.st_uid else None
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,4 +1,5 @@
-"""Root that runs `tessflux -k` becomes the owner of the spool's directory. Other users stay who they are."""
+"""Root that runs `tessflux -k` becomes the owner of the spool's directory, and `tessflux` alone is refused.
+Other users stay who they are."""
 
 import os
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tessflux import cli, run
-from tessflux.process import privileges
+from tessflux.process import detach, privileges
 from tessflux.process.privileges import become_owner_of
 
 NOBODY = 65_534
@@ -90,6 +91,19 @@ def test_through_a_link_of_roots_own_the_owner_of_its_target_counts(theirs: Path
     link = ours / "spool"
     link.symlink_to(theirs)
     assert identity_after(link).startswith(identity_of(theirs))
+
+
+def test_root_starts_no_daemon_on_the_spool_of_another_user(
+    theirs: Path, ours: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = ours / "config"
+    monkeypatch.setattr(detach, "detach", lambda pid_file, serve: 42)
+    for directory, refused in ((theirs, IS_ROOT), (theirs / "missing", IS_ROOT), (ours, False)):
+        config.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
+        assert in_child(lambda: cli.main(["-c", str(config)])) == ("64" if refused else "42")
+        said = capfd.readouterr().err
+        for part in (f"nobody owns {theirs}, ", "'service tessflux start', with RUN_AS=nobody in /etc"):
+            assert (part in said) is refused
 
 
 def test_a_config_that_only_root_can_read_stops_the_start(
