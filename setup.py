@@ -21,6 +21,8 @@ setup(
     name="tessflux",
     version=version(),
     description="A daemon that stores the readings of TESS sky photometers in InfluxDB",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     author="tessflux developers",
     license="MIT",
     classifiers=[
@@ -29,19 +31,12 @@ setup(
         "Intended Audience :: Science/Research",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(11, 15)),
         "Topic :: Scientific/Engineering :: Astronomy",
     ],
     packages=find_packages(include=["tessflux", "tessflux.*"]),
-    package_data={"tessflux": ["py.typed"]},
-    # What `tessflux --install` puts in place.
-    data_files=[
-        (
-            "share/tessflux/etc/tessflux",
-            ["etc/tessflux/config.example", "etc/tessflux/influxdb.example"],
-        ),
-        ("share/tessflux/init.d", ["init.d/tessflux"]),
-        ("share/tessflux/logrotate.d", ["logrotate.d/tessflux"]),
-    ],
+    # The files are what `tessflux --install` puts in place.
+    package_data={"tessflux": ["py.typed", "files/*/*", "files/*/*/*"]},
     entry_points={"console_scripts": ["tessflux = tessflux.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[

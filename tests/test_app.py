@@ -55,7 +55,7 @@ class Stop(SynchronousTestCase):
     """An App that was never started."""
 
     def test_it_takes_less_time_than_the_init_script_waits(self) -> None:
-        script = (Path(__file__).parents[1] / "init.d" / "tessflux").read_text()
+        script = (Path(__file__).parents[1] / "init.d/tessflux").read_text()
         found = re.search(r"^STOP_SECONDS=(\d+)$", script, re.MULTILINE)
         assert found is not None
         # And a few seconds for Python to end.

@@ -7,6 +7,7 @@ a file is. Nothing is started or stopped. What the system refuses is raised as C
 import os
 import shlex
 from dataclasses import replace
+from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from tessflux.commands.manifest import (
@@ -24,10 +25,9 @@ from tessflux.commands.shipped import (
     DIRECTORIES,
     USER,
     Shipped,
-    find_source,
+    own_files,
     program_path,
     shipped_files,
-    source_places,
 )
 from tessflux.commands.system import (
     Owner,
@@ -48,10 +48,10 @@ def install(root: Path, report: Report) -> None:
     The user is added only if `root` is /; elsewhere ROOT/etc/passwd says whether there is one.
     """
     run = command_runner(root)
-    install_from(find_source(source_places()), root, run, report)
+    install_from(own_files(), root, run, report)
 
 
-def install_from(source: Path, root: Path, run: RunCommand | None, report: Report) -> None:
+def install_from(source: Traversable, root: Path, run: RunCommand | None, report: Report) -> None:
     """`install` the files in `source`; without `run` no user is added."""
     program = program_path(root)
     with os_errors_explained():

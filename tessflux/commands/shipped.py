@@ -5,12 +5,10 @@ The rule: nothing is written here.
 
 import shlex
 import sys
-import sysconfig
-from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-
-from tessflux.errors import CannotCreate
 
 USER = "tessflux"
 CONFIG = "etc/tessflux/config"
@@ -31,22 +29,12 @@ class Shipped:
     once: bool = False
 
 
-def source_places() -> tuple[Path, Path]:
-    """Where the shipped files may be: in a source checkout, or where pip installs data files."""
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout, Path(sysconfig.get_path("data")) / "share" / "tessflux"
+def own_files() -> Traversable:
+    """The shipped files, which are part of the package, however that was installed."""
+    return resources.files("tessflux") / "files"
 
 
-def find_source(places: Sequence[Path]) -> Path:
-    """The first of `places` with the shipped files. Raises CannotCreate if there is none."""
-    for place in places:
-        if (place / "etc/tessflux/config.example").is_file():
-            return place
-    where = " or ".join(str(place) for place in places)
-    raise CannotCreate(f"no etc/tessflux/config.example in {where}; reinstall the package")
-
-
-def shipped_files(source: Path, program: Path) -> list[Shipped]:
+def shipped_files(source: Traversable, program: Path) -> list[Shipped]:
     """All files of the service, for a daemon that is started as `program`."""
     config = (source / "etc/tessflux/config.example").read_bytes()
     schema = (source / "etc/tessflux/influxdb.example").read_bytes()

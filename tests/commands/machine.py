@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-INIT_SCRIPT = REPOSITORY / "init.d/tessflux"
-LOGROTATE = REPOSITORY / "logrotate.d/tessflux"
+FILES = Path(__file__).resolve().parents[2]
+INIT_SCRIPT = FILES / "init.d/tessflux"
+LOGROTATE = FILES / "logrotate.d/tessflux"
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 IS_ROOT = os.geteuid() == 0

@@ -9,7 +9,7 @@ import pytest
 
 from tessflux.commands.install import install
 from tessflux.commands.manifest import MANIFEST, Action, Manifest, decide, write_whole
-from tessflux.commands.shipped import find_source, program_path, source_places
+from tessflux.commands.shipped import own_files, program_path
 from tessflux.commands.system import run_command
 from tessflux.commands.uninstall import uninstall
 from tessflux.errors import CannotCreate
@@ -36,7 +36,7 @@ def test_the_whole_service_is_installed_and_reported_with_the_next_steps(site: S
 def test_the_files_of_this_distribution_are_found_installed_and_removed(site: Site) -> None:
     install(site.root, lambda line: None)
     for name, source in SOURCES.items():
-        assert site.read(name) == (source_places()[0] / source).read_text()
+        assert site.read(name) == (own_files() / source).read_text()
     uninstall(site.root, lambda line: None)
     assert site.files() == set()
 
@@ -264,12 +264,6 @@ def test_a_missing_source_is_named_before_anything_is_installed(site: Site) -> N
         site.install()
     assert site.files() == set()
     assert not (site.root / "var").exists()
-
-
-def test_the_first_place_that_has_the_sources_is_used(site: Site, tmp_path: Path) -> None:
-    assert find_source([tmp_path, site.source, site.root]) == site.source
-    with pytest.raises(CannotCreate, match=r"config.example in .*nowhere or .*; reinstall"):
-        find_source([tmp_path / "nowhere", tmp_path])
 
 
 # The program

@@ -187,7 +187,7 @@ def test_a_query_that_writes_its_result_is_harmful_unless_it_is_a_continuous_one
 
 
 def test_the_example_creates_its_database_and_does_no_harm() -> None:
-    example = Path(__file__).parents[2] / "etc" / "tessflux" / "influxdb.example"
+    example = Path(__file__).parents[2] / "etc/tessflux/influxdb.example"
     found = read(str(example))
     assert [statement.database for statement in found if statement.database] == ["tessdb"]
     assert [statement.policy for statement in found if statement.policy[0]] == [

@@ -1,0 +1,1 @@
+../../logrotate.d
