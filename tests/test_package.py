@@ -11,8 +11,9 @@ def test_it_names_every_python_for_which_it_is() -> None:
     assert [text.rpartition(" ")[2] for text in versions] == ["3.11", "3.12", "3.13", "3.14"]
 
 
-def test_its_description_is_the_readme() -> None:
-    assert (ROOT / "README.md").read_text().strip() in str(metadata("tessflux").get_payload())
+def test_it_describes_itself() -> None:
+    assert metadata("tessflux")["Description-Content-Type"] == "text/markdown"
+    assert metadata("tessflux")["Description"].startswith("# tessflux\n")
 
 
 def test_git_ignores_what_the_scripts_leave() -> None:
