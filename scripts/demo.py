@@ -193,8 +193,10 @@ def run(place: Path, broker: addresses.BrokerAddress | None, seconds: float) -> 
         demo.stop()
     print("\n".join(["", *demo_table.table(rows, len(rows)), ""]))
     print(f"stored {demo_table.summary(rows)}")
-    print(f"readings, spool, config and logs stay in {place} until the next demo")
-    return 0 if rows else 1
+    print(f"readings, spool, config and logs stay in {place} until the next demo", flush=True)
+    if not rows:
+        raise demo.tessflux.failure("had nothing to store")
+    return 0
 
 
 def _on_signals(action: "signal._HANDLER") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import demo
 import pytest
-from servers import Influxd, Mosquitto, ServerFailed
+from servers import Influxd, Mosquitto, ServerFailed, free_port
 
 from tests.real.site import Publisher, reading, wait_until
 
@@ -118,6 +118,17 @@ def test_without_photometers_it_fails_and_says_so(mosquitto: Mosquitto, run: Run
     running.process.send_signal(signal.SIGTERM)
     assert running.process.wait() == 1
     assert "stored 0 readings of 0 photometers" in running.text
+
+
+def test_a_broker_that_is_not_there_is_said_at_the_end(place: Path, run: Run) -> None:
+    running = run("--broker", f"mqtt://127.0.0.1:{free_port()}")
+    log = place / "tessflux.log"
+    wait_until(lambda: log.exists() and "Cannot use the broker" in log.read_text(), "tessflux says so")
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait() == 1
+    end = running.text.partition("stored 0 readings of 0 photometers")[2]
+    assert f"demo: tessflux had nothing to store; the end of {log}:" in end
+    assert "Cannot use the broker" in end
 
 
 def test_it_listens_to_a_broker_of_others_and_leaves_no_queue_there(
