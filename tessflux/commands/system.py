@@ -51,8 +51,11 @@ def remove_user(run: RunCommand, report: Report) -> None:
 
 
 def run_command(command: Sequence[str]) -> None:
-    """Run `command` to its end. Raises CannotCreate with what it printed if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Run `command`, adduser or deluser, to its end. Raises CannotCreate with what it printed if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise CannotCreate(f"{command[0]} is missing; install it: apt-get install adduser") from None
     if done.returncode != 0:
         raise CannotCreate(f"{shlex.join(command)}: {done.stderr.strip()}")
 

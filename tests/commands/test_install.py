@@ -237,6 +237,12 @@ def test_a_command_that_fails_is_named_with_its_reason() -> None:
     run_command(["true"])
 
 
+def test_a_command_that_is_missing_is_named_with_its_package() -> None:
+    """A minimal Debian 13 has no adduser."""
+    with pytest.raises(CannotCreate, match=r"no-adduser is missing; install it: apt-get install adduser"):
+        run_command(["no-adduser", "--system"])
+
+
 # What can go wrong
 
 
