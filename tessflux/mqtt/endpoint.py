@@ -1,13 +1,16 @@
-"""A broker's address -> a Twisted endpoint. TLS always verifies the broker's name and certificate."""
+"""A broker's address -> a Twisted endpoint, and what may be wrong there. TLS always verifies the name and
+certificate of a broker."""
 
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import PrivateCertificate
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tessflux.config import BrokerAddress, MqttConfig
 from tessflux.tls import VerifiedTLS, tls_problem, trust
@@ -40,20 +43,30 @@ def loss_reason(failure: Failure) -> str:
     return f"{problem}; no TLS is spoken at this port" if NO_TLS in problem else problem
 
 
-def stranger(address: BrokerAddress, first: bytes, failure: Failure, *, tls_agreed: bool) -> str:
-    """What may listen at an address in place of a broker, by the first bytes that came until a connection was
-    lost; "" if they do not tell."""
-    if not first and failure.check(ConnectionDone, ConnectionLost):
-        plain, tls = ("ws://", "wss://") if address.websocket else ("tcp:", "tls:")
-        if not address.tls:
-            return f"nothing came before: if the port wants TLS, write {tls} in [mqtt] broker"
-        if not tls_agreed:
-            return f"TLS was not agreed: if the port has none, write {plain} in [mqtt] broker"
-    if not address.tls and first.startswith(TLS_ALERT):
-        return "the broker speaks TLS at this port: write tls:HOST:PORT, or wss://, in [mqtt] broker"
-    if not address.websocket and first.startswith(b"HTTP/"):
-        return "an HTTP server answers; if it has MQTT, write ws://HOST:PORT/PATH in [mqtt] broker"
-    return ""
+@implementer(IHandshakeListener)
+class Caller(Protocol):
+    """A protocol that calls a broker, and can say who answered in its place. It keeps the `first` bytes."""
+
+    first = b""
+    _tls_agreed = False
+
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed."""
+        self._tls_agreed = True
+
+    def stranger(self, address: BrokerAddress, failure: Failure) -> str:
+        """What may listen at the address, now that the connection was lost; "" if nothing tells."""
+        if not self.first and failure.check(ConnectionDone, ConnectionLost):
+            plain, tls = ("ws://", "wss://") if address.websocket else ("tcp:", "tls:")
+            if not address.tls:
+                return f"nothing came before: if the port wants TLS, write {tls} in [mqtt] broker"
+            if not self._tls_agreed:
+                return f"TLS was not agreed: if the port has none, write {plain} in [mqtt] broker"
+        if not address.tls and self.first.startswith(TLS_ALERT):
+            return "the broker speaks TLS at this port: write tls:HOST:PORT, or wss://, in [mqtt] broker"
+        if not address.websocket and self.first.startswith(b"HTTP/"):
+            return "an HTTP server answers; if it has MQTT, write ws://HOST:PORT/PATH in [mqtt] broker"
+        return ""
 
 
 def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:

@@ -16,17 +16,16 @@ from typing import Any
 from paho.mqtt.client import DisconnectFlags
 from paho.mqtt.reasoncodes import ReasonCode
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.mqtt.endpoint import loss_reason, stranger
+from tessflux.mqtt.endpoint import Caller, loss_reason
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
 from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
@@ -70,8 +69,7 @@ OPEN = State.OPEN
 """Read for each message, where looking it up through the class would cost time."""
 
 
-@implementer(IHandshakeListener)
-class Session(Protocol):
+class Session(Caller):
     """`accepted` fires when the broker accepts CONNECT, or fails; `lost` fires at the end with the reason.
 
     `deliver` gets each message and, above QoS 0, what acknowledges it; `idle` is called when all that has
@@ -108,8 +106,6 @@ class Session(Protocol):
         self._backpressure = False
         self._abort_timer: IDelayedCall | None = None
         self._splitter = Splitter()
-        self._first = b""
-        self._tls_agreed = False
         self._acknowledgements: list[int] = []
         self._acknowledge_timer: IDelayedCall | None = None
         self._unread_bytes: int | None = None
@@ -131,14 +127,10 @@ class Session(Protocol):
         client.reconnect()
         self._keepalive.start(KEEPALIVE_CHECK, now=False)
 
-    def handshakeCompleted(self) -> None:
-        """TLS is agreed."""
-        self._tls_agreed = True
-
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the broker: deliver the messages that they complete."""
-        if not self._first:
-            self._first = data[:16]
+        if not self.first:
+            self.first = data[:16]
         self._splitter.feed(data)
         self._read()
 
@@ -205,7 +197,7 @@ class Session(Protocol):
             self._abort_timer.cancel()
         text = self._reason or loss_reason(reason)
         if not self.accepted.called and self._reason != DISCONNECTED:
-            who = stranger(self._config.broker, self._first, reason, tls_agreed=self._tls_agreed)
+            who = self.stranger(self._config.broker, reason)
             text = f"{text}; {who}" if who else text
         error = ServerError(f"the connection was lost: {text}")
         if not self.accepted.called:

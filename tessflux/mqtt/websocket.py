@@ -10,15 +10,13 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
-    IAddress,
-    IHandshakeListener,
     IProtocol,
     IProtocolFactory,
     IPushProducer,
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
@@ -37,7 +35,7 @@ from zope.interface import implementer
 
 from tessflux.config import BrokerAddress
 from tessflux.errors import ServerError
-from tessflux.mqtt.endpoint import loss_reason, stranger
+from tessflux.mqtt.endpoint import Caller, loss_reason
 
 SUBPROTOCOL = "mqtt"
 
@@ -72,8 +70,8 @@ class _Factory(Factory):
     def __init__(self, factory: IProtocolFactory, address: BrokerAddress) -> None:
         self._factory, self._address = factory, address
 
-    def buildProtocol(self, addr: IAddress | None) -> "WebSocket":
-        return WebSocket(self._factory.buildProtocol(addr), self._address)  # type: ignore[arg-type]
+    def buildProtocol(self, addr: Any) -> "WebSocket":
+        return WebSocket(self._factory.buildProtocol(addr), self._address)
 
 
 @implementer(IPushProducer)
@@ -96,8 +94,7 @@ class _Producer:
         self._producer.stopProducing()
 
 
-@implementer(IHandshakeListener)
-class WebSocket(Protocol):
+class WebSocket(Caller):
     """The protocol of a transport, and the transport of `session`, which hears of it when the broker has
     agreed. Then `opened` fires with the session."""
 
@@ -105,8 +102,7 @@ class WebSocket(Protocol):
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self._fail(CancelledError()))
         self._session, self._address = session, address
         self._websocket = WSConnection(ConnectionType.CLIENT)
-        self._agreed = self._tls_agreed = False
-        self._first = b""
+        self._agreed = False
         self._ended: Exception | None = None
         self._producer: _Producer | None = None
 
@@ -114,15 +110,11 @@ class WebSocket(Protocol):
         """The transport is there: ask for the WebSocket."""
         self._send(Request(self._address.netloc, self._address.path, subprotocols=[SUBPROTOCOL]))
 
-    def handshakeCompleted(self) -> None:
-        """TLS is agreed."""
-        self._tls_agreed = True
-
     def dataReceived(self, data: bytes) -> None:
         """Hand on what the frames hold, all that came together at once."""
         if self._ended:
             return
-        self._first = self._first or data[:16]
+        self.first = self.first or data[:16]
         parts: list[bytes] = []
         try:
             self._websocket.receive_data(data)
@@ -132,7 +124,7 @@ class WebSocket(Protocol):
                 elif not self._take(event):
                     break
         except ProtocolError as error:
-            who = stranger(self._address, self._first, Failure(error), tls_agreed=True)
+            who = self.stranger(self._address, Failure(error))
             self._fail(ServerError(f"the broker speaks no WebSocket: {who or error}"))
         if parts:
             self._session.dataReceived(b"".join(parts))
@@ -175,7 +167,7 @@ class WebSocket(Protocol):
         if self._agreed:
             self._session.connectionLost(Failure(self._ended) if self._ended else reason)
         elif not self.opened.called:
-            who = stranger(self._address, self._first, reason, tls_agreed=self._tls_agreed)
+            who = self.stranger(self._address, reason)
             why = f"no WebSocket: {loss_reason(reason)}; {who or 'check the port in [mqtt] broker'}"
             self.opened.errback(ServerError(why))
         self._ended = self._ended or ServerError("the connection was lost")
