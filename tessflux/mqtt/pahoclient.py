@@ -25,6 +25,10 @@ from tessflux.mqtt.terms import FOR_EVER, said
 DISCONNECT = 0xE0
 """The first byte of the packet by which an MQTT 5 broker says why it ends the connection."""
 
+PROBE_EXPIRY = 86_400
+"""MQTT 5: seconds for which to keep a session that DISCONNECT is to end. A broker says that it keeps sessions
+for a shorter time only if it is asked for a longer one."""
+
 RECEIVE_MAXIMUM = 500
 """MQTT 5: how many messages may be unacknowledged at a time."""
 
@@ -95,6 +99,8 @@ class PahoClient(Client):
         self._given_socket = socket
         self._requests: dict[int, Deferred[Codes]] = {}
         self._identifier = LARGEST_IDENTIFIER
+        self.expiry = FOR_EVER
+        """The session expiry that is asked for."""
         self.on_subscribe = self.on_unsubscribe = lambda _client, _data, mid, codes, properties: (
             self._on_response(mid, [(code, said(code, properties)) for code in codes])
         )
@@ -103,10 +109,18 @@ class PahoClient(Client):
         properties = None
         if version5:
             properties = Properties(PacketTypes.CONNECT)
-            properties.SessionExpiryInterval = FOR_EVER if keep else 0
+            properties.SessionExpiryInterval = self.expiry = FOR_EVER if keep else PROBE_EXPIRY
             properties.ReceiveMaximum = RECEIVE_MAXIMUM
         # Only paho's own sockets look at the host, but it must not be empty.
         self.connect_async("broker", keepalive=config.keepalive, clean_start=not keep, properties=properties)
+
+    def leave(self) -> None:
+        """Send DISCONNECT."""
+        properties = None
+        if self._version5 and self.expiry != FOR_EVER:
+            properties = Properties(PacketTypes.DISCONNECT)
+            properties.SessionExpiryInterval = 0
+        self.disconnect(properties=properties)
 
     def receive(self, packet: bytes) -> None:
         """Do what a packet from the broker asks for. After an error the socket is closed, or it raises

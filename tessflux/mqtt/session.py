@@ -258,7 +258,7 @@ class Session(Caller):
             self._begin_to_close()
             # TLS closes only when the peer's answer is read. No message is read any more.
             self.backpressure(False)
-            self._client.disconnect()
+            self._client.leave()
 
     def _close(self) -> None:
         """paho no longer needs the transport: after DISCONNECT, an error, or when the broker is silent."""
@@ -299,7 +299,7 @@ class Session(Caller):
         self.session_present = session_present
         if self.accepted.called:
             return
-        self.terms = Terms.of(properties)
+        self.terms = Terms.of(properties, self._client.expiry)
         if code.is_failure:
             self._refused(Refusal(code.getName(), said(code, properties)))
         else:

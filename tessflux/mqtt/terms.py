@@ -50,7 +50,7 @@ class Terms:
     """What CONNACK says (MQTT 5, section 3.2.2.3); the defaults stand for what it does not mention."""
 
     session_expiry: int | None = None
-    """Seconds for which our session is kept after a connection ends; None for what we asked for."""
+    """Seconds for which a session is kept after its connection ends; None for as long as we asked for."""
     receive_maximum: int | None = None
     """How many messages of ours above QoS 0 may be unanswered. We publish none."""
     shared: bool = True
@@ -59,10 +59,12 @@ class Terms:
     """Whether a topic may have + or # in it."""
 
     @classmethod
-    def of(cls, properties: Any) -> "Terms":
-        """As paho has read them; it has no attribute for what was not sent."""
+    def of(cls, properties: Any, asked: int) -> "Terms":
+        """As paho has read them: what was not sent is no attribute. `asked` is the session expiry that we
+        asked for."""
+        expiry = getattr(properties, "SessionExpiryInterval", asked)
         return cls(
-            getattr(properties, "SessionExpiryInterval", None),
+            None if expiry == asked else expiry,
             getattr(properties, "ReceiveMaximum", None),
             bool(getattr(properties, "SharedSubscriptionAvailable", 1)),
             bool(getattr(properties, "WildcardSubscriptionAvailable", 1)),
@@ -127,5 +129,6 @@ def duration(seconds: int) -> str:
         return "for ever"
     for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
         if seconds and seconds % size == 0:
-            return f"{seconds // size} {unit}"
+            number = seconds // size
+            return f"{number} {unit if number > 1 else unit.removesuffix('s')}"
     return f"{seconds} s"

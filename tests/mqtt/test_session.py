@@ -118,9 +118,20 @@ class ConnectTest(SessionCase):
             "user"
         ) + text("pass")
 
-    def test_by_mqtt_5_a_probe_starts_clean_and_its_session_ends_with_it(self) -> None:
+    def test_by_mqtt_5_a_probe_starts_clean_and_disconnect_ends_its_session(self) -> None:
+        """It asks for a day, since a broker mentions a limit only to whom asks for more."""
         body = self.connect(version="5", keep=False)
-        assert (body[7], body[10:19]) == (194, b"\x08\x11\x00\x00\x00\x00!\x01\xf4")
+        assert (body[7], body[10:19]) == (194, b"\x08\x11\x00\x01\x51\x80!\x01\xf4")
+        for keep, ending in ((False, b"\0\x05\x11\0\0\0\0"), (True, b"")):
+            session, wire = self.accepted(version="5", keep=keep)
+            session.disconnect()
+            assert wire.sent() == [(DISCONNECT, ending)]
+
+    def test_a_broker_that_repeats_what_we_asked_for_grants_it(self) -> None:
+        for keep, asked in ((True, b"\xff\xff\xff\xff"), (False, b"\0\x01\x51\x80")):
+            session, wire = self.open(version="5", keep=keep)
+            wire.bring(connack(version="5", properties=b"\x11" + asked))
+            assert session.terms == Terms()
 
     def test_the_broker_says_whether_it_had_kept_our_session(self) -> None:
         for version in ("3.1.1", "5"):

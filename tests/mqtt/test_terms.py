@@ -15,6 +15,7 @@ from tests.mqtt.site import CONFIG
         (2, "2 s"),
         (90, "90 s"),
         (120, "2 minutes"),
+        (3_600, "1 hour"),
         (7_200, "2 hours"),
         (14 * 86_400, "14 days"),
         (FOR_EVER, "for ever"),
