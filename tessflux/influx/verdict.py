@@ -210,7 +210,8 @@ def saw_no_lines(body: bytes) -> bool:
 
 def _error_text(body: bytes) -> str:
     """The "error" or "message" of the JSON, or whatever the server sent."""
-    text = _error_of(body.decode("utf-8", "replace").strip())
+    # What a Windows program wrote begins with a byte order mark.
+    text = _error_of(body.decode("utf-8-sig", "replace").strip())
     # JSON may hold half of a surrogate pair, which SQLite cannot store.
     return text.encode(errors="backslashreplace").decode()
 

@@ -162,6 +162,8 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
     _row(200, error("timeout"), Unreachable, "timeout"),
     _row(200, b'{"results":[]}x', Unreachable, '{"results":[]}x'),
     _row(200, b'{"page":"log in"}', Unreachable, '{"page":"log in"}'),
+    # Windows programs begin a file with a byte order mark.
+    _row(404, b"\xef\xbb\xbf" + NO_DATABASE.encode(), Unreachable, NO_DATABASE),
     _row(200, b"[]", Unreachable, "[]"),
     _row(200, b"Please log in", Unreachable, "Please log in"),
 )
