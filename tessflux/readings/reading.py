@@ -2,8 +2,8 @@
 
 The keys of a message say what it is, not its topic. A TESS-W (or a TAS, a TESS-P, a gateway's variant of
 them) sends `freq` and `mag`; a TESS4C sends an object with both for each of its channels `F1` to `F4`.
-Arduino prints a broken float as `nan`, `inf` or `ovf`, which is not JSON: it counts as a value that is not
-there.
+Arduino prints a broken float as `nan`, `inf` or `ovf`, and Python as `NaN` or `Infinity`, which is not JSON:
+it counts as null.
 
 Every value is a float, because a field in InfluxDB keeps the type of its first value for ever.
 """
@@ -24,7 +24,7 @@ from tessflux.readings.fields import CHANNELS, EXTRA_FIELDS, Field, Kind, of
 
 _TSTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?[0-5]\d)?", re.ASCII)
 # A string that does not end is taken to the end too: to look for its end again from each quote takes seconds.
-_STRING_OR_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"?|(?<=[:\s])-?(?:nan|inf|ovf)(?=\s*[,}])')
+_STRING_OR_NO_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"?|(?<=[:,[\s])-?(?:nan|inf|ovf)(?=\s*[],}])')
 """A string, of which nothing is changed, or what Arduino prints for a float that it cannot print as a
 number."""
 
@@ -157,11 +157,16 @@ def _decode(payload: bytes) -> object:
     except (ValueError, RecursionError):
         # `json` is slower, but also reads NaN and Infinity, so that one spoils a single value and not all of
         # them, and says where a payload is broken. An integer may have any number of digits.
-        return json.loads(_STRING_OR_NO_NUMBER.sub(_as_nan, payload.decode()), parse_int=float)
+        text = _STRING_OR_NO_NUMBER.sub(_as_null, payload.decode())
+        return json.loads(text, parse_int=float, parse_constant=_null)
 
 
-def _as_nan(found: re.Match[str]) -> str:
-    return found[0] if found[0].startswith('"') else "NaN"
+def _as_null(found: re.Match[str]) -> str:
+    return found[0] if found[0].startswith('"') else "null"
+
+
+def _null(constant: str) -> None:
+    """NaN, Infinity or -Infinity."""
 
 
 def _name(value: object) -> str:

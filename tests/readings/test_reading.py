@@ -13,6 +13,7 @@ from tessflux.readings.reading import (
     REGISTER,
     Reading,
     Refused,
+    parse,
 )
 from tests.readings.samples import ABSENT, FOUR, LIGHT, PLAIN, good, literal, refused, row
 
@@ -53,14 +54,6 @@ def test_a_number_may_be_whole_or_in_quotes_and_becomes_a_float(text: str, numbe
     [
         *("true", "false", "[]", "[1]", "{}"),
         *(
-            "nan",
-            "inf",
-            "ovf",
-            "-nan",
-            "-inf",
-            "NaN",
-            "Infinity",
-            "-Infinity",
             "1e400",
             "-1e400",
             "1" + "0" * 400,
@@ -84,6 +77,25 @@ def test_what_is_not_a_finite_number_is_as_good_as_none(text: str) -> None:
 )
 def test_what_json_cannot_say_makes_the_payload_no_json(text: str) -> None:
     assert refused(literal("mag", text)).cause == NOT_JSON
+
+
+TOKENS = ("nan", "inf", "ovf", "-nan", "-inf", "NaN", "Infinity", "-Infinity")
+
+
+@pytest.mark.parametrize(
+    "with_null",
+    [
+        *(literal(key, "null") for key in ("mag", "freq", "seq", "tamb", "tstamp", "name")),
+        literal("tamb", 'null, "tbox": 5'),
+        literal("seq", 'null, "udp": 5'),
+        *(literal("other", text) for text in ("[null]", "[1,null]", "[null , 1]", "[\t null,null\n]")),
+        row(FOUR, F2={"freq": None, "mag": 21}),
+        row(FOUR, F1={"freq": None, "mag": None}, F2=None),
+    ],
+)
+def test_a_bare_token_that_stands_for_no_number_is_null(with_null: bytes) -> None:
+    payloads = [with_null, *(with_null.replace(b"null", token.encode()) for token in TOKENS)]
+    assert [parse(payload) for payload in payloads] == [parse(with_null)] * len(payloads)
 
 
 def test_what_arduino_prints_for_a_broken_float_stays_as_it_is_within_a_name() -> None:
