@@ -11,6 +11,7 @@ from tessflux.config.addresses import BROKER_FORMS
 from tessflux.config.file import File
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.limits import SHARE_MEMBERS
+from tessflux.readings import OTHER_KINDS
 
 SERVERS = ("influxdb", "mqtt")
 """The sections with a login."""
@@ -23,11 +24,17 @@ _SEPARATOR = (
     r"[\s;|]",
     "has a blank, ; or | in it, which separates nothing; commas separate the items of a list",
 )
+_WORD = r"\w+(?:[-.]\w+)*"
+"""What a name or a level of a topic usually is."""
+_LEVEL = rf"(?:{_WORD}|[+#])"
 _IN_NAMES = (
     _QUOTES,
     ("#", _COMMENT),
     _SEPARATOR,
-    (r"[*+?/]", "is neither a pattern nor a topic; it stands for the one photometer with exactly this name"),
+    (
+        rf"^(?!{_WORD}$)|^(?:all|any|every(?:one|thing)?|no|none|nothing|null|nil|off|false|on|true|yes)$",
+        "is no list, pattern or word with a meaning; it stands for the one photometer with exactly this name",
+    ),
 )
 _IN_TOPICS = (
     _QUOTES,
@@ -35,9 +42,15 @@ _IN_TOPICS = (
     (r"\*", "has a *, which is no wildcard; + stands for any one level, # at the end for all levels below"),
     (r"^/|//|/$", "has an empty level; drop the / that is too much"),
     (r"^(?!STARS4ALL)(?i:STARS4ALL)", "is not in capitals, in which photometers write STARS4ALL"),
+    (
+        rf"^(?!{_LEVEL}(?:/{_LEVEL})*$)",
+        "is no list, pattern or placeholder; a level is a name or +, which stands for any one level",
+    ),
+    (r"^[^/+#]+$", "has a single level, on which no photometer publishes"),
 )
 _SLIPS = {"whitelist": _IN_NAMES, "blacklist": _IN_NAMES, "topics": _IN_TOPICS}
-"""What can stand in a value and mean what it says, but hardly does: a pattern, and what to say of it."""
+"""What can stand in a value and mean what it says, but hardly does: a pattern, and what to say of it.
+Whatever is no usual name or topic is such a slip."""
 
 
 def find_problems(file: File) -> None:
@@ -62,7 +75,7 @@ def find_problems(file: File) -> None:
 
 
 def warn_of_secrets(file: File) -> None:
-    """Warn of secrets that everyone can read, and of half a password."""
+    """Warn of secrets that everyone can read, and of a comment that cuts a password or is part of it."""
     for section in SERVERS:
         _password_is_not_exposed(file, section)
         _password_is_whole(file, section)
@@ -73,6 +86,7 @@ def warn_of_slips(file: File) -> None:
     """Warn of values that are right, but would quietly store nothing if they are what they look like."""
     _items_are_not_slips(file)
     _whitelist_is_not_blacklisted(file)
+    _topics_bring_readings(file)
 
 
 def _one_password(file: File, section: str) -> None:
@@ -175,6 +189,13 @@ def _whitelist_is_not_blacklisted(file: File) -> None:
         file.warn("mqtt", "blacklist", f": {shown} is in the whitelist too; its readings are not stored")
 
 
+def _topics_bring_readings(file: File) -> None:
+    topics = file.values["mqtt"].get("topics")
+    if topics and all(topic.rpartition("/")[2] in OTHER_KINDS for topic in topics):
+        kinds = " or ".join(OTHER_KINDS)
+        file.warn("mqtt", "topics", f": photometers publish no readings on {kinds}; add STARS4ALL/+/reading")
+
+
 def _password_is_not_exposed(file: File, section: str) -> None:
     # What remains without every ${NAME} stands in the file itself.
     literal = converters.VARIABLE.sub("", file.stated(section, "password"))
@@ -187,6 +208,8 @@ def _password_is_whole(file: File, section: str) -> None:
     if file.commented(section, "password"):
         text = "a blank and ; begin a comment, which is no part of it; put a password that has them in"
         file.warn(section, "password", f": {text} password_file")
+    if re.search(r"\s#", file.stated(section, "password")):
+        file.warn(section, "password", f": {_COMMENT}")
 
 
 def _secret_files_are_not_exposed(file: File, section: str) -> None:

@@ -1,5 +1,6 @@
 """What the keys of a config must agree on, and what its operator is warned of."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,10 +137,12 @@ def test_qos_2_means_1_and_a_warning(load: Load, file: Path) -> None:
 QUOTES = "has quotes, which are part of it; drop them"
 COMMENT = "has a # in it, which is part of it; a comment needs a line of its own"
 SEPARATOR = "has a blank, ; or | in it, which separates nothing; commas separate the items of a list"
-PATTERN = "is neither a pattern nor a topic; it stands for the one photometer with exactly this name"
+NAME = "is no list, pattern or word with a meaning; it stands for the one photometer with exactly this name"
 STAR = "has a *, which is no wildcard; + stands for any one level, # at the end for all levels below"
 CAPITALS = "is not in capitals, in which photometers write STARS4ALL"
 LEVEL = "has an empty level; drop the / that is too much"
+TOPIC = "is no list, pattern or placeholder; a level is a name or +, which stands for any one level"
+ONE_LEVEL = "has a single level, on which no photometer publishes"
 
 
 @pytest.mark.parametrize(
@@ -156,10 +159,10 @@ LEVEL = "has an empty level; drop the / that is too much"
         ("mqtt", "whitelist", '"stars1, stars17"', [f"""'"stars1' {QUOTES}"""]),
         ("mqtt", "whitelist", "''", [f"""\"''" {QUOTES}"""]),
         ("mqtt", "whitelist", "\u201cstars1\u201d", [f"'\u201cstars1\u201d' {QUOTES}"]),
-        ("mqtt", "whitelist", "stars*", [f"'stars*' {PATTERN}"]),
-        ("mqtt", "whitelist", "+", [f"'+' {PATTERN}"]),
-        ("mqtt", "whitelist", "STARS4ALL/stars1/reading", [f"'stars4all/stars1/reading' {PATTERN}"]),
-        ("mqtt", "whitelist", "a b, c*, d e", [f"'a b' {SEPARATOR}", f"'c*' {PATTERN}"]),
+        ("mqtt", "whitelist", "stars*", [f"'stars*' {NAME}"]),
+        ("mqtt", "whitelist", "+", [f"'+' {NAME}"]),
+        ("mqtt", "whitelist", "STARS4ALL/stars1/reading", [f"'stars4all/stars1/reading' {NAME}"]),
+        ("mqtt", "whitelist", "a b, c*, d e", [f"'a b' {SEPARATOR}", f"'c*' {NAME}"]),
         ("mqtt", "topics", "A/+/reading B/+/reading", [f"'A/+/reading B/+/reading' {SEPARATOR}"]),
         ("mqtt", "topics", "A/+/reading;B/+/reading", [f"'A/+/reading;B/+/reading' {SEPARATOR}"]),
         ("mqtt", "topics", "STARS4ALL/*/reading", [f"'STARS4ALL/*/reading' {STAR}"]),
@@ -168,6 +171,9 @@ LEVEL = "has an empty level; drop the / that is too much"
         ("mqtt", "topics", "STARS4ALL//+/reading", [f"'STARS4ALL//+/reading' {LEVEL}"]),
         ("mqtt", "topics", '"STARS4ALL/+/reading"', [f"""'"STARS4ALL/+/reading"' {QUOTES}"""]),
         ("mqtt", "topics", "stars4all/+/reading", [f"'stars4all/+/reading' {CAPITALS}"]),
+        ("mqtt", "topics", "STARS4ALL/+/reading,1", [f"'1' {ONE_LEVEL}"]),
+        ("mqtt", "topics", "none", [f"'none' {ONE_LEVEL}"]),
+        ("mqtt", "topics", "[A/+/reading, B/+/reading]", [f"'B/+/reading]' {TOPIC}"]),
         ("mqtt", "share_group", "'tess'", [f"""\"'tess'" {QUOTES}"""]),
         ("influxdb", "dbname", "tessdb # x", [f"'tessdb # x' {COMMENT}"]),
         ("influxdb", "dbname", '"tessdb"', [f"""'"tessdb"' {QUOTES}"""]),
@@ -193,9 +199,9 @@ def test_a_value_that_looks_like_a_slip_is_taken_with_a_warning(
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("mqtt", "whitelist", "stars1, PRU21 ,TASBC3,sqm-1738,test_sqm1,TESS-Madrid-01,uñconf,x.y:z,3"),
+        ("mqtt", "whitelist", "stars1, PRU21 ,TASBC3,sqm-1738,test_sqm1,TESS-Madrid-01,uñconf,x.y-z_,3"),
         ("mqtt", "whitelist", "stars1 ; mine"),
-        ("mqtt", "topics", "STARS4ALL/+/reading, STARS4ALL/#, +/a/+/#, a-b_c.d/e:f/$g, año/1"),
+        ("mqtt", "topics", "STARS4ALL/+/reading, STARS4ALL/#, +/a/+/#, a-b_c.d/e/5, año/1"),
         ("mqtt", "username", "o'hara#1"),
         ("influxdb", "dbname", "sky of tess"),
         ("influxdb", "measurement", 'a"b#c'),
@@ -208,6 +214,51 @@ def test_a_usual_value_gives_no_warning(load: Load, section: str, key: str, valu
     assert load(f"{text}{key} = {value}\n").warnings == ()
 
 
+@pytest.mark.parametrize(
+    "items",
+    [
+        *("[]", "{}", "()", "[stars1, stars2]", "(stars1, stars2)", '["stars1"]'),
+        *("none", "ALL", "any", "null", "off", "true", "-", "--", "stars1, none"),
+        *("stars1:stars2", "stars1&stars2", "stars1=stars2", "stars1+stars2", "stars1..20"),
+        *("stars1\uff0cstars2", "stars1\u3001stars2", "stars1\u2013stars9"),
+        *("stars[0-9]", "^stars1$", "stars%", "<stars1>", "stars.*", "stars\\d", "stars1!", "@stars1", "."),
+    ],
+)
+def test_what_is_no_usual_name_is_warned_of(load: Load, items: str) -> None:
+    for key in "whitelist", "blacklist":
+        assert load(f"{TCP}{key} = {items}\n").warnings
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        *("[]", "all", "1", "STARS4ALL", "[A/+/reading]", '["A/+/reading"]', "('A/+/reading')"),
+        *("A/<name>/reading", "A/{name}/reading", "A/$name/reading", "$queue/A/+/reading", "$SYS/up"),
+        *("A/?/reading", "A/stars[0-9]/reading", "A/%/reading", "A/.+/reading", "A/-/reading", "A/^/#"),
+        *("A/+/reading:1", "A/+/reading=1", "A/+/reading\u200b", "\u2060A/+/reading", "A/+/rea\u00adding"),
+    ],
+)
+def test_what_is_no_usual_topic_is_warned_of_or_refused(load: Load, items: str) -> None:
+    with suppress(ConfigError):
+        assert load(f"{TCP}topics = {items}\n").warnings
+
+
+@pytest.mark.parametrize(
+    ("items", "warned"),
+    [
+        ("STARS4ALL/register", True),
+        ("STARS4ALL/+/status, STARS4ALL/register", True),
+        ("STARS4ALL/+/reading, STARS4ALL/register", False),
+        ("STARS4ALL/#", False),
+    ],
+)
+def test_topics_of_which_none_brings_readings_are_warned_of(
+    load: Load, file: Path, items: str, warned: bool
+) -> None:
+    text = "photometers publish no readings on register or status; add STARS4ALL/+/reading"
+    assert load(f"{TCP}topics = {items}\n").warnings == (f"{file}:3: [mqtt] topics: {text}",) * warned
+
+
 def test_a_warning_shows_the_name_of_a_variable_and_not_what_it_holds(load: Load, file: Path) -> None:
     assert load(f"{TCP}whitelist = ${{PW}}\n", PW=f"{PASSWORD} x").warnings == (
         f"{file}:3: [mqtt] whitelist: '${{PW}}' {SEPARATOR}",
@@ -218,10 +269,6 @@ def test_a_warning_shows_no_item_at_any_length(load: Load, file: Path) -> None:
     assert load(f"{TCP}topics = {'x ' * 100}y\n").warnings == (
         f"{file}:3: [mqtt] topics: '{'x ' * 40}...' {SEPARATOR}",
     )
-
-
-def test_a_password_may_look_as_it_likes(load: Load) -> None:
-    assert load(lines(TCP, "username = me", "password = '${PW} # x'"), PW="a").warnings == ()
 
 
 def test_a_photometer_in_both_lists_is_stored_by_neither(load: Load, file: Path) -> None:
@@ -327,10 +374,19 @@ def test_half_a_password_is_warned_of(load: Load, section: str, start: str) -> N
     assert "tail" not in warning
 
 
-@pytest.mark.parametrize("password", [PASSWORD + ";", f"{PASSWORD};x", f"{PASSWORD} x"])
-def test_a_password_may_hold_blanks_and_semicolons_that_do_not_meet(load: Load, password: str) -> None:
-    loaded = load(lines(TCP, "username = me", f"password = {password}"))
-    assert (loaded.mqtt.password.reveal(), loaded.warnings) == (password, ())
+@LOGINS
+def test_a_comment_that_is_part_of_a_password_is_warned_of(load: Load, section: str, start: str) -> None:
+    loaded = load(lines(start, "username = me", f"password = {PASSWORD}\t# mine"))
+    assert getattr(loaded, section).password.reveal() == f"{PASSWORD}\t# mine"
+    (warning,) = loaded.warnings
+    assert warning.endswith(f":{start.count(chr(10)) + 2}: [{section}] password: {COMMENT}")
+
+
+@pytest.mark.parametrize("more", [";", ";x", " x", "#x", "#", "'", "${HASH}"])
+def test_a_password_may_look_as_it_likes(load: Load, more: str) -> None:
+    loaded = load(lines(TCP, "username = me", f"password = {PASSWORD}{more}"), HASH=" # x")
+    assert loaded.mqtt.password.reveal() == PASSWORD + more.replace("${HASH}", " # x")
+    assert loaded.warnings == ()
 
 
 # Who sees a password
