@@ -117,8 +117,12 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
     for text in would.left_out:
         findings.note("schema", f"warning: never run: {text}; if you want it, run it in the influx shell")
     names = [statement.database for statement in would.statements if statement.database]
+    unclear = next((statement for statement in would.statements if not statement.understood), None)
     if would.problem:
         findings.fail("schema", f"{config.schema}: {would.problem}; nothing after it would run")
+    elif unclear:
+        advice = "is a semicolon missing before the next, or a word mistyped?"
+        findings.fail("schema", f"{config.schema}: InfluxDB may not understand {unclear}: {advice}")
     elif config.dbname in names:
         findings.ok("schema", f"{config.schema} creates {config.dbname}")
     else:

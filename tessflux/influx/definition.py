@@ -1,8 +1,8 @@
 """The data definition file as a text: its statements, which of them are run, and how each is shown.
 
-A statement that destroys something or takes it away is never run: the file is run again whenever something is
-missing, and nobody looks on. Only what is known to be harmless is run. Statements may hold passwords, so no
-text here shows what follows the word PASSWORD, or a single quote should that word be mistyped.
+The file is run again whenever something is missing, and nobody looks on. So a statement is run only if it
+defines something, and neither takes away what is there nor moves what others write. Of one that may hold a
+password only what stands before it is shown.
 """
 
 import re
@@ -15,40 +15,83 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-# What is no code: quoted, or a regular expression, which stands where a division cannot.
-_NO_CODE = re.compile(
-    rf"""{_QUOTED.pattern}|(?:[~(,]|(?<!\d)\.|\b(?:SELECT|FROM|BY)\b)\s*/(?:\\.|[^/\\])*/""",
-    re.IGNORECASE | re.DOTALL,
-)
-_INTO = re.compile(r"\bINTO\b", re.IGNORECASE)
-_FROM_PASSWORD = re.compile(r"(\bPASSWORD\b|(?=')).*", re.IGNORECASE | re.DOTALL)
-_OPEN_QUERY = re.compile(
-    r"\s*CREATE\s+CONTINUOUS\s+QUERY\b.*\bBEGIN\b(?!.*\bEND\b)", re.IGNORECASE | re.DOTALL
-)
 
-_NAME = r"""(?:"(?:\\.|[^"\\])*"|\w+)"""
-_DATABASE = re.compile(rf"CREATE\s+DATABASE\s+({_NAME})", re.IGNORECASE)
-_CLAUSE = re.compile(
-    rf"DEFAULT\b|(?:SHARD[_\s]\s*DURATION|DURATION|REPLICATION|NAME)\s+{_NAME}", re.IGNORECASE
+
+def _influxql(*forms: str) -> re.Pattern[str]:
+    """A pattern for any of these forms. A blank stands for what InfluxQL takes for one; others it refuses."""
+    pattern = "|".join(forms).replace(" ", r"[\x20\t\r\n]+")
+    return re.compile(pattern, re.IGNORECASE | re.ASCII | re.DOTALL)
+
+
+_RESERVED = """
+all alter analyze and any as asc begin by cardinality create continuous database databases default delete
+desc destinations diagnostics distinct drop duration end every exact explain false field for from grant
+grants group groups in inf insert into key keys kill limit measurement measurements name offset on or
+order password policy policies privileges queries query read replication resample retention revoke select
+series set shard shards show slimit soffset stats subscription subscriptions tag to true user users
+values where with write
+"""
+_NAME = rf"""(?:"(?:\\[n\\"']|[^"\\\r\n])+"|(?!(?:{"|".join(_RESERVED.split())})\b)[A-Z_]\w*)"""
+_STRING = r"""'(?:\\[n\\"']|[^'\\\r\n])*'"""
+_SPAN = r"(?:\d+(?:ns|u|µ|ms|[smhdw]))+"
+_KEPT, _COPIES = rf" DURATION (?:INF|{_SPAN})", r" REPLICATION [1-9]\d*"
+_SHARD = rf"(?: SHARD{_KEPT})?"
+
+_DEFINITIONS = {
+    "CREATE DATABASE": rf" (?P<database>{_NAME})"
+    rf"(?: WITH(?= )(?:{_KEPT})?(?:{_COPIES})?{_SHARD}(?: NAME (?P<policy>{_NAME}))?)?",
+    "CREATE RETENTION POLICY": rf" (?P<policy>{_NAME}) ON (?P<on>{_NAME})"
+    rf"{_KEPT}{_COPIES}{_SHARD}(?: DEFAULT)?",
+    "ALTER RETENTION POLICY": rf" (?P<policy>{_NAME}) ON (?P<on>{_NAME})(?= )"
+    rf"(?P<kept>{_KEPT})?(?:{_COPIES})?{_SHARD}(?P<default> DEFAULT)?",
+    "CREATE CONTINUOUS QUERY": rf" {_NAME} ON {_NAME}(?: RESAMPLE .+)? BEGIN .+\bEND",
+    "CREATE USER": rf" {_NAME} WITH PASSWORD {_STRING}(?: WITH ALL PRIVILEGES)?",
+    "SET PASSWORD": rf" FOR {_NAME}(?: )?=(?: )?{_STRING}",
+    "GRANT": rf" (?:(?:READ|WRITE|ALL|ALL PRIVILEGES) ON {_NAME}|ALL|ALL PRIVILEGES) TO {_NAME}",
+    "CREATE SUBSCRIPTION": rf" {_NAME} ON {_NAME}\.{_NAME} DESTINATIONS (?:ALL|ANY)"
+    rf" {_STRING}(?:(?: )?,(?: )?{_STRING})*",
+}
+"""The statements that are run: how each begins, and how it goes on as far as we know InfluxQL."""
+_DEFINES = _influxql(*(f"{beginning}(?= )" for beginning in _DEFINITIONS))
+_FORMS = [_influxql(beginning + rest) for beginning, rest in _DEFINITIONS.items()]
+
+_VERBS = {
+    *("ALTER", "CREATE", "DELETE", "DROP", "EXPLAIN", "GRANT", "KILL", "REVOKE", "SELECT", "SET", "SHOW")
+}
+"""How a statement of InfluxQL begins. Any other text may be the rest of a password that has a quote in it."""
+
+_OF_USER = _influxql(
+    rf"(?:ALTER|CREATE) USER {_NAME}",
+    rf"SET \w+ FOR {_NAME}",
+    r"(?:ALTER|CREATE|SET) (?!(?:DATABASE|RETENTION|CONTINUOUS|SUBSCRIPTION)\b)\w+",
 )
-_POLICY = re.compile(
-    rf"(?P<head>(?:CREATE|ALTER)\s+RETENTION\s+POLICY\s+(?P<policy>{_NAME})\s+ON\s+(?P<database>{_NAME})"
-    rf"|CREATE\s+DATABASE\s+{_NAME}\s+WITH)(?P<clauses>(?:\s+(?:{_CLAUSE.pattern}))+)",
-    re.IGNORECASE,
+"""The beginning of what may define a user, mistyped or not: a password may follow."""
+_FROM_PASSWORD = _influxql(r"(?:\bPASSWORD\b|').*")
+
+_OPEN_QUERY = _influxql(r"\s*CREATE CONTINUOUS QUERY\b.*\bBEGIN\b(?!.*\bEND\b)")
+_CLAUSE = _influxql(rf"DEFAULT\b|(?:SHARD(?:_| )DURATION|DURATION|REPLICATION|NAME) (?:{_NAME}|[\wµ]+)")
+_POLICY = _influxql(
+    rf"(?P<head>(?:CREATE|ALTER) RETENTION POLICY {_NAME} ON {_NAME}|CREATE DATABASE {_NAME} WITH)"
+    rf"(?P<clauses>(?: (?:{_CLAUSE.pattern}))+)"
 )
 _ORDER = ("DURATION", "REPLICATION", "SHARD", "DEFAULT", "NAME")
 """How the clauses of a retention policy begin, in the order that InfluxQL wants."""
 
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-
-_DESTROYING = {
-    "DROP": "it destroys what is there",
-    "DELETE": "it destroys readings",
-    "KILL": "it ends a query of somebody else",
-    "REVOKE": "it takes a right away",
+_SECOND = 10**9
+_UNITS = {
+    "ns": 1,
+    "u": 10**3,
+    "µ": 10**3,
+    "ms": 10**6,
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "h": 3_600 * _SECOND,
+    "d": 86_400 * _SECOND,
+    "w": 604_800 * _SECOND,
 }
-_VERBS = {"ALTER", "CREATE", "EXPLAIN", "GRANT", "SELECT", "SET", "SHOW", *_DESTROYING}
-"""How a statement of InfluxQL begins. Any other text may be the rest of a password that has a quote in it."""
+"""Nanoseconds."""
+_LONGEST = 2**63 - 1
+"""Nanoseconds. Of a longer duration InfluxDB makes another, which may be short."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +104,7 @@ class Alteration:
 
     def shortens(self, current: str) -> bool:
         """Whether that is less long than now, or perhaps is."""
-        new, old = _seconds(self.duration), _seconds(current)
+        new, old = _nanoseconds(self.duration), _nanoseconds(current)
         return new is None or old is None or new < old
 
 
@@ -79,59 +122,77 @@ class Statement:
         return word if word in _VERBS else ""
 
     @property
+    def _parts(self) -> re.Match[str] | None:
+        return next((parts for form in _FORMS if (parts := form.fullmatch(self.text))), None)
+
+    def _part(self, name: str) -> str:
+        """A part of it, or ""."""
+        return (self._parts.groupdict().get(name) or "") if self._parts else ""
+
+    @property
+    def understood(self) -> bool:
+        """Whether it is InfluxQL from its beginning to its end, as far as we know."""
+        return self._parts is not None
+
+    @property
     def may_hold_password(self) -> bool:
-        return _FROM_PASSWORD.search(self.text) is not None
+        return bool(_OF_USER.match(self.text) or _FROM_PASSWORD.search(self.text))
 
     @property
     def harm(self) -> str:
         """Why it is never run; "" if it is, or if that depends on its `alteration`."""
-        if self.verb in _DESTROYING:
-            return _DESTROYING[self.verb]
-        if self.verb == "ALTER" and not _POLICY.fullmatch(self.text):
+        code = _QUOTED.sub("", self.text)
+        if self.verb and not _DEFINES.match(self.text):
+            return "it defines nothing that tessflux knows"
+        if self.verb == "ALTER" and not self.understood:
             return "it may shorten how long readings are kept"
-        if self.verb in ("SELECT", "EXPLAIN") and _INTO.search(_NO_CODE.sub(" ", self.text)):
-            return "it writes into the database each time the file is run"
+        if self._part("default"):
+            return "what others write without naming a policy would go to this one; leave out DEFAULT"
+        if any(_nanoseconds(span) is None for span in re.findall(rf"(?<!\w){_SPAN}(?!\w)", code)):
+            return "InfluxDB may make a short duration of one that is so long; write INF"
         # To InfluxDB a quote in a regular expression is none, so a second statement may be hidden here.
-        if ";" in self.text and "/" in _QUOTED.sub("", self.text):
+        if ";" in self.text and "/" in code:
             return "it has a regular expression, and a semicolon that may be its end; put them apart"
         return ""
 
     @property
     def alteration(self) -> Alteration | None:
         """How it changes the time for which readings are kept; None if it does not."""
-        match = _POLICY.fullmatch(self.text)
-        if match and self.verb == "ALTER":
-            for clause in _CLAUSE.findall(match["clauses"]):
-                if _rank(clause) == 0:
-                    return Alteration(_unquoted(match["policy"]), match["database"], clause.split()[1])
+        if kept := self._part("kept"):
+            return Alteration(_unquoted(self._part("policy")), self._part("on"), kept.split()[-1])
         return None
 
     @property
     def database(self) -> str:
         """The database that it creates, or ""."""
-        match = _DATABASE.match(self.text)
-        return _unquoted(match[1]) if match else ""
+        return _unquoted(self._part("database"))
 
     @property
     def policy(self) -> tuple[str, str]:
         """The database and the name of the retention policy that it creates, or empty names."""
-        match = _POLICY.fullmatch(self.text)
-        if not match or self.verb == "ALTER":
+        policy = self._part("policy")
+        if not policy or self.verb == "ALTER":
             return "", ""
-        if match["policy"]:
-            return _unquoted(match["database"]), _unquoted(match["policy"])
-        last = _CLAUSE.findall(match["clauses"])[-1]
-        return self.database, _unquoted(last.split(maxsplit=1)[-1])
+        return _unquoted(self._part("database") or self._part("on")), _unquoted(policy)
 
     @property
     def shown(self) -> str:
-        """All of it, but for a password."""
-        return " ".join(_FROM_PASSWORD.sub(r"\1 ...", self.text).split())
+        """All of it, but for what may be a password."""
+        if self.understood and not _OF_USER.match(self.text):
+            return " ".join(_FROM_PASSWORD.sub(" ...", self.text).split())
+        return f"{self._words} ..."
+
+    @property
+    def _words(self) -> str:
+        """Its first words."""
+        if not self.verb:
+            return "no statement"
+        user = _OF_USER.match(self.text)
+        return " ".join(user[0].split() if user else _FROM_PASSWORD.sub("", self.text).split()[:4])
 
     def __str__(self) -> str:
         """Its number and its first words."""
-        words = _FROM_PASSWORD.sub(r"\1", self.text).split()[:4] if self.verb else ["no statement"]
-        return f"statement {self.number} ({' '.join(words)} ...)"
+        return f"statement {self.number} ({self._words} ...)"
 
 
 @dataclass(frozen=True)
@@ -199,12 +260,12 @@ def _unquoted(name: str) -> str:
     return re.sub(r"\\(.)", lambda escaped: "\n" if escaped[1] == "n" else escaped[1], name[1:-1])
 
 
-def _seconds(duration: str) -> float | None:
-    """A duration as InfluxDB reads and shows it, in seconds; None if it is none that we know. Nothing is for
-    ever."""
+def _nanoseconds(duration: str) -> float | None:
+    """A duration as InfluxDB reads and shows it; None if it is none that we know, or too long to be counted.
+    Nothing is for ever."""
     if duration.upper() == "INF":
         return float("inf")
-    if not re.fullmatch(r"(?:\d+[smhdw])+", duration):
+    if not re.fullmatch(_SPAN, duration, re.ASCII):
         return None
-    seconds = sum(int(count) * _SECONDS[unit] for count, unit in re.findall(r"(\d+)(.)", duration))
-    return seconds or float("inf")
+    total = sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(\D+)", duration))
+    return total or float("inf") if total <= _LONGEST else None

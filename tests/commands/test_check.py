@@ -137,12 +137,12 @@ def test_the_data_definition_file_is_shown_as_it_would_run(
             " SHARD DURATION 2h DEFAULT",
             'would run: CREATE RETENTION POLICY "forever" ON "tessdb" DURATION INF REPLICATION 1'
             " SHARD DURATION 1000w",
-            'would run: CREATE USER "tessflux" WITH PASSWORD ...',
-            'would run: CREATE USER "grafana" WITH PASSWORD ...',
+            'would run: CREATE USER "tessflux" ...',
+            'would run: CREATE USER "grafana" ...',
             'would run: GRANT READ ON "tessdb" TO "grafana"',
             'would run: GRANT WRITE ON "tessdb" TO "tessflux"',
-            'warning: never run: statement 4 (DROP RETENTION POLICY "autogen" ...): it destroys what is'
-            " there; if you want it, run it in the influx shell",
+            'warning: never run: statement 4 (DROP RETENTION POLICY "autogen" ...): it defines'
+            " nothing that tessflux knows; if you want it, run it in the influx shell",
             "ok: FILE creates tessdb",
         ],
         False,
@@ -156,6 +156,16 @@ def test_the_data_definition_file_is_shown_as_it_would_run(
             "CREATE DATABASE tessdb; CRATE DATABASE other; CREATE DATABASE third",
             "FILE: statement 2 (no statement ...): it does not begin like InfluxQL, and is not sent; nothing"
             " after it would run",
+        ),
+        (
+            "CREATE DATABASE tessdb\nCREATE RETENTION POLICY p ON tessdb DURATION 1d REPLICATION 1",
+            "FILE: InfluxDB may not understand statement 1 (CREATE DATABASE tessdb CREATE ...): is a"
+            " semicolon missing before the next, or a word mistyped?",
+        ),
+        (
+            "CREATE DATABASE tessdb; GRANT READ TO u",
+            "FILE: InfluxDB may not understand statement 2 (GRANT READ TO u ...): is a semicolon missing"
+            " before the next, or a word mistyped?",
         ),
         ("DROP DATABASE tessdb", "FILE creates no database, but dbname is tessdb; make them the same"),
         (

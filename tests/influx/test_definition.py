@@ -126,11 +126,18 @@ def test_what_follows_a_continuous_query_without_an_end_belongs_to_it() -> None:
     ("text", "database", "policy"),
     [
         ("CREATE DATABASE tess", "tess", ("", "")),
-        ('create  database\n"a b" WITH DURATION 2d NAME "p"', "a b", ("a b", "p")),
+        ('create  database\r\n"a b" WITH DURATION 2d NAME "p"', "a b", ("a b", "p")),
+        ("CREATE DATABASE a WITH DURATION 2d", "a", ("", "")),
         (r'CREATE DATABASE "a;\"b"', 'a;"b', ("", "")),
+        ("CREATE DATABASE a WITH SHARD DURATION 1h", "a", ("", "")),
         ('CREATE RETENTION POLICY "p q" ON "a" DURATION 2d REPLICATION 1', "", ("a", "p q")),
+        (
+            "CREATE RETENTION POLICY p ON a DURATION inf REPLICATION 2 SHARD DURATION 1d DEFAULT",
+            "",
+            ("a", "p"),
+        ),
         ("ALTER RETENTION POLICY p ON a DURATION 2d", "", ("", "")),
-        (r'CREATE RETENTION POLICY "p\n\"q\\" ON a DURATION 2d', "", ("a", 'p\n"q\\')),
+        (r'CREATE RETENTION POLICY "p\n\"q\\" ON a DURATION 2d REPLICATION 1', "", ("a", 'p\n"q\\')),
         ("DROP DATABASE b", "", ("", "")),
         ("CREATE USER u WITH PASSWORD 'CREATE DATABASE d'", "", ("", "")),
     ],
@@ -140,50 +147,99 @@ def test_what_a_statement_creates(text: str, database: str, policy: tuple[str, s
     assert (statement.database, statement.policy) == (database, policy)
 
 
-def test_a_statement_is_shown_without_its_password() -> None:
-    statement = Statement(3, "CREATE USER u\n WITH PASSWORD 'Xsecret' WITH ALL PRIVILEGES")
-    assert statement.shown == "CREATE USER u WITH PASSWORD ..."
-    assert str(statement) == "statement 3 (CREATE USER u WITH ...)"
-    assert str(Statement(1, "Xtail99'")) == "statement 1 (no statement ...)"
+@pytest.mark.parametrize(
+    "text",
+    [
+        'CREATE DATABASE "a"\nCREATE RETENTION POLICY "p" ON "a" DURATION 1h REPLICATION 1',
+        "CREATE DATABASE IF NOT EXISTS a",
+        "CREATE\u00a0DATABASE a",
+        "CREATE DATABASE\u00a0a",
+        "CREATE\x0cDATABASE a",
+        "CREATE DATABASE a WITH FOO",
+        "CREATE DATABASE a WITH",
+        "CREATE DATABASE a WITH NAME p DURATION 2d",
+        'CREATE DATABASE "a\\b"',
+        'CREATE DATABASE "a\nb"',
+        'CREATE DATABASE ""',
+        "CREATE DATABASE 'a'",
+        *(f"CREATE DATABASE {name}" for name in ("a-b", "1a", "año", "name", "DataBase", "a,b", "a.b")),
+        "CREATE RETENTION POLICY p ON a",
+        "CREATE RETENTION POLICY p ON a DURATION 2d",
+        "CREATE RETENTION POLICY p ON a REPLICATION 1 DURATION 2d",
+        "CREATE RETENTION POLICY p ON a DURATION 2d REPLICATION 0",
+        "CREATE RETENTION POLICY p ON a DURATION 2y REPLICATION 1",
+        'CREATE RETENTION POLICY p ON a DURATION "2d" REPLICATION 1',
+        "CREATE RETENTION POLICY p ON a DURATION 2d REPLICATION 1 DEFAULT CREATE DATABASE b",
+        "CREATE USER u WITH PASSWORD x",
+        "CREATE USER u WITH PASSWORD 'x' GRANT ALL TO u",
+        "SET PASSWORD FOR u 'x'",
+        "GRANT READ TO u",
+        "GRANT ALL ON a, b TO u",
+        "CREATE CONTINUOUS QUERY q ON a BEGIN SELECT b INTO c FROM d END CREATE DATABASE b",
+    ],
+)
+def test_what_influxdb_cannot_read_is_not_understood_and_creates_nothing(text: str) -> None:
+    statement = Statement(1, text)
+    assert (statement.understood, statement.database, statement.policy) == (False, "", ("", ""))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE USER u WITH PASSWORD 'x' WITH ALL PRIVILEGES",
+        r"""SET PASSWORD FOR "u" ='it\'s'""",
+        "GRANT ALL PRIVILEGES ON a TO u",
+        "GRANT ALL TO u",
+        'GRANT read ON a TO "read"',
+        "CREATE SUBSCRIPTION s ON \"a\".autogen DESTINATIONS ANY 'udp://h:9' , 'udp://i:9'",
+        "CREATE CONTINUOUS QUERY q ON a RESAMPLE EVERY 1h FOR 2h BEGIN SELECT b INTO c FROM d GROUP BY e END",
+        "ALTER RETENTION POLICY p ON a REPLICATION 1",
+    ],
+)
+def test_what_defines_something_is_run(text: str) -> None:
+    statement = Statement(1, text)
+    assert (statement.understood, statement.harm) == (True, "")
 
 
 @pytest.mark.parametrize(
     ("text", "shown", "words"),
     [
-        ("SET PASSWORT FOR \"a\" = 'Xsecret'", 'SET PASSWORT FOR "a" = ...', 'SET PASSWORT FOR "a"'),
+        (
+            "CREATE USER u\n WITH PASSWORD 'Xsecret' WITH ALL PRIVILEGES",
+            "CREATE USER u ...",
+            "CREATE USER u",
+        ),
+        ("SET PASSWORD FOR u = 'Xsecret'", "SET PASSWORD FOR u ...", "SET PASSWORD FOR u"),
+        ("SET PASSWORD Xsecret", "SET PASSWORD ...", "SET PASSWORD"),
+        ("SET PASSWORT FOR \"a\" = 'Xsecret'", 'SET PASSWORT FOR "a" ...', 'SET PASSWORT FOR "a"'),
+        ('CREATE USER a WITH PASSWD "Xsecret"', "CREATE USER a ...", "CREATE USER a"),
+        ('CREATE USER a IDENTIFIED BY "Xsecret"', "CREATE USER a ...", "CREATE USER a"),
+        ("CREATE USER a WITH PASSWRD 'Xse'cret", "CREATE USER a ...", "CREATE USER a"),
+        ("CREATE USR a WITH PASSWRD Xsecret", "CREATE USR ...", "CREATE USR"),
         ("CREATE USR 'Xsecret' FOR a", "CREATE USR ...", "CREATE USR"),
-        ("CREATE USER a WITH PASSWRD 'Xse'cret", "CREATE USER a WITH PASSWRD ...", "CREATE USER a WITH"),
+        ('ALTER USER a WITH "Xsecret"', "ALTER USER a ...", "ALTER USER a"),
         ("SHOW'Xsecret without an end", "SHOW ...", "SHOW"),
+        (
+            'CREATE DATABASE a CREATE USER b IDENTIFIED BY "Xsecret"',
+            "CREATE DATABASE a CREATE ...",
+            "CREATE DATABASE a CREATE",
+        ),
+        (
+            "CREATE SUBSCRIPTION s ON a.p DESTINATIONS ALL 'http://u:Xsecret@h'",
+            "CREATE SUBSCRIPTION s ON a.p DESTINATIONS ALL ...",
+            "CREATE SUBSCRIPTION s ON",
+        ),
+        ("Xtail99'", "no statement ...", "no statement"),
     ],
 )
-def test_a_password_is_not_shown_though_the_statement_is_mistyped(text: str, shown: str, words: str) -> None:
-    statement = Statement(1, text)
-    assert statement.shown == shown
-    assert str(statement) == f"statement 1 ({words} ...)"
-    assert statement.may_hold_password
+def test_what_may_be_a_password_is_not_shown(text: str, shown: str, words: str) -> None:
+    statement = Statement(3, text)
+    assert (statement.shown, str(statement)) == (shown, f"statement 3 ({words} ...)")
 
 
-@pytest.mark.parametrize(
-    ("text", "writes"),
-    [
-        ("SELECT a INTO b FROM c", True),
-        ('select mean("a")into"b"from"c"', True),
-        ("EXPLAIN ANALYZE SELECT a INTO b FROM c", True),
-        ("SELECT a / 2 INTO b FROM c WHERE d / 2 > 1", True),
-        ("SELECT a INTO b FROM /'/ WHERE c =~ /'/", True),
-        ("SELECT a FROM b", False),
-        ('SELECT "x INTO y" FROM b', False),
-        ("SELECT a FROM b WHERE c = 'x INTO y'", False),
-        ("SELECT a FROM /x INTO y/ WHERE b =~ /INTO \\/ INTO/", False),
-        ('SELECT / INTO /, mean(/ INTO /) FROM "d"."e"./ INTO / GROUP BY / INTO /', False),
-        ("CREATE CONTINUOUS QUERY q ON a BEGIN SELECT b INTO c FROM d GROUP BY time(1h) END", False),
-    ],
-)
-def test_a_query_that_writes_its_result_is_harmful_unless_it_is_a_continuous_one(
-    text: str, writes: bool
-) -> None:
-    harm = "it writes into the database each time the file is run"
-    assert Statement(1, text).harm == (harm if writes else "")
+def test_a_statement_without_a_password_is_shown_whole() -> None:
+    text = "CREATE CONTINUOUS QUERY q ON a BEGIN\n SELECT mean(mag) INTO b FROM c GROUP BY d\nEND"
+    assert Statement(1, text).shown == " ".join(text.split())
 
 
 def test_the_example_creates_its_database_and_does_no_harm() -> None:

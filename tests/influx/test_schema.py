@@ -148,23 +148,50 @@ def test_a_statement_that_fails_is_named_and_none_is_run_after_it(
     assert influx.asked == ["CREATE DATABASE a", "CREATE RETENTION POLICY p ON b"]
 
 
+NO_DEFINITIONS = (
+    'DROP RETENTION POLICY "autogen" ON "tessdb"',
+    "/* old */ drop\nDATABASE a",
+    "DROP-- no\n DATABASE a",
+    'DROP"a"',
+    "DELETE FROM readings WHERE time < now() - 1d",
+    "KILL QUERY 7",
+    "REVOKE ALL ON a FROM u",
+    "ALTER DATABASE a",
+    "CREATE USR a",
+    "CREATE\u00a0DATABASE a",
+    "SELECT mean(mag) INTO b FROM readings",
+    "SELECT * FROM readings",
+    "SHOW SERIES",
+    "EXPLAIN ANALYZE SELECT * FROM readings",
+    "SELECT a FROM /'/; DROP DATABASE b; SHOW TAG KEYS WHERE v = '/'",
+)
+
+
 @pytest.mark.parametrize(
     ("statement", "harm"),
     [
-        ('DROP RETENTION POLICY "autogen" ON "tessdb"', "it destroys what is there"),
-        ("/* old */ drop\nDATABASE a", "it destroys what is there"),
-        ("DROP-- no\n DATABASE a", "it destroys what is there"),
-        ('DROP"a"', "it destroys what is there"),
-        ("DELETE FROM readings WHERE time < now() - 1d", "it destroys readings"),
-        ("KILL QUERY 7", "it ends a query of somebody else"),
-        ("REVOKE ALL ON a FROM u", "it takes a right away"),
-        ("ALTER DATABASE a", "it may shorten how long readings are kept"),
+        *((text, "it defines nothing that tessflux knows") for text in NO_DEFINITIONS),
         ("ALTER RETENTION POLICY p ON a DURATION '1d'", "it may shorten how long readings are kept"),
-        ("SELECT mean(mag) INTO b FROM readings", "it writes into the database each time the file is run"),
-        ("SELECT a FROM /'/; DROP DATABASE b; SHOW TAG KEYS WHERE v = '/'", "it has a regular expression"),
+        ("ALTER RETENTION POLICY p ON a DURATION 2d DEFAULT", "leave out DEFAULT"),
+        (
+            "ALTER RETENTION POLICY p ON a DURATION 30501w",
+            "InfluxDB may make a short duration of one that is so",
+        ),
+        (
+            "CREATE DATABASE a WITH DURATION 15250w15250w1w",
+            "InfluxDB may make a short duration of one that is so",
+        ),
+        (
+            "CREATE RETENTION POLICY p ON a DURATION 2d REPLICATION 1 SHARD DURATION 9223372036855ms",
+            "write INF",
+        ),
+        (
+            "CREATE CONTINUOUS QUERY q ON a BEGIN SELECT b INTO c FROM /'/ END; DROP DATABASE b; '/ END",
+            "it has a regular expression",
+        ),
     ],
 )
-def test_what_destroys_or_takes_away_is_never_sent_and_the_others_are_run(
+def test_what_defines_nothing_or_takes_something_away_is_never_sent_and_the_others_are_run(
     influx: Influx, tmp_path: Path, statement: str, harm: str
 ) -> None:
     ran = define(influx, tmp_path, f"CREATE DATABASE a; {statement}; CREATE DATABASE c")
@@ -196,7 +223,7 @@ def kept(duration: str) -> str:
         ("DURATION 5000y", "1h0m0s", False),
         ("DURATION 5000w", "for some time", False),
         ("SHARD DURATION 1h", "48h0m0s", True),
-        ("DEFAULT", "48h0m0s", True),
+        ("DURATION 15250w1d", "8736h0m0s", True),
     ],
 )
 def test_a_retention_policy_is_altered_unless_that_shortens_it(
@@ -298,9 +325,7 @@ def test_whatever_a_server_answers_it_is_an_answer_or_a_server_error_that_can_be
 def test_a_preview_is_what_would_be_run_in_an_empty_database_and_asks_nobody(
     influx: Influx, tmp_path: Path
 ) -> None:
-    text = (
-        "CREATE DATABASE a; DROP DATABASE b; ALTER RETENTION POLICY p ON a DURATION 2d; CRATE x; SHOW USERS"
-    )
+    text = "CREATE DATABASE a; DROP DATABASE b; ALTER RETENTION POLICY p ON a DURATION 2d; CRATE x; GRANT y"
     influx.answers = {"SHOW RETENTION POLICIES ON a": (200, kept("1h0m0s"))}
     ran = define(influx, tmp_path, text)
     influx.asked.clear()
@@ -357,7 +382,9 @@ def test_the_rest_of_a_password_is_neither_sent_nor_shown(influx: Influx, tmp_pa
 def test_an_error_about_a_user_is_shown(influx: Influx, tmp_path: Path) -> None:
     statement = "SET PASSWORD FOR nobody = 'Xsecret'"
     influx.answers = {statement: (200, '{"results":[{"statement_id":0,"error":"user not found"}]}')}
-    assert define(influx, tmp_path, statement).problem == "statement 1 (SET PASSWORD ...): user not found"
+    assert define(influx, tmp_path, statement).problem == (
+        "statement 1 (SET PASSWORD FOR nobody ...): user not found"
+    )
 
 
 def test_the_error_about_a_server_that_is_gone_does_not_show_the_statement(tmp_path: Path) -> None:
