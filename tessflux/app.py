@@ -81,7 +81,12 @@ class App:
             redeliver=lambda: self._subscriber.redeliver(),
             forget=self._judge.admission.forget,
         )
-        self._watch = Watch(self._mqtt_stats, reactor, failing=lambda: self._spool.store.failing)
+        self._watch = Watch(
+            self._mqtt_stats,
+            reactor,
+            failing=lambda: self._spool.store.failing,
+            listening=lambda: self._subscriber.listening,
+        )
         self._photometer_reports = logs.Reports(Logger(namespace="mqtt"), reactor)
         self._intake = Intake(
             config.mqtt,

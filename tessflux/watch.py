@@ -1,8 +1,9 @@
-"""Notices lists and topics of the config that let nothing through although messages come.
+"""Notices lists of the config that let nothing through, and topics that bring nothing.
 
 A wrong name in a whitelist, or a topic on which nobody publishes, is no error anywhere: readings are
-filtered, or the broker does not send them. After ten minutes the log says so: once a day for the lists, as
-long as it lasts, and once for a topic. A topic that has brought something is right, and may be silent later.
+filtered, or the broker does not send them. After ten minutes the log says so: once a day for the lists, or
+when nothing comes at all, as long as it lasts, and once for a topic. A topic that has brought something is
+right, and may be silent later.
 """
 
 import re
@@ -29,10 +30,17 @@ DAY = 86_400.0
 
 class Watch:
     """Call `configure` first, `came` with the topic of each message while there are `unseen` topics, and
-    `look` every LOOK seconds. While commits fail, as `failing` says, what was let through is not counted."""
+    `look` every LOOK seconds. While commits fail, as `failing` says, what was let through is not counted.
+    Unless we are `listening` to the broker, nothing can come."""
 
-    def __init__(self, stats: MqttStats, clock: IReactorTime, failing: Callable[[], object]) -> None:
-        self._stats, self._clock, self._failing = stats, clock, failing
+    def __init__(
+        self,
+        stats: MqttStats,
+        clock: IReactorTime,
+        failing: Callable[[], object],
+        listening: Callable[[], bool],
+    ) -> None:
+        self._stats, self._clock, self._failing, self._listening = stats, clock, failing, listening
         self._limit = RateLimit(clock, period=DAY, lines=10)
         self._watched: tuple[object, ...] = ()
 
@@ -45,6 +53,7 @@ class Watch:
         self._limit.over()
         self._new_window()
         self._first: float | None = None
+        self._silent_since = self._clock.seconds()
         self._number = len(mqtt.topics)
         # What is not a reading is published at a boot only.
         self.unseen = {each for each in mqtt.topics if each.rpartition("/")[2] not in OTHER_KINDS}
@@ -62,6 +71,18 @@ class Watch:
     def look(self) -> None:
         """Log what has let nothing through for so long."""
         now = self._clock.seconds()
+        self._look_at_lists(now)
+        if self._first is None:
+            self._look_at_silence(now)
+        elif now - self._first >= PATIENCE:
+            if 0 < len(self.unseen) < self._number:
+                log.warn(
+                    "Messages came for ten minutes, but none on {topics}: check [mqtt] topics",
+                    topics=", ".join(sorted(self.unseen)),
+                )
+            self.unseen.clear()
+
+    def _look_at_lists(self, now: float) -> None:
         stopped, passed = self._counts()
         if self._failing() or passed > self._passed or stopped == self._stopped:
             self._new_window()
@@ -71,13 +92,17 @@ class Watch:
                 " check the names in [mqtt] whitelist and blacklist",
                 stopped=stopped - self._stopped,
             )
-        if self._first is not None and now - self._first >= PATIENCE:
-            if 0 < len(self.unseen) < self._number:
-                log.warn(
-                    "Messages came for ten minutes, but none on {topics}: check [mqtt] topics",
-                    topics=", ".join(sorted(self.unseen)),
-                )
-            self.unseen.clear()
+
+    def _look_at_silence(self, now: float) -> None:
+        if not self.unseen or not self._listening():
+            self._silent_since = now
+        elif now - self._silent_since >= PATIENCE and self._limit.admits("silence"):
+            log.warn(
+                "Not one message came in ten minutes on {topics}: check [mqtt] topics, whether photometers"
+                " publish there, and whether the broker lets us read them. [mqtt] whitelist and blacklist had"
+                " nothing to do",
+                topics=", ".join(sorted(self.unseen)),
+            )
 
     def _counts(self) -> tuple[int, int]:
         """How many readings the lists stopped, and how many passed them; what is lost may be one of these."""

@@ -108,9 +108,8 @@ class Wiring(SynchronousTestCase):
         subscriber.redeliver.assert_called_once_with()
         writer.wake.assert_called_once_with()
 
-    def test_a_whitelist_that_lets_nothing_through_is_noticed(self) -> None:
-        said = record(self, "mqtt")
-        reactor = Reactor()
+    def watching(self, reactor: Reactor) -> App:
+        """An App of which nothing runs but the look at lists and topics."""
         with TemporaryDirectory() as directory:
             path = Path(directory) / "config"
             path.write_text(
@@ -122,6 +121,24 @@ class Wiring(SynchronousTestCase):
         for loop, seconds in app._periodic:
             if seconds == LOOK:
                 loop.start(seconds, now=False)
+        return app
+
+    def test_topics_that_bring_nothing_are_noticed_once_the_broker_could_send_something(self) -> None:
+        said = record(self, "mqtt")
+        reactor = Reactor()
+        app = self.watching(reactor)
+        reactor.pump([LOOK] * 60)
+        assert said() == []
+        app._subscriber = Mock(Subscriber, listening=True)
+        reactor.pump([LOOK] * 10)
+        assert [line.split(":")[0] for line in said()] == [
+            "Not one message came in ten minutes on STARS4ALL/+/reading"
+        ]
+
+    def test_a_whitelist_that_lets_nothing_through_is_noticed(self) -> None:
+        said = record(self, "mqtt")
+        reactor = Reactor()
+        app = self.watching(reactor)
         for seq in range(11):
             app._intake.take(message(payload(seq)), None)
             reactor.advance(LOOK)

@@ -55,7 +55,7 @@ class Taking:
         self._events: list[LogEvent] = []
         log = Logger(namespace="mqtt", observer=cast(ILogObserver, self._events.append))
         self.reports = Reports(log, Clock())
-        self.watch = Watch(self.stats, Clock(), failing=bool)
+        self.watch = Watch(self.stats, Clock(), failing=bool, listening=bool)
         self.intake = Intake(
             mqtt,
             influx or InfluxConfig(),

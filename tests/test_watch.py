@@ -22,8 +22,8 @@ MINUTES_10 = int(600 / LOOK)
 class Watching(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.stats = Clock(), MqttStats()
-        self.failing = ""
-        self.watch = Watch(self.stats, self.clock, lambda: self.failing)
+        self.failing, self.listening = "", True
+        self.watch = Watch(self.stats, self.clock, lambda: self.failing, lambda: self.listening)
         lines = record(self, "mqtt")
         self.logged = lambda: lines(LogLevel.warn)
 
@@ -48,6 +48,10 @@ def line(stopped: int) -> str:
 
 
 class Lists(Watching):
+    def setUp(self) -> None:
+        super().setUp()
+        self.listening = False  # So that nothing is said of topics, on which these tests have no messages.
+
     def test_a_whitelist_that_lets_nothing_through_is_logged_once_a_day(self) -> None:
         self.watch.configure(LISTED)
         self.minutes(MINUTES_10 - 1, NOT_LISTED)
@@ -140,7 +144,7 @@ class Topics(Watching):
 
     def test_the_ten_minutes_begin_with_the_first_message(self) -> None:
         self.watch.configure(MQTT)
-        self.minutes(60)
+        self.minutes(MINUTES_10 - 1)
         self.minutes(MINUTES_10 - 1, topics=("A/x/reading",))
         assert self.logged() == []
 
@@ -165,6 +169,65 @@ class Topics(Watching):
         assert len(self.logged()) == 1
 
 
+class Nothing(Watching):
+    line = (
+        "Not one message came in ten minutes on A/+/reading, B/+/reading: check [mqtt] topics, whether"
+        " photometers publish there, and whether the broker lets us read them. [mqtt] whitelist and blacklist"
+        " had nothing to do"
+    )
+
+    def test_topics_that_bring_nothing_at_all_are_logged_once_a_day(self) -> None:
+        self.watch.configure(MQTT)
+        self.minutes(MINUTES_10 - 1)
+        assert self.logged() == []
+        self.minutes(24 * 60)
+        assert self.logged() == [self.line]
+        self.minutes(1)
+        assert self.logged() == [self.line] * 2
+
+    def test_a_topic_alone_is_named_too(self) -> None:
+        self.watch.configure(replace(MQTT, topics=("STARS4ALL/+/reding",)))
+        self.minutes(MINUTES_10)
+        [logged] = self.logged()
+        assert " on STARS4ALL/+/reding: " in logged
+
+    def test_what_has_brought_something_may_be_silent(self) -> None:
+        self.watch.configure(MQTT)
+        self.minutes(MINUTES_10 - 1)
+        self.minutes(1, topics=("B/x/reading",))
+        self.watch.configure(replace(MQTT, keepalive=30))
+        self.minutes(MINUTES_10 - 2)
+        assert self.logged() == []
+
+    def test_the_ten_minutes_begin_when_the_broker_listens_to_us(self) -> None:
+        self.watch.configure(MQTT)
+        self.listening = False
+        self.minutes(60)
+        self.listening = True
+        self.minutes(MINUTES_10 - 1)
+        self.listening = False
+        self.minutes(1)
+        self.listening = True
+        self.minutes(MINUTES_10 - 1)
+        assert self.logged() == []
+        self.minutes(1)
+        assert self.logged() == [self.line]
+
+    def test_other_topics_have_ten_minutes_of_their_own(self) -> None:
+        self.watch.configure(replace(MQTT, topics=("C/+/reading",)))
+        self.minutes(MINUTES_10 - 1)
+        self.watch.configure(MQTT)
+        self.minutes(MINUTES_10 - 1)
+        assert self.logged() == []
+        self.minutes(1)
+        assert self.logged() == [self.line]
+
+    def test_topics_of_which_none_is_for_readings_may_be_silent(self) -> None:
+        self.watch.configure(replace(MQTT, topics=("A/register",)))
+        self.minutes(60)
+        assert self.logged() == []
+
+
 @pytest.mark.parametrize(
     ("topic", "takes", "leaves"),
     [
@@ -180,7 +243,7 @@ def test_a_topic_with_wildcards_takes_what_the_broker_sends_for_it(
     topic: str, takes: list[str], leaves: list[str]
 ) -> None:
     def unseen(after: str) -> set[str]:
-        watch: Any = Watch(MqttStats(), Clock(), bool)
+        watch: Any = Watch(MqttStats(), Clock(), bool, bool)
         watch.configure(replace(MQTT, topics=(topic,)))
         watch.came(after)
         return set(watch.unseen)

@@ -107,6 +107,11 @@ class Subscriber(Service):
         if self._loop is not None:
             await self._loop
 
+    @property
+    def listening(self) -> bool:
+        """Whether the broker can send us what is published on our topics, and we read it."""
+        return self._subscription is not None and not self._backpressure
+
     def backpressure(self, on: bool) -> None:
         """Stop reading from the broker, or go on."""
         self._backpressure = on

@@ -519,6 +519,18 @@ class MessageTest(SubscriberCase):
         self.clock.pump([WATCH_PERIOD] * 11)
         assert not wire.closed
 
+    def test_it_listens_while_it_is_connected_and_reads(self) -> None:
+        subscriber = self.start()
+        said = [subscriber.listening]
+        wire = self.subscribed()
+        said.append(subscriber.listening)
+        for on in True, False:
+            subscriber.backpressure(on)
+            said.append(subscriber.listening)
+        wire.close()
+        said.append(subscriber.listening)
+        assert said == [False, True, False, True, False]
+
     def test_under_backpressure_a_broker_is_not_silent(self) -> None:
         subscriber = self.start(replace(CONFIG, silence=20))
         wire = self.subscribed()
