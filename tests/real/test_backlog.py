@@ -99,7 +99,10 @@ class Backlog:
         self.photometers.publish(AFTER)
         self.photometers.stop()
         published = self.photometers.published()
-        wait_until(lambda: not self._compare(published).lost, f"all rows; {self.site.logged()}")
+        wait_until(
+            lambda: not self._compare(published).lost,
+            lambda: f"all rows; missing {self._compare(published).lost}; {self.site.logged()}",
+        )
         self.site.stop()
         found = self._compare(published)
         assert not found.wrong, str(found)
