@@ -189,13 +189,18 @@ def ini(sections: Mapping[str, Mapping[str, object]]) -> str:
 class Server(Program):
     """A program that listens on `host` and `port`; when `start` returns, it does."""
 
+    start_seconds = START_SECONDS
+
     def __init__(self, name: str, package: str, directory: Path, host: str, port: int | None) -> None:
         self.directory = directory.absolute()
         self.host = host
         self.port = free_port() if port is None else port
         self.config = self.directory / f"{name}.conf"
-        program = find_program(name, package)
-        super().__init__(name, self.arguments(program), self.directory / f"{name}.log")
+        super().__init__(name, self.arguments(self.find(name, package)), self.directory / f"{name}.log")
+
+    def find(self, name: str, package: str) -> str:
+        """The path of the program; raises ServerFailed."""
+        return find_program(name, package)
 
     @abstractmethod
     def arguments(self, program: str) -> list[str]:
@@ -215,13 +220,13 @@ class Server(Program):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.config.write_text(self.settings())
         super().start()
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         while not self._listens():
             if not self.running:
                 raise self.failure(f"ended with {self.returncode}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise self.failure(f"did not listen within {START_SECONDS:g} s")
+                raise self.failure(f"did not listen within {self.start_seconds:g} s")
             time.sleep(POLL_SECONDS)
 
     def _listens(self) -> bool:

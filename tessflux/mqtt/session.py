@@ -245,8 +245,13 @@ class Session(Caller):
         """Unsubscribe; before MQTT 5 no broker refuses."""
         return await self._open_client().request_unsubscribe(topics)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the broker can still answer."""
+        return self._state is OPEN
+
     def _open_client(self) -> PahoClient:
-        if self._state is not OPEN:
+        if not self.is_open:
             raise ServerError("the connection was lost before the subscription")
         return self._client
 

@@ -48,6 +48,14 @@ PROBLEM_LINES = 10
 NEVER_SHARED = "; some brokers grant a shared subscription and send nothing by it: --check tells"
 """What may be wrong when a member of a share group has never heard anything."""
 
+SESSION_LOSSES = 3
+"""After so many connections in a row that were lost before the subscription, our session may be the cause."""
+
+BAD_SESSION = (
+    "; it has ended several connections like this. If it cannot go on with our earlier session, another"
+    " [mqtt] client_id begins a new one, without what waits in the earlier one"
+)
+
 REMARK_PERIOD = 86_400.0
 """What a broker grants less of than it should is logged again after so many seconds."""
 
@@ -90,6 +98,7 @@ class Subscriber(Service):
         self._subscription: Subscription | None = None
         self._reconnecting = False
         self._backpressure = False
+        self._session_losses = 0
         self._remarks = RateLimit(clock, period=REMARK_PERIOD, lines=PROBLEM_LINES)
         self._qos_known = self._heard = False
 
@@ -213,7 +222,7 @@ class Subscriber(Service):
             subscribed = Subscription(session, self._config, self._memory, self._clock, self._refusals)
             self._subscription = subscribed
             watch.start(WATCH_PERIOD, now=False)
-            await subscribed.synchronise()
+            await self._subscribe(session, subscribed)
             self._problems.over()
             self._remark(session, subscribed)
             reason = await session.lost
@@ -249,6 +258,17 @@ class Subscriber(Service):
             session="in our earlier" if session.session_present else "in a new",
         )
         await handshakes.accepted(version)
+
+    async def _subscribe(self, session: Session, subscription: Subscription) -> None:
+        try:
+            await subscription.synchronise()
+        except ServerError as error:
+            # As mochi 2.7.9 does with a session that it has read from its storage.
+            self._session_losses += session.session_present and not session.is_open and not self._interrupted
+            if self._session_losses < SESSION_LOSSES:
+                raise
+            raise ServerError(f"{error}{BAD_SESSION}") from error
+        self._session_losses = 0
 
     def _synchronise(self) -> None:
         """Bring the subscription in line with the config. Under backpressure no response would be read."""

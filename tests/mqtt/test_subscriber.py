@@ -249,6 +249,23 @@ class ConnectTest(SubscriberCase):
         wire.bring(publish("a", b"again"))
         assert self.intake.payloads == [b"again"]
 
+    def test_a_broker_that_cannot_go_on_with_our_session_is_said_so_at_the_third_time(self) -> None:
+        """It closes the connection while it sends what it has kept."""
+        self.start()
+        for delay in (1, 2, 4):
+            self.network.accept().bring(connack(session_present=True))
+            self.network.wires[-1].close()
+            self.clock.advance(delay)
+        once, again = self.log(LogLevel.error)
+        assert once.endswith("the connection was lost: Connection was closed cleanly; tessflux keeps trying")
+        assert "it cannot go on with our earlier session, another [mqtt] client_id begins a new one" in again
+        self.subscribed()
+        self.network.wires[-1].close()
+        self.clock.advance(8)
+        self.network.accept().bring(connack(session_present=True))
+        self.network.wires[-1].close()
+        assert len(self.log(LogLevel.error)) == 3
+
     def test_the_delay_grows_with_early_losses_and_is_short_again_after_a_steady_connection(
         self,
     ) -> None:

@@ -14,7 +14,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from servers import Influxd, Mosquitto, Program, ini, tessflux
+from servers import Influxd, Program, Server, ini, tessflux
 
 DEADLINE = 30.0
 """Seconds after which a condition will not come true any more."""
@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], object], what: str | Callable[[], str]) -
 class Site:
     """Start and stop the daemon as often as wished; the spool stays."""
 
-    def __init__(self, directory: Path, mosquitto: Mosquitto, influxd: Influxd) -> None:
+    def __init__(self, directory: Path, mosquitto: Server, influxd: Influxd) -> None:
         self.mosquitto, self.influxd = mosquitto, influxd
         self.config = directory / "config"
         self.spool = directory / "spool"
@@ -145,8 +145,11 @@ class Site:
 class Publisher:
     """A client that publishes and waits until the broker has it all."""
 
-    def __init__(self, mosquitto: Mosquitto, username: str = "", password: str = "") -> None:
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    def __init__(
+        self, mosquitto: Server, username: str = "", password: str = "", *, mqtt5: bool = True
+    ) -> None:
+        protocol = MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         self._client.username_pw_set(username or None, password or None)
         self._client.max_inflight_messages_set(1000)
         self._client.connect(mosquitto.host, mosquitto.port)
