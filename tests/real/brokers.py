@@ -94,9 +94,6 @@ hooks:
   storage:
     badger:
       path: "{self.directory}/badger"
-options:
-  capabilities:
-    maximum_inflight: 65535
 """
 
 
@@ -116,6 +113,10 @@ class RabbitMQ(Broker):
         [home] = Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*")
         major, minor = home.name.removeprefix("rabbitmq_server-").split(".")[:2]
         self.mqtt5 = (int(major), int(minor)) >= (3, 13)
+        if self.mqtt5:
+            self._expiry = "mqtt.max_session_expiry_interval_seconds = 1209600"
+        else:
+            self._expiry = "mqtt.subscription_ttl = 1209600000"
 
     def arguments(self, program: str) -> list[str]:
         environment = {
@@ -131,6 +132,7 @@ class RabbitMQ(Broker):
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_NODENAME": f"tess{self.port}@localhost",
             "RABBITMQ_DIST_PORT": free_port(),
+            "ERL_CRASH_DUMP_SECONDS": 0,
             "ERL_EPMD_PORT": self._names,
             "ERL_EPMD_ADDRESS": self.host,
         }
@@ -144,7 +146,7 @@ listeners.tcp = none
 log.console.level = warning
 mqtt.listeners.tcp.1 = {self.address}
 mqtt.prefetch = 1000
-mqtt.subscription_ttl = 1209600000
+{self._expiry}
 """
 
     def start(self) -> None:
