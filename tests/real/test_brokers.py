@@ -160,6 +160,7 @@ def test_check_says_which_mqtt_and_whether_shared_subscriptions_bring_readings(s
     warned = [line for line in lines if line.endswith("MQTT 5; set [mqtt] version = 3.1.1")]
     assert len(warned) == (not broker.mqtt5)
     assert f"topics     ok: subscribed to {site.name}/+/reading at QoS 1" in checked.stdout
+    assert "keeps no session" not in checked.stdout
     shared = [line for line in lines if line.startswith("share")]
     if broker.shares:
         assert shared == ["share      ok: a shared subscription brings readings"]
