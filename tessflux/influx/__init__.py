@@ -19,7 +19,7 @@ repeats a request until the answer is about its lines, `InfluxClient` makes one 
   404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
   401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
   429, 503                   Busy          wait as Retry-After asks, or back off  Server._wait_out
-  204, but of a stranger     Unreachable   back off                               Server._back_off
+  204, 400 of a stranger     Unreachable   back off                               Server._back_off
   all else, or no answer     Unreachable   back off                               Server._back_off
 
 `verdict.classify` decides which verdict it is, `verdict.about_lines` whether it is about the lines of the

@@ -1,11 +1,13 @@
 """One write request to InfluxDB -> one verdict, even if there is no answer.
 
-Nothing is delivered to a stranger: a web server or proxy may answer 204 to whatever comes. A database shows
-what it is in its answer (`_is_from_database`), or refuses a line that is none. The latter is asked once a
+Nothing is delivered to a stranger, and nothing is refused by one: a web server or proxy may answer 204 to
+whatever comes, and any service that wants JSON refuses a line. A database shows what it is in its answer
+(`_is_from_database`), or refuses a line that is none, in words of its own. The latter is asked once a
 connection, and again after trouble.
 """
 
 import gzip
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +22,7 @@ from tessflux.influx.verdict import (
     Unreachable,
     Verdict,
     classify,
+    error_text,
     saw_no_lines,
 )
 from tessflux.readings import lineprotocol
@@ -36,14 +39,19 @@ DATABASE_HEADERS = tuple(
 NO_LINE = b"tessflux"
 """A measurement without a field: a database refuses it, so it leaves nothing behind."""
 
+_OWN_WORDS = re.compile(
+    "unable to parse (?:'|points$)|partial write: |line protocol|write_lp|influx line", re.IGNORECASE
+)
+"""Of InfluxDB 1 and 2 and of influxdb-relay; of InfluxDB 3 and QuestDB; of InfluxDB 3; of VictoriaMetrics."""
+
 
 class InfluxClient:
     """Writes lines into the database that `config` names."""
 
     def __init__(self, config: InfluxConfig, http: Http) -> None:
         self._http = http
-        self._proven = 0
-        """The connection on which a server refused NO_LINE, as `http` counts them."""
+        self._proven = (0, "")
+        """The connection on which a server refused NO_LINE, as `http` counts them, and its name."""
         parameters = {"db": config.dbname, "precision": "ms"}
         if config.retpol:
             parameters["rp"] = config.retpol
@@ -66,14 +74,14 @@ class InfluxClient:
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
         verdict, answer = await self._request(body)
         if not isinstance(verdict, LinesVerdict):
-            self._proven = 0
+            self._proven = (0, "")
         if lines and answer.code != 204 and saw_no_lines(answer.body):
             return Unreachable(f"{answer.code}, but our lines did not arrive there")
         if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):
             return Unreachable(f"{answer.code}, but the answer broke off")
         if answer.without_length and isinstance(verdict, Delivered):
             return Unreachable(f"{answer.code}, but the answer may be incomplete")
-        if isinstance(verdict, Delivered) and not _is_from_database(answer):
+        if isinstance(verdict, Delivered | BadLines) and not _is_from_database(answer):
             return await self._prove(verdict, answer)
         return verdict
 
@@ -86,22 +94,28 @@ class InfluxClient:
         # The reason goes into the log and the quarantine.
         return classify(answer.code, answer.body, retry_after, datetime.now(UTC), self._http.hide), answer
 
-    async def _prove(self, verdict: Delivered, answer: Answer) -> Verdict:
+    async def _prove(self, verdict: Delivered | BadLines, answer: Answer) -> Verdict:
         """The verdict, if the server at the other end of this connection can tell a line from something
         else."""
-        if self._proven == self._http.connections:
+        name = self._http.name(answer)
+        if self._proven == (self._http.connections, name):
             return verdict
-        doubt, _ = await self._request(NO_LINE)
-        if isinstance(doubt, BadLines):
-            self._proven = self._http.connections
+        doubt, refusal = await self._request(NO_LINE)
+        # Behind a balancer the next answer may be another server's.
+        if isinstance(doubt, BadLines) and _is_from_database(refusal) and self._http.name(refusal) == name:
+            self._proven = (self._http.connections, name)
             return verdict
         if isinstance(doubt, LinesVerdict):
-            name = self._http.name(answer) or "a server without a name"
+            said = verdict.reason if isinstance(verdict, BadLines) else answer.code
             stranger = "nothing shows that it is a database: does a proxy answer for it?"
-            return Unreachable(f"{answer.code} from {name}, but {stranger}")
+            return Unreachable(f"{said} from {name or 'a server without a name'}, but {stranger}")
         # It is busy, or lets us in no more: that is the trouble, not who it is.
         return doubt
 
 
 def _is_from_database(answer: Answer) -> bool:
-    return any(map(answer.headers.hasHeader, DATABASE_HEADERS)) or saw_no_lines(answer.body)
+    return (
+        any(map(answer.headers.hasHeader, DATABASE_HEADERS))
+        or saw_no_lines(answer.body)
+        or _OWN_WORDS.search(error_text(answer.body)) is not None
+    )

@@ -124,7 +124,7 @@ def classify(
     code: int, body: bytes, retry_after: str | None, now: datetime, hide: Callable[[str], str] = str
 ) -> Verdict:
     """The verdict on one answer. `hide` takes out of the reason what nobody may read."""
-    text = _error_text(body)
+    text = error_text(body)
     reason = f"{code} {hide(text)[:LONGEST_REASON]}".rstrip()
     match code:
         case 200 | 204 | 400 | 404 | 422 if text.startswith("<"):
@@ -205,10 +205,10 @@ def _field(text: str) -> str:
 
 def saw_no_lines(body: bytes) -> bool:
     """Whether the server found no lines in the request."""
-    return _error_text(body) in NO_LINES
+    return error_text(body) in NO_LINES
 
 
-def _error_text(body: bytes) -> str:
+def error_text(body: bytes) -> str:
     """The "error" or "message" of the JSON, or whatever the server sent."""
     # What a Windows program wrote begins with a byte order mark.
     text = _error_of(body.decode("utf-8-sig", "replace").strip())

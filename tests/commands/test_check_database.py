@@ -92,6 +92,14 @@ SERVERS = {
         "nginx",
         ["write      404 <html>404 Not Found</html>; check [influxdb] url, and the log of the server"],
     ),
+    "a service that wants JSON": (
+        [Answer(404), Answer(204), Answer(400, b'{"error":"invalid JSON"}')],
+        "a server without a name",
+        [
+            "write      204 from a server without a name, but nothing shows that it is a database: does a"
+            " proxy answer for it?; check [influxdb] url, and the log of the server"
+        ],
+    ),
     "InfluxDB 2 without the bucket": (
         [
             Answer(204, headers=DEV),

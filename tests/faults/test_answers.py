@@ -28,7 +28,7 @@ from tessflux.readings import Admitted, Stored
 from tessflux.spool import Queue, Spool
 from tessflux.spool.journal import second_look
 from tessflux.stats import InfluxStats
-from tests.faults.scripted import GOOD, Answer, ScriptedServer
+from tests.faults.scripted import GOOD, KNOWN, Answer, ScriptedServer
 from tests.influx.answers import ANSWERS, BEYOND, BEYOND_2_7, error, message, unparsable
 from tests.log_lines import record
 from tests.spool.site import make_spool
@@ -243,7 +243,7 @@ class AnswerTest(TestCase):
     async def test_behind_an_error_that_tells_nothing_the_bad_line_is_found_by_bisecting(self) -> None:
         for answer in (
             Answer(400, b'remoteAddr: "127.0.0.1:1"; cannot parse Influx line'),
-            Answer(422, b""),
+            Answer(422, b"", KNOWN),
             Answer(
                 400,
                 json.dumps(

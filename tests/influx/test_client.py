@@ -24,6 +24,7 @@ from tests.influx.answers import BEYOND, error, message, unparsable
 from tests.influx.site import KNOWN, ClientCase, HttpServer
 
 HEADER = f"{KNOWN}\r\n".encode()
+QUESTDB = message("failed to parse line protocol:errors encountered on line(s):\nerror in line 1")
 
 
 @pytest.mark.parametrize(
@@ -449,7 +450,7 @@ class StrangerTest(ClientCase):
 
     async def test_a_database_without_headers_refuses_what_is_no_line_once_a_connection(self) -> None:
         """As QuestDB does; it is asked at the first answer, and no more while the connection lasts."""
-        good, refused = ("204 No Content", b"", ""), ("400 Bad Request", message("failed to parse"), "")
+        good, refused = ("204 No Content", b"", ""), ("400 Bad Request", QUESTDB, "")
         client = self.client()
         self.answer_all(good, refused, good)
         for _ in range(3):
@@ -461,7 +462,7 @@ class StrangerTest(ClientCase):
         assert len(self.connections) == 2
 
     async def test_after_trouble_a_database_without_headers_shows_again_that_it_is_one(self) -> None:
-        good, refused = ("204 No Content", b"", ""), ("400 Bad Request", b"no line", "")
+        good, refused = ("204 No Content", b"", ""), ("400 Bad Request", QUESTDB, "")
         client = self.client()
         self.answer_all(good, refused, ("502 Bad Gateway", b"", ""), good)
         assert await client.write(["x"]) == Delivered()
@@ -479,8 +480,52 @@ class StrangerTest(ClientCase):
                 self.answer_all(("204 No Content", b"", ""), (status, b"", ""))
                 assert await self.write("x") == verdict
 
-    async def test_a_page_is_no_refusal_of_a_database(self) -> None:
-        self.answer_all(("204 No Content", b"", ""), ("400 Bad Request", b"<html>Bad Request</html>", ""))
+    async def test_a_refusal_shows_a_database_only_by_its_header_or_in_its_words(self) -> None:
+        """Any service that wants JSON refuses a line."""
+        for body, header, known in (
+            (b"<html>Bad Request</html>", "", False),
+            (b'{"error":"invalid JSON"}', "", False),
+            (b'{"error":"unable to parse JSON"}', "", False),
+            (b"", "", False),
+            # Telegraf, which has its header in a refusal only.
+            (error("metric parse error: expected field at 1:9"), KNOWN, True),
+            # influxdb-relay; InfluxDB 1 and 2, and InfluxDB 3, behind a proxy that takes their headers away.
+            (error("unable to parse points"), "", True),
+            (error(unparsable("tessflux")), "", True),
+            (error("partial write of line protocol occurred"), "", True),
+            (error("parsing failed for write_lp endpoint"), "", True),
+        ):
+            for status, empty in ("204 No Content", b""), ("200 OK", b"{}"):
+                with self.subTest(body, status=status):
+                    self.answer_all((status, empty, ""), ("400 Bad Request", body, header))
+                    assert isinstance(await self.write("x"), Delivered if known else Unreachable)
+
+    async def test_a_service_that_takes_only_an_empty_request_refuses_no_reading(self) -> None:
+        """Its refusals would put every reading into quarantine."""
+
+        def react(server: HttpServer) -> None:
+            status, body = ("400 Bad Request", b"invalid JSON") if self.requests[-1][2] else good
+            server.answer(status, body, known_by="Server: api")
+
+        self.react = react
+        doubt = "but nothing shows that it is a database: does a proxy answer for it?"
+        for good in ("204 No Content", b""), ("200 OK", b"{}"):
+            with self.subTest(good):
+                assert await self.write() == Unreachable(f"{good[0][:3]} from api, {doubt}")
+                assert await self.write("x") == Unreachable(f"400 invalid JSON from api, {doubt}")
+
+    async def test_a_refusal_in_no_words_of_a_database_counts_when_the_server_has_shown_that_it_is_one(
+        self,
+    ) -> None:
+        for refused in (b"too strange", b""):
+            with self.subTest(refused):
+                self.answer_all(("400 Bad Request", refused, ""), ("400 Bad Request", QUESTDB, ""))
+                assert await self.write("x") == BadLines(f"400 {refused.decode()}".rstrip())
+
+    async def test_a_refusal_by_another_server_shows_nothing(self) -> None:
+        """A balancer before a database and something else: the refusal of one is no proof for the other."""
+        refused = ("400 Bad Request", error("unable to parse 'tessflux': missing fields"), KNOWN)
+        self.answer_all(("204 No Content", b"", "Server: nginx"), refused)
         assert isinstance(await self.write("x"), Unreachable)
 
     async def test_what_influxdb_says_to_a_request_without_lines_shows_what_it_is(self) -> None:
