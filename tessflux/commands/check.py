@@ -103,14 +103,14 @@ async def check_database(config: InfluxConfig, reactor: Any, findings: Findings)
     await http.close()
 
 
-async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
-    """Show what the data definition file would run, and check that it creates the database that is written
-    to."""
+async def check_schema(config: InfluxConfig, findings: Findings) -> Ran | None:
+    """Show what the data definition file would run; None if it would not run to its end. Whether it must
+    create the database depends on what is missing."""
     try:
         would = await schema.preview(read_definition(config.schema))
     except OSError as error:
         findings.fail("schema", f"{error}")
-        return Ran()
+        return None
     for statement in would.statements:
         condition = " (unless that shortens how long readings are kept)" if statement.alteration else ""
         findings.note("schema", f"would run: {statement.shown}{condition}")
@@ -120,16 +120,16 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran:
     unclear = next((statement for statement in would.statements if not statement.understood), None)
     if would.problem:
         findings.fail("schema", f"{config.schema}: {would.problem}; nothing after it would run")
-    elif unclear:
+        return None
+    if unclear:
         advice = "is a semicolon missing before the next, or a word mistyped?"
         findings.fail("schema", f"{config.schema}: InfluxDB may not understand {unclear}: {advice}")
-    elif config.dbname in names:
+        return None
+    if config.dbname in names:
         findings.ok("schema", f"{config.schema} creates {config.dbname}")
     else:
         found = ", ".join(names) or "no database"
-        findings.fail(
-            "schema", f"{config.schema} creates {found}, but dbname is {config.dbname}; make them the same"
-        )
+        findings.note("schema", f"warning: {config.schema} creates {found}, but dbname is {config.dbname}")
     return would
 
 
@@ -149,6 +149,8 @@ async def check_write(
             findings.ok("write", f"into database {config.dbname}{policy}")
         case Missing(reason) if would:
             await check_rights(config, influx, would, reason, findings)
+        case Missing(reason) if config.schema:
+            findings.fail("write", f"{reason}; mend {config.schema}, which is to create it")
         case Missing(reason):
             advice = "create it, or name a data definition file in [influxdb] schema"
             findings.fail("write", f"{reason}; {advice}")
@@ -162,7 +164,6 @@ async def check_rights(
     config: InfluxConfig, influx: schema.Administration, would: Ran, missing: str, findings: Findings
 ) -> None:
     """Check that our user may create what is missing, and that the file does."""
-    policies = {(config.dbname, "autogen"), *(statement.policy for statement in would.statements)}
     try:
         refused = await influx.may_not_create()
     except ServerError as error:
@@ -174,7 +175,19 @@ async def check_rights(
             f"{missing}, and our user may not create it ({refused}): have an administrator run"
             f' {config.schema} and GRANT WRITE ON "{config.dbname}" TO "{config.username}"',
         )
-    elif config.retpol and (config.dbname, config.retpol) not in policies:
-        findings.fail("write", f"{config.schema} does not create the retention policy {config.retpol}")
+    elif lacking := _not_created(config, would, missing):
+        findings.fail("write", f"{missing}; {config.schema} does not create the {lacking}")
     else:
         findings.ok("write", f"what is missing will be created, by running {config.schema}")
+
+
+def _not_created(config: InfluxConfig, would: Ran, missing: str) -> str:
+    """What readings need and the file does not create, or nothing."""
+    policies = {statement.policy for statement in would.statements}
+    if "retention policy not found" not in missing:
+        if all(statement.database != config.dbname for statement in would.statements):
+            return f"database {config.dbname}"
+        # A new database has it.
+        policies.add((config.dbname, "autogen"))
+    wanted = not config.retpol or (config.dbname, config.retpol) in policies
+    return "" if wanted else f"retention policy {config.retpol}"

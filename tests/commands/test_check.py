@@ -167,17 +167,26 @@ def test_the_data_definition_file_is_shown_as_it_would_run(
             "FILE: InfluxDB may not understand statement 2 (GRANT READ TO u ...): is a semicolon missing"
             " before the next, or a word mistyped?",
         ),
-        ("DROP DATABASE tessdb", "FILE creates no database, but dbname is tessdb; make them the same"),
-        (
-            "CREATE DATABASE a; CREATE DATABASE b",
-            "FILE creates a, b, but dbname is tessdb; make them the same",
-        ),
     ],
 )
-def test_a_data_definition_file_that_does_not_help_fails(previewed: Previewed, text: str, last: str) -> None:
+def test_a_data_definition_file_that_does_not_run_to_its_end_fails(
+    previewed: Previewed, text: str, last: str
+) -> None:
     lines, failed = previewed(text)
     assert (lines[-1], failed) == (last, True)
     assert "third" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("DROP DATABASE tessdb", "no database"), ("CREATE DATABASE a; CREATE DATABASE b", "a, b")],
+)
+def test_a_data_definition_file_for_another_database_is_warned_of(
+    previewed: Previewed, text: str, found: str
+) -> None:
+    """It may be for what is missing in a database that exists."""
+    lines, failed = previewed(text)
+    assert (lines[-1], failed) == (f"warning: FILE creates {found}, but dbname is tessdb", False)
 
 
 def test_a_data_definition_file_that_cannot_be_read_fails(

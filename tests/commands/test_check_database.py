@@ -33,7 +33,13 @@ def error(status: int, text: str, headers: dict[str, str], **more: str) -> Answe
 
 
 def check(
-    answers: Sequence[Answer], directory: Path, otherwise: Answer, *, host: str = "127.0.0.1", **changes: Any
+    answers: Sequence[Answer],
+    directory: Path,
+    otherwise: Answer,
+    *,
+    host: str = "127.0.0.1",
+    file: str = SCHEMA,
+    **changes: Any,
 ) -> tuple[list[str], int, list[str]]:
     """The lines about a server that answers so, the exit code, and what it was asked."""
     from twisted.internet import reactor
@@ -41,17 +47,19 @@ def check(
     lines: list[str] = []
     findings = Findings(lines.append)
     schema = directory / "schema"
-    schema.write_text(SCHEMA)
+    schema.write_text(file)
     with ScriptedServer(answers, otherwise, host=host) as server:
         config = InfluxConfig(**{"url": server.url, "schema": str(schema), "timeout": 5.0, **changes})
         wait_for(check_database(config, reactor, findings))
     lines = [line.replace(config.url, "URL").replace(str(schema), "FILE") for line in lines]
-    shown = [line for line in lines if not line.startswith("schema ")]
+    shown = [line for line in lines if "would run: " not in line]
     return shown, findings.exit_code, [request.path.partition("?")[0] for request in server.requests]
 
 
 PING_3 = b'{"version":"3.9.6","revision":"1","process_id":"2"}'
 OK = "write      ok: into database tessdb"
+CREATES = "schema     ok: FILE creates tessdb"
+CREATED = "write      ok: what is missing will be created, by running FILE"
 SERVERS = {
     "InfluxDB 1": ([Answer(204, headers=ONE)] * 2, "InfluxDB 1.6.7~rc0", [OK]),
     "InfluxDB 2": ([Answer(204, headers=DEV)] * 2, "InfluxDB dev", [OK]),
@@ -120,7 +128,7 @@ SERVERS = {
             Answer(200, b'{"results":[{"statement_id":0,"series":[{"columns":["user","admin"]}]}]}', ONE),
         ],
         "InfluxDB 1.6.7~rc0",
-        ["write      ok: what is missing will be created, by running FILE"],
+        [CREATED],
     ),
 }
 
@@ -129,15 +137,96 @@ SERVERS = {
 def test_a_check_says_of_every_database_what_is_true(kind: str, tmp_path: Path) -> None:
     answers, name, wanted = SERVERS[kind]
     lines, exit_code, _ = check(answers, tmp_path, Answer(500))
-    assert lines == [f"database   ok: {name} answers at URL", *wanted]
+    assert lines == [f"database   ok: {name} answers at URL", CREATES, *wanted]
     assert exit_code == (os.EX_OK if " ok: " in wanted[0] else os.EX_UNAVAILABLE)
+
+
+POLICY = "CREATE RETENTION POLICY p ON tessdb DURATION 2d REPLICATION 1"
+NO_DATABASE = 'write      404 database not found: "tessdb"; '
+NO_POLICY = "write      500 retention policy not found: p; "
+MEND = "mend FILE, which is to create it"
+NOT = "FILE does not create the"
+NO_STATEMENT = "it does not begin like InfluxQL, and is not sent; nothing after it would run"
+
+
+@pytest.mark.parametrize(
+    ("file", "retpol", "missing", "said"),
+    [
+        # What exists need not be created.
+        (
+            POLICY,
+            "p",
+            "",
+            ["warning: FILE creates no database, but dbname is tessdb", f"{OK}, retention policy p"],
+        ),
+        (POLICY, "p", "policy", ["warning: FILE creates no database, but dbname is tessdb", CREATED]),
+        ("CREATE DATABASE a", "", "", ["warning: FILE creates a, but dbname is tessdb", OK]),
+        (SCHEMA, "autogen", "database", ["ok: FILE creates tessdb", CREATED]),
+        # What is missing must be.
+        (
+            POLICY,
+            "p",
+            "database",
+            [
+                "warning: FILE creates no database, but dbname is tessdb",
+                f"{NO_DATABASE}{NOT} database tessdb",
+            ],
+        ),
+        (
+            "CREATE DATABASE a",
+            "",
+            "database",
+            ["warning: FILE creates a, but dbname is tessdb", f"{NO_DATABASE}{NOT} database tessdb"],
+        ),
+        (SCHEMA, "q", "policy", ["ok: FILE creates tessdb", f"{NO_POLICY}{NOT} retention policy q"]),
+        (
+            SCHEMA,
+            "autogen",
+            "policy",
+            ["ok: FILE creates tessdb", f"{NO_POLICY}{NOT} retention policy autogen"],
+        ),
+        (SCHEMA, "q", "database", ["ok: FILE creates tessdb", f"{NO_DATABASE}{NOT} retention policy q"]),
+        # A file that fails does not help, whatever its first statements create.
+        (
+            "CREATE DATABASE tessdb; CRATE x",
+            "",
+            "database",
+            [f"FILE: statement 2 (no statement ...): {NO_STATEMENT}", f"{NO_DATABASE}{MEND}"],
+        ),
+        ("CREATE DATABASE tessdb; GRANT READ TO u", "", "", ["FILE: InfluxDB may not understand", OK]),
+    ],
+)
+def test_a_data_definition_file_must_create_what_is_missing_and_nothing_else(
+    tmp_path: Path, file: str, retpol: str, missing: str, said: list[str]
+) -> None:
+    write = {
+        "": Answer(204, headers=ONE),
+        "database": error(404, 'database not found: "tessdb"', ONE),
+        "policy": error(500, "retention policy not found: p", ONE),
+    }[missing]
+    users = Answer(200, b'{"results":[{"statement_id":0,"series":[{"columns":["user","admin"]}]}]}', ONE)
+    lines, exit_code, _ = check(
+        [Answer(204, headers=ONE), write, users], tmp_path, Answer(500), file=file, retpol=retpol
+    )
+    _, schema, write_line = lines
+    assert schema.startswith(f"schema     {said[0]}")
+    assert write_line == said[1]
+    failed = "may not understand" in schema or NO_STATEMENT in schema or " ok: " not in write_line
+    assert exit_code == (os.EX_UNAVAILABLE if failed else os.EX_OK)
+
+
+def test_a_data_definition_file_that_is_not_there_creates_nothing(tmp_path: Path) -> None:
+    answers, _, _ = SERVERS["InfluxDB 1 without the database"]
+    lines, exit_code, _ = check(answers, tmp_path, Answer(500), schema="/nowhere")
+    assert lines[2] == f"{NO_DATABASE}mend /nowhere, which is to create it"
+    assert exit_code == os.EX_UNAVAILABLE
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_check_asks_at_any_address_and_writes_nothing(tmp_path: Path, host: str) -> None:
     answers, _, wanted = SERVERS["InfluxDB 1 without the database"]
     lines, _, paths = check(answers, tmp_path, Answer(500), host=host)
-    assert lines == ["database   ok: InfluxDB 1.6.7~rc0 answers at URL", *wanted]
+    assert lines == ["database   ok: InfluxDB 1.6.7~rc0 answers at URL", CREATES, *wanted]
     assert paths == ["/ping", "/write", "/query"]
 
 
@@ -157,7 +246,7 @@ def test_whatever_a_server_answers_a_check_says_it_in_one_line(tmp_path: Path, c
         for first in ([], [Answer(204, headers=ONE), error(404, "database not found", ONE)]):
             lines, exit_code, _ = check(first, tmp_path, Answer(code, body))
             assert exit_code in (os.EX_OK, os.EX_UNAVAILABLE)
-            assert [line.split()[0] for line in lines] == ["database", "write"], (body, lines)
+            assert [line.split()[0] for line in lines] == ["database", "schema", "write"], (body, lines)
             assert all("\n" not in line.strip() and line.encode() for line in lines), (body, lines)
 
 

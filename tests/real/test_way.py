@@ -243,7 +243,7 @@ def test_check_says_what_is_right_and_what_to_do(site: Site) -> None:
     assert bad.returncode == 69
     assert "retention policy not found: nowhere; create it" in bad.stdout
     site.configure(influxdb={"dbname": "other"})
-    assert "but dbname is other; make them the same" in site.run("--check").stdout
+    assert "does not create the database other" in site.run("--check").stdout
     site.mosquitto.kill()
     site.influxd.kill()
     dead = site.run("--check")
