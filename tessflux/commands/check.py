@@ -20,6 +20,7 @@ from tessflux.influx import (
     InfluxClient,
     Missing,
     Ran,
+    Statement,
     Unauthorised,
     agent,
     read_definition,
@@ -112,8 +113,7 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran | None:
         findings.fail("schema", f"{error}")
         return None
     for statement in would.statements:
-        condition = " (unless that shortens how long readings are kept)" if statement.alteration else ""
-        findings.note("schema", f"would run: {statement.shown}{condition}")
+        findings.note("schema", f"would run: {statement.shown}{_condition(statement)}")
     for text in would.left_out:
         findings.note("schema", f"warning: never run: {text}; if you want it, run it in the influx shell")
     names = [statement.database for statement in would.statements if statement.database]
@@ -131,6 +131,15 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran | None:
         found = ", ".join(names) or "no database"
         findings.note("schema", f"warning: {config.schema} creates {found}, but dbname is {config.dbname}")
     return would
+
+
+def _condition(statement: Statement) -> str:
+    """On what it depends whether a statement is run as it stands."""
+    if statement.alteration:
+        return " (unless that shortens how long readings are kept)"
+    if statement.new_default:
+        return " (without DEFAULT if others have written into the database)"
+    return ""
 
 
 async def check_write(

@@ -40,7 +40,7 @@ same `Http`. Import `schema` only where it is needed, since it brings 10 MB of l
 
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
-from tessflux.influx.definition import Ran
+from tessflux.influx.definition import Ran, Statement
 from tessflux.influx.definition import read as read_definition
 from tessflux.influx.http import Http
 from tessflux.influx.server import Server
@@ -54,6 +54,7 @@ __all__ = [
     "Missing",
     "Ran",
     "Server",
+    "Statement",
     "Unauthorised",
     "Writer",
     "agent",

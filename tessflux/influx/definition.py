@@ -74,6 +74,9 @@ _POLICY = _influxql(
     rf"(?P<head>(?:CREATE|ALTER) RETENTION POLICY {_NAME} ON {_NAME}|CREATE DATABASE {_NAME} WITH)"
     rf"(?P<clauses>(?: (?:{_CLAUSE.pattern}))+)"
 )
+_NEW_DEFAULT = _influxql(
+    rf"(?P<without>CREATE RETENTION POLICY (?P<policy>{_NAME}) ON (?P<on>{_NAME}) .+) DEFAULT"
+)
 _ORDER = ("DURATION", "REPLICATION", "SHARD", "DEFAULT", "NAME")
 """How the clauses of a retention policy begin, in the order that InfluxQL wants."""
 
@@ -109,6 +112,16 @@ class Alteration:
 
 
 @dataclass(frozen=True)
+class NewDefault:
+    """A retention policy to which goes, from now on, what is written without naming a policy."""
+
+    policy: str
+    database: str
+    without: str
+    """The statement that makes the policy and leaves the default as it is."""
+
+
+@dataclass(frozen=True)
 class Statement:
     """One statement, as it is sent to InfluxDB."""
 
@@ -140,7 +153,7 @@ class Statement:
 
     @property
     def harm(self) -> str:
-        """Why it is never run; "" if it is, or if that depends on its `alteration`."""
+        """Why it is never run; "" if it is, or if that depends on its `alteration` or `new_default`."""
         code = _QUOTED.sub("", self.text)
         if self.verb and not _DEFINES.match(self.text):
             return "it defines nothing that tessflux knows"
@@ -160,6 +173,13 @@ class Statement:
         """How it changes the time for which readings are kept; None if it does not."""
         if kept := self._part("kept"):
             return Alteration(_unquoted(self._part("policy")), self._part("on"), kept.split()[-1])
+        return None
+
+    @property
+    def new_default(self) -> NewDefault | None:
+        """Which default it makes, if the policy is new to the database; None if it makes none."""
+        if made := _NEW_DEFAULT.fullmatch(self.text):
+            return NewDefault(_unquoted(made["policy"]), made["on"], made["without"])
         return None
 
     @property
@@ -202,7 +222,7 @@ class Ran:
     statements: tuple[Statement, ...] = ()
     """Those that were run."""
     left_out: tuple[str, ...] = ()
-    """Those that are never run, each with the reason."""
+    """Those that are not run, or not as they stand, each with the reason."""
     problem: str = ""
     """The statement that failed, after which none was run, and its error."""
 

@@ -44,6 +44,21 @@ class _Answered(requests.Session):
         return self._response
 
 
+class _Table(msgspec.Struct):
+    """A series of an answer to SHOW."""
+
+    columns: list[str]
+    values: list[list[Any]] = []
+
+
+class _Policy(msgspec.Struct):
+    """A retention policy, as an answer to SHOW describes it."""
+
+    name: str
+    duration: str
+    default: bool = False
+
+
 class Administration:
     """An InfluxDB as its administrator sees it. Every method raises ServerError."""
 
@@ -73,19 +88,44 @@ class Administration:
 
     async def _execute(self, statement: Statement) -> str:
         """Run a statement, unless that does harm as things are in the database: then why."""
-        change = statement.alteration
-        if change is not None:
-            try:
-                kept = _durations(await self._query(f"SHOW RETENTION POLICIES ON {change.database}"))
-            except _Rejected as error:
-                # Then there is nothing to shorten.
-                if "database not found" not in str(error):
-                    raise
-                kept = {}
-            if change.policy in kept and change.shortens(kept[change.policy]):
-                return f"it would not keep readings for as long as now: {kept[change.policy]}"
+        if change := statement.alteration:
+            for policy in await self._policies(change.database):
+                if policy.name == change.policy and change.shortens(policy.duration):
+                    return f"it would not keep readings for as long as now: {policy.duration}"
+        if new := statement.new_default:
+            for policy in await self._policies(new.database):
+                # Into a new database nobody has written yet.
+                if policy.default and policy.name != new.policy and await self._is_in_use(new.database):
+                    await self._query(new.without)
+                    others = f"what others write without naming a policy goes to {policy.name}"
+                    return f"without DEFAULT, since {others}"
         await self._query(statement.text)
         return ""
+
+    async def _policies(self, database: str) -> list[_Policy]:
+        """The retention policies of a database, if there is one."""
+        try:
+            answer = await self._query(f"SHOW RETENTION POLICIES ON {database}")
+        except _Rejected as error:
+            if "database not found" not in str(error):
+                raise
+            return []
+        try:
+            [table] = msgspec.convert(answer.raw["series"], list[_Table])
+            if not {"name", "duration"}.issubset(table.columns):
+                raise ValueError("columns are missing")
+            rows = [dict(zip(table.columns, row, strict=True)) for row in table.values]
+            return msgspec.convert(rows, list[_Policy])
+        except Exception as error:
+            raise _odd(error) from None
+
+    async def _is_in_use(self, database: str) -> bool:
+        """Whether something was written into a database."""
+        answer = await self._query(f"SHOW MEASUREMENTS ON {database} LIMIT 1")
+        try:
+            return bool(msgspec.convert(answer.raw.get("series", []), list[_Table]))
+        except Exception as error:
+            raise _odd(error) from None
 
     async def _query(self, text: str) -> Any:
         """What InfluxDB answers to a statement, as the `influxdb` package has read it."""
@@ -139,23 +179,6 @@ async def _run(statements: Iterable[Statement], execute: Callable[[Statement], A
 
 def _odd(error: Exception) -> ServerError:
     return ServerError(f"its answer is not that of an InfluxDB ({type(error).__name__})")
-
-
-class _Table(msgspec.Struct):
-    """A series of an answer to SHOW."""
-
-    columns: list[str]
-    values: list[list[Any]] = []
-
-
-def _durations(policies: Any) -> dict[str, str]:
-    """How long each retention policy keeps readings. Raises ServerError if the answer does not say it."""
-    try:
-        [table] = msgspec.convert(policies.raw["series"], list[_Table])
-        name, duration = map(table.columns.index, ("name", "duration"))
-        return msgspec.convert({row[name]: row[duration] for row in table.values}, dict[str, str])
-    except Exception as error:
-        raise _odd(error) from None
 
 
 def _without_password(statement: Statement, error: str) -> str:

@@ -287,7 +287,7 @@ class Server:
     def _log_left_out(self, file: str, ran: Ran) -> None:
         text = "; ".join(ran.left_out)
         if text and self._problems.admits(text):
-            log.warn("{file} has statements that tessflux never runs: {text}", file=file, text=text)
+            log.warn("{file} is not run as it stands: {text}", file=file, text=text)
 
     async def _reload_secret(self) -> None:
         """Read the secret again: the operator may have changed it."""

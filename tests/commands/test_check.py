@@ -134,7 +134,7 @@ def test_the_data_definition_file_is_shown_as_it_would_run(
         [
             'would run: CREATE DATABASE "tessdb"',
             'would run: CREATE RETENTION POLICY "two_days" ON "tessdb" DURATION 2d REPLICATION 1'
-            " SHARD DURATION 2h DEFAULT",
+            " SHARD DURATION 2h DEFAULT (without DEFAULT if others have written into the database)",
             'would run: CREATE RETENTION POLICY "forever" ON "tessdb" DURATION INF REPLICATION 1'
             " SHARD DURATION 1000w",
             'would run: CREATE USER "tessflux" ...',

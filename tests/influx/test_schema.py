@@ -256,6 +256,78 @@ def test_a_retention_policy_is_not_altered_if_the_server_does_not_say_what_is_ke
     assert influx.asked == ["SHOW RETENTION POLICIES ON a"]
 
 
+def defaults(*policies: tuple[str, bool]) -> tuple[int, str]:
+    """What InfluxDB answers about a database with these policies, each the default one or not."""
+    series = {
+        "columns": ["name", "duration", "default"],
+        "values": [[name, "0s", is_] for name, is_ in policies],
+    }
+    return 200, json.dumps({"results": [{"statement_id": 0, "series": [series]}]})
+
+
+NOTHING = 200, '{"results":[{"statement_id":0}]}'
+NO_DATABASE = 200, '{"results":[{"statement_id":0,"error":"database not found: a"}]}'
+MEASURED = 200, '{"results":[{"series":[{"columns":["name"],"values":[["readings"]]}]}]}'
+CREATE = 'CREATE RETENTION POLICY "p" ON "a b" DURATION 2d REPLICATION 1'
+
+
+@pytest.mark.parametrize(
+    ("policies", "measurements", "moves"),
+    [
+        # As the file of 2017 has it: the database is new, or nobody has written into it yet.
+        (NO_DATABASE, NO_DATABASE, True),
+        (defaults(("autogen", True)), NOTHING, True),
+        (defaults(("p", False), ("autogen", True)), NOTHING, True),
+        # What others write goes to autogen.
+        (defaults(("autogen", True)), MEASURED, False),
+        (defaults(("p", False), ("autogen", True)), MEASURED, False),
+        # Nothing moves.
+        (defaults(("p", True), ("autogen", False)), MEASURED, True),
+        (defaults(("autogen", False)), MEASURED, True),
+        (defaults(), MEASURED, True),
+    ],
+)
+@pytest.mark.parametrize("clauses", ["", " SHARD DURATION 2h", " SHARD DURATION 2h FUTURE LIMIT 1h"])
+def test_a_new_retention_policy_does_not_take_what_others_write_to_another(
+    influx: Influx,
+    tmp_path: Path,
+    clauses: str,
+    policies: tuple[int, str],
+    measurements: tuple[int, str],
+    moves: bool,
+) -> None:
+    influx.answers = {
+        'SHOW RETENTION POLICIES ON "a b"': policies,
+        'SHOW MEASUREMENTS ON "a b" LIMIT 1': measurements,
+    }
+    ran = define(influx, tmp_path, f"{CREATE}{clauses} DEFAULT; CREATE DATABASE c")
+    create = f"{CREATE}{clauses}"
+    assert [query for query in influx.asked if "SHOW" not in query] == [
+        f"{create} DEFAULT" if moves else create,
+        "CREATE DATABASE c",
+    ]
+    why = "without DEFAULT, since what others write without naming a policy goes to autogen"
+    assert ran.left_out == (() if moves else (f'statement 1 (CREATE RETENTION POLICY "p" ...): {why}',))
+
+
+def test_a_new_retention_policy_is_not_made_if_the_server_does_not_say_which_is_the_default(
+    influx: Influx, tmp_path: Path
+) -> None:
+    asked = ['SHOW RETENTION POLICIES ON "a b"', 'SHOW MEASUREMENTS ON "a b" LIMIT 1']
+    influx.answers = dict(zip(asked, (defaults(("autogen", True)), (403, "no rights")), strict=True))
+    assert "no rights" in define(influx, tmp_path, f"{CREATE} DEFAULT").problem
+    for odd in ("1", '{"results":[{"series":1}]}', '{"results":[{"series":[{"columns":["name"]}]}]}'):
+        influx.answers[asked[0]] = (200, odd)
+        with pytest.raises(ServerError, match="its answer is not that of an InfluxDB"):
+            define(influx, tmp_path, f"{CREATE} DEFAULT")
+    influx.answers = dict(
+        zip(asked, (defaults(("autogen", True)), (200, '{"results":[{"series":1}]}')), strict=True)
+    )
+    with pytest.raises(ServerError, match="its answer is not that of an InfluxDB"):
+        define(influx, tmp_path, f"{CREATE} DEFAULT")
+    assert not [query for query in influx.asked if "SHOW" not in query]
+
+
 UNREADABLE: list[object] = [
     *({}, {"series": []}, {"series": None}, {"series": [{}]}, {"series": [1]}, {"series": {}}),
     *({"series": [{"columns": columns}]} for columns in (None, 1, "name duration", [], [1, 2])),

@@ -176,8 +176,7 @@ class ParkTest(Case):
         assert len(self.defined) == 3
         [logged] = self.log(LogLevel.warn)
         assert logged == (
-            "/etc/schema has statements that tessflux never runs: statement 2: it destroys;"
-            " statement 4: so does it"
+            "/etc/schema is not run as it stands: statement 2: it destroys; statement 4: so does it"
         )
         self.reply(Delivered())
         assert self.queue.lines == []
