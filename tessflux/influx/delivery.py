@@ -8,7 +8,8 @@ to blame only if a request without lines gets through: a proxy may refuse whatev
 A request on which the server fails again and again, although it takes other lines, is sent in parts as well.
 A line on which it fails alone is set aside until the rest of its batch is delivered; later batches wait for
 it. It goes into quarantine when it has failed ALONE_ATTEMPTS times over ALONE_SECONDS. Further lines of its
-photometer that fail go there at once, for GIVEN_UP_SECONDS: otherwise each batch would take so long.
+photometer that fail so often go there within seconds, for GIVEN_UP_SECONDS: otherwise each batch would take
+so long.
 """
 
 import re
@@ -32,6 +33,9 @@ FAILING_LINE = "InfluxDB fails on a line of it, which is tried again for ten min
 ALONE_ATTEMPTS, ALONE_SECONDS = 5, 600.0
 
 GIVEN_UP_SECONDS = 3_600.0
+
+GIVEN_UP_PAUSE = 2.0
+"""Seconds between two attempts at a line of a photometer that was given up: other batches wait for it."""
 
 GROW_AFTER = 100
 """Requests of the largest size that must succeed before a larger one is tried: if the server's limit stays
@@ -85,7 +89,8 @@ class Delivery:
             self.limit = self._limit_before
             raise
         while result.failing:
-            await self._server.rest(ALONE_SECONDS / (ALONE_ATTEMPTS - 1))
+            given_up = all(map(self._is_given_up, result.failing))
+            await self._server.rest(GIVEN_UP_PAUSE if given_up else ALONE_SECONDS / (ALONE_ATTEMPTS - 1))
             failing, result.failing = result.failing, []
             for line in failing:
                 await self._deliver_parts([line], result)
@@ -148,11 +153,18 @@ class Delivery:
                 each: when for each, when in self._given_up.items() if now - when < GIVEN_UP_SECONDS
             }
             self._given_up[name] = now
-        if now - self._given_up.get(name, float("-inf")) < GIVEN_UP_SECONDS:
+        given_up = self._is_given_up(line)
+        if given_up and alone.attempts >= ALONE_ATTEMPTS:
             result.refused.append(self._refuse(line, reason))
-        else:
-            result.failing.append(line)
+            return
+        result.failing.append(line)
+        if not given_up:
             self._reports.note(name, FAILING_LINE, reason)
+
+    def _is_given_up(self, line: str) -> bool:
+        """Whether another line of its photometer has failed for ten minutes, within the last hour."""
+        when = self._given_up.get(lineprotocol.photometer(line), float("-inf"))
+        return self._clock.seconds() - when < GIVEN_UP_SECONDS
 
     async def _find_bad(self, lines: Sequence[str], verdict: BadLines) -> set[str]:
         """The lines that certainly caused the verdict."""

@@ -493,6 +493,40 @@ class FailingTest(Case):
         self.wait(ALONE_SECONDS)
         assert self.quarantined[-1] == line(7, name="stars9")
 
+    def test_a_good_line_of_a_photometer_that_was_given_up_is_tried_as_often_as_any(self) -> None:
+        """A proxy that fails now and then must not send its readings into quarantine for an hour."""
+        bad, good = line(1, name="stars9"), line(2, name="stars9")
+        for times in (1, 3, FAILURES + ALONE_ATTEMPTS - 1):
+            with self.subTest(times):
+                self.fresh()
+                self.fail_on(bad)
+                self.queue.add(bad, line(100))
+                writer = self.start(replace(CONFIG, batch=2))
+                self.wait(ALONE_SECONDS + 60)
+                assert self.quarantined == [bad]
+                failures: list[Verdict] = [BROKEN] * times
+
+                def answer(lines: Sequence[str], failures: list[Verdict] = failures) -> Verdict:
+                    return failures.pop() if good in lines and failures else Delivered()
+
+                self.database.answer = answer
+                self.queue.add(good, line(3))
+                writer.wake()
+                self.wait(60)
+                assert (self.queue.lines, failures) == ([], [])
+                assert self.quarantined == [bad]
+
+    def test_many_lines_of_a_photometer_that_was_given_up_cost_no_more_time_than_one(self) -> None:
+        bad = [line(number, name="stars9") for number in range(1, 100)]
+        self.fail_on(*bad)
+        self.queue.add(bad[0], line(1_000))
+        writer = self.start(replace(CONFIG, batch=1_000))
+        self.wait(ALONE_SECONDS + 60)
+        self.queue.add(*bad[1:], *map(line, range(2_000, 2_100)))
+        writer.wake()
+        self.wait(60)
+        assert (self.queue.lines, sorted(self.quarantined)) == ([], sorted(bad))
+
     def test_the_ten_minutes_go_on_when_the_password_changes_and_the_batch_begins_again(self) -> None:
         lines = [line(number) for number in range(9)]
         self.fail_on(lines[4])
