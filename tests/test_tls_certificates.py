@@ -14,13 +14,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID
+from OpenSSL import crypto
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.ssl import CertificateOptions
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
@@ -87,6 +88,7 @@ CASES = (
     Case("a stranger's authority", ALL, issuer="a stranger's"),
     Case("itself", ALL, issuer="itself"),
     Case("issued by no authority", ALL, issuer="a server of ours"),
+    Case("issued by an authority below ours", ALL, HOSTS, issuer="below ours"),
 )
 
 
@@ -119,12 +121,6 @@ def signed(case: Case, issuer: Pair | None, *, authority: bool = False, key_usag
     return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
 
 
-def pem(pair: Pair, *issuers: Pair) -> bytes:
-    """A certificate with its key, and those of its issuers."""
-    private = pair[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return b"".join(each[0].public_bytes(Encoding.PEM) for each in (pair, *issuers)) + private
-
-
 class Authorities:
     """Those that sign the certificates; the first two are trusted."""
 
@@ -137,6 +133,8 @@ class Authorities:
                 ("a stranger's", True),
             )
         }
+        below = Case("below ours", None, common_name="below ours")
+        self.pairs["below ours"] = signed(below, self.pairs["ours"], authority=True)
         self.pairs["a server of ours"] = signed(Case("a server", ALL), self.pairs["ours"])
         self.pairs["itself"] = None
 
@@ -184,8 +182,13 @@ class CertificateTest(TestCase):
     def serve(self, case: Case, host: str) -> Factory:
         """A server with the certificate of a case; `port` of its factory is where it listens."""
         issuer = self.authorities.pairs[case.issuer]
-        chain = [issuer] if case.issuer == "a server of ours" and issuer else []
-        options = PrivateCertificate.loadPEM(pem(signed(case, issuer), *chain)).options()
+        certificate, key = signed(case, issuer)
+        options = CertificateOptions(
+            privateKey=crypto.PKey.from_cryptography_key(key),
+            certificate=crypto.X509.from_cryptography(certificate),
+            # Without it whoever issued the certificate is unknown, authority or not.
+            extraCertChain=[crypto.X509.from_cryptography(issuer[0])] if issuer else [],
+        )
         factory: Any = Factory.forProtocol(Server)
         factory.heard = b""
         listening = self.reactor.listenSSL(
