@@ -54,6 +54,8 @@ setup(
         # In its words the influxdb package gets the answers that it reads. It sends nothing.
         "requests >= 2.28",
         "zope.interface >= 6",
+        # Names of hosts with letters outside ASCII. Twisted has it too.
+        "idna >= 3.3",
     ],
     extras_require={
         "test": [

@@ -25,6 +25,9 @@ from twisted.internet.ssl import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+_UNCHECKED = "0.0.0.0"
+"""What Twisted gets in place of the host: it refuses names with an underscore. The check is our own."""
+
 
 class CertificateRefused(Exception):
     """The server's certificate is not one for its host; the text says what it is for."""
@@ -51,15 +54,17 @@ def trust(ca_file: str) -> Any:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class VerifiedTLS:
-    """TLS to `host`, a name or an address, for Twisted's endpoints; `client` is our own certificate."""
+    """TLS to `host`, a name in ASCII or an address, for Twisted's endpoints; `client` is our certificate."""
 
     def __init__(self, host: str, authorities: Any, client: PrivateCertificate | None = None) -> None:
         self._host = host
-        self._options = optionsForClientTLS(host, trustRoot=authorities, clientCertificate=client)
+        self._options = optionsForClientTLS(_UNCHECKED, trustRoot=authorities, clientCertificate=client)
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """A connection that verifies the chain of certificates and the host."""
         connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
+        if not _is_address(self._host):
+            connection.set_tlsext_host_name(self._host.encode("ascii"))
         connection.set_verify(
             SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, partial(self._verify, protocol)
         )
@@ -81,16 +86,19 @@ class VerifiedTLS:
 
 def check_host(certificate: x509.Certificate, host: str) -> None:
     """Raise CertificateRefused unless the certificate is certainly for this host."""
-    is_address = isIPAddress(host) or isIPv6Address(host)
-    verify = verify_certificate_ip_address if is_address else verify_certificate_hostname
+    verify = verify_certificate_ip_address if _is_address(host) else verify_certificate_hostname
     try:
         names = _names(certificate)
-        verify(certificate, host if is_address else host.encode("idna").decode())
+        verify(certificate, host)
     except VerificationError as error:
         raise CertificateRefused(f"its certificate is for {names}, not for {host}") from error
     except Exception as error:
         # Whichever it is: names that are missing, malformed or unreadable are nobody's.
         raise CertificateRefused(f"its certificate is not certainly for {host}: {error}") from error
+
+
+def _is_address(host: str) -> bool:
+    return bool(isIPAddress(host) or isIPv6Address(host))
 
 
 def _names(certificate: x509.Certificate) -> str:

@@ -18,7 +18,7 @@ PURE = (
 
 FLOORS = (
     ("errors", "limits", "__init__"),
-    ("tls", "clock", "readings", "process"),
+    ("hosts", "tls", "clock", "readings", "process"),
     ("config",),
     ("stats", "logs", "simulator"),
     ("spool", "watch"),

@@ -28,10 +28,12 @@ from twisted.web.http_headers import Headers
 
 from tessflux import tls
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, Secret
+from tessflux.config.addresses import broker, http_url
 from tessflux.errors import ServerError
 from tessflux.influx import Http, agent, schema
 from tessflux.mqtt import broker_endpoint
 from tessflux.tls import CertificateRefused, tls_problem, trust
+from tests import names
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
 SECRET = b"the password"
@@ -255,6 +257,33 @@ class CertificateTest(TestCase):
                     wrong.append((case.id, host, end.__name__, served.heard, error))
         assert not wrong
         # A refusal is an answer, and no bug of ours.
+        assert self.flushLoggedErrors() == []
+
+    async def test_the_name_in_a_certificate_is_the_one_that_is_looked_up(self) -> None:
+        names.install(self, self.reactor)
+        wrong = []
+        for text, name, right in (
+            ("my_host", "my_host", True),
+            ("my_host", "myhost", False),
+            ("My_Host.example.org", "*.example.org", True),
+            ("db--1.example", "db--1.example", True),
+            ("MÜNCHEN.de", "xn--mnchen-3ya.de", True),
+            ("straße.de", "xn--strae-oqa.de", True),
+            # By IDNA 2003 these were the same.
+            ("straße.de", "strasse.de", False),
+        ):
+            served: Any = self.serve(Case(name, (DNS(name),)), "127.0.0.1")
+            for end, host in (
+                (self.to_broker, broker(f"tls:{text}:1").host),
+                (self.to_database, http_url(f"https://{text}").removeprefix("https://")),
+                (self.to_statements, http_url(f"https://{text}").removeprefix("https://")),
+            ):
+                served.heard = b""
+                error = await end(host, served.port)
+                arrived = SECRET in served.heard or LOGIN in served.heard
+                if arrived != right:
+                    wrong.append((text, name, end.__name__, served.heard, error))
+        assert not wrong
         assert self.flushLoggedErrors() == []
 
     async def test_a_refusal_says_for_whom_the_certificate_is(self) -> None:

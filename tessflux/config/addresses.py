@@ -57,7 +57,7 @@ class BrokerAddress:
     @property
     def netloc(self) -> str:
         """HOST:PORT, as a URL has them."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return _netloc(self.host, self.port)
 
     def __str__(self) -> str:
         if self.transport == "unix":
@@ -100,11 +100,10 @@ def http_url(text: str) -> str:
     _refuse_userinfo(url)
     if "?" in text or "#" in text:
         raise ValueError("must end before any ? or #; dbname, retpol and username are keys here")
-    if re.search(r"\s", text) or not text.isascii():
-        raise ValueError("must have no blanks and no letters outside ASCII")
-    _host(url.hostname or "")
-    scheme, _, rest = text.partition(":")
-    return f"{scheme.lower()}:{rest.rstrip('/')}"
+    if re.search(r"\s", text) or not url.path.isascii():
+        raise ValueError("must have no blanks, and no letters outside ASCII in its path")
+    netloc = _netloc(_host(url.hostname or ""), url.port)
+    return f"{url.scheme}://{netloc}{url.path}".rstrip("/")
 
 
 def _from_url(text: str) -> BrokerAddress:
@@ -180,15 +179,40 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
 
 
+def _netloc(host: str, port: int | None) -> str:
+    """A host and its port, as a URL has them."""
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
+
+
 def _host(text: str) -> str:
+    """An address, or a name in ASCII and without capitals: as it is looked up, and compared with that of a
+    certificate."""
     if ":" in text:
         try:
             ipaddress.IPv6Address(text)
         except ValueError:
             raise ValueError("has an IPv6 address that is not valid") from None
-    elif not re.fullmatch(r"[^\s/\\@?#=%\[\]]+", text):
+        return text
+    if not re.fullmatch(r"[^\s/\\@?#=%\[\]]+", text):
         raise ValueError("needs the name or the address of a host")
-    return text
+    name = text.lower() if text.isascii() else _ascii(text)
+    # The resolver of the system takes no others.
+    if not all(0 < len(label) < 64 for label in name.removesuffix(".").split(".")):
+        raise ValueError("needs the name or the address of a host")
+    return name
+
+
+def _ascii(name: str) -> str:
+    # Not at the top: few hosts need its megabyte of tables.
+    import idna
+
+    try:
+        # As 2003 has it, a name with a sharp s is another.
+        return idna.encode(name, uts46=True).decode()
+    except UnicodeError:
+        advice = "write its form that begins with xn--"
+        raise ValueError(f"has a host that is no name by IDNA 2008; {advice}") from None
 
 
 def _port(text: str) -> int:

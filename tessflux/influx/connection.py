@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -16,6 +16,7 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from tessflux.hosts import HostEndpoint
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tessflux.tls import VerifiedTLS, tls_problem
 
@@ -53,7 +54,7 @@ class _Endpoints:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = uri.host.decode("ascii")
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, uri.port, self._timeout)
+        endpoint: IStreamClientEndpoint = HostEndpoint(self._reactor, host, uri.port, self._timeout)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(VerifiedTLS(host, self._trust()), endpoint)
         return _BoundedEndpoint(endpoint, self._count)

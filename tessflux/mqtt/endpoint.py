@@ -4,7 +4,7 @@ certificate of a broker."""
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tessflux.config import BrokerAddress, MqttConfig
+from tessflux.hosts import HostEndpoint
 from tessflux.tls import VerifiedTLS, tls_problem, trust
 
 NO_TLS = "wrong version number"
@@ -74,7 +75,7 @@ def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
     address = config.broker
     if address.transport == "unix":
         return UNIXClientEndpoint(reactor, address.path, timeout=CONNECT_TIMEOUT)
-    tcp = HostnameEndpoint(reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
+    tcp = HostEndpoint(reactor, address.host, address.port, timeout=CONNECT_TIMEOUT)
     endpoint: IStreamClientEndpoint = tcp
     if address.tls:
         options = VerifiedTLS(address.host, trust(config.tls_ca), client_certificate(config))

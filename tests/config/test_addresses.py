@@ -42,6 +42,10 @@ V6 = BrokerAddress("tcp", "::1", 1883, "")
         ("ws://a.example/", BrokerAddress("ws", "a.example", 80, "/")),
         ("ws://a.example", BrokerAddress("ws", "a.example", 80, "/mqtt")),
         ("WSS://[::1]/ws", BrokerAddress("wss", "::1", 443, "/ws")),
+        # IDNA as of 2008, whatever the capitals.
+        ("tls:straße.de:8883", BrokerAddress("tls", "xn--strae-oqa.de", 8883, "")),
+        ("mqtt://MÜNCHEN.de", BrokerAddress("tcp", "xn--mnchen-3ya.de", 1883, "")),
+        ("tls:Db_1.Example:8883", BrokerAddress("tls", "db_1.example", 8883, "")),
         ("unix:/run/broker", BrokerAddress("unix", "", 0, "/run/broker")),
         ("unix:path=/run/broker:timeout=9", BrokerAddress("unix", "", 0, "/run/broker")),
         (r"unix:/run/a\:b\=c", BrokerAddress("unix", "", 0, "/run/a:b=c")),
@@ -90,6 +94,10 @@ def test_a_broker_address_shows_itself_as_it_is_written(address: BrokerAddress, 
         ("wss://me:pass@h/mqtt", "put them in username and password"),
         ("tcp:a b:1883", "needs the name or the address of a host"),
         (r"tcp:\:\:x:1883", "has an IPv6 address that is not valid"),
+        ("tcp:a..b:1883", "needs the name or the address of a host"),
+        (f"tcp:{'a' * 64}.de:1883", "needs the name or the address of a host"),
+        ("tcp:☃.net:1883", "has a host that is no name by IDNA 2008; write its form that begins with xn--"),
+        ("tcp:ä_b:1883", "write its form that begins with xn--"),
         ("tcp:localhost:0", "needs a port from 1 to 65535"),
         ("tcp:localhost:65536", "needs a port from 1 to 65535"),
         ("tcp:localhost:mqtt", "needs a port from 1 to 65535"),
@@ -124,6 +132,9 @@ def test_any_path_of_a_socket_can_be_written(path: str) -> None:
         ("http://localhost/", "http://localhost"),
         ("https://h/influx/", "https://h/influx"),
         ("HTTPS://[::1]:8086//", "https://[::1]:8086"),
+        ("http://straße.de:8086/a", "http://xn--strae-oqa.de:8086/a"),
+        ("http://MÜNCHEN.de", "http://xn--mnchen-3ya.de"),
+        ("http://My_Db:8086", "http://my_db:8086"),
     ],
 )
 def test_the_forms_of_a_url(text: str, url: str) -> None:
@@ -145,7 +156,8 @@ def test_the_forms_of_a_url(text: str, url: str) -> None:
         ("http://h/?u=x", "must end before any ? or #"),
         ("http://h/#x", "must end before any ? or #"),
         ("http://h/a b", "must have no blanks"),
-        ("http://ñ/", "no letters outside ASCII"),
+        ("http://h/ñ", "no letters outside ASCII in its path"),
+        ("http://☃.net/", "write its form that begins with xn--"),
     ],
 )
 def test_a_wrong_url_is_refused(text: str, part: str) -> None:
