@@ -86,7 +86,7 @@ class Site:
             assert self.process.running, self.logged()
             return self.logged().count(text) >= times
 
-        wait_until(said, f"{text!r} in the log:\n{self.logged()}")
+        wait_until(said, lambda: f"{text!r} in the log:\n{self.logged()}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send the daemon a signal."""
