@@ -165,7 +165,8 @@ class WebSocket(Caller):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone."""
         if self._agreed:
-            self._session.connectionLost(Failure(self._ended) if self._ended else reason)
+            # The session has nothing to guess: the port speaks what it should.
+            self._session.connectionLost(Failure(self._ended or ServerError(loss_reason(reason))))
         elif not self.opened.called:
             who = self.stranger(self._address, reason)
             why = f"no WebSocket: {loss_reason(reason)}; {who or 'check the port in [mqtt] broker'}"

@@ -67,8 +67,8 @@ class WebSocketCase(Case):
         network = Network(self.clock)
         config = replace(CONFIG, broker=ADDRESS)
         session = Session(config, self.intake.take, self.intake.when_idle, self.clock, self.now)
-        # Who is not waited for is not missed.
-        session.accepted.addErrback(lambda _: None)
+        self.reasons: list[str] = []
+        session.accepted.addErrback(lambda failure: self.reasons.append(failure.getErrorMessage()))
         endpoint = WebSocketEndpoint(network.endpoint(config), ADDRESS, self.clock, SECONDS)
         opened = connectProtocol(endpoint, session)
         wire = network.accept()
@@ -113,12 +113,13 @@ class HandshakeTest(WebSocketCase):
         list(broker.events())
         broker.send(AcceptConnection())
         self.successResultOf(opened)
-        _, opened, broker = self.connect()
-        list(broker.events())
-        agreed = broker.frames(AcceptConnection(subprotocol="mqtt"))
-        broker.wire.bring(agreed.replace(b"rotocol: mqtt", b"rotocol: soap"))
-        assert self.refusal(opened).startswith("the broker speaks no WebSocket: ")
-        assert broker.wire.aborted
+        for other in (b"soap",):
+            _, opened, broker = self.connect()
+            list(broker.events())
+            agreed = broker.frames(AcceptConnection(subprotocol="mqtt"))
+            broker.wire.bring(agreed.replace(b"rotocol: mqtt", b"rotocol: " + other))
+            assert self.refusal(opened).startswith("the broker speaks no WebSocket: ")
+            assert broker.wire.aborted
 
     def test_an_http_server_says_in_words_what_is_wrong(self) -> None:
         for status, words in ((404, "HTTP 404 Not Found"), (401, "HTTP 401 Unauthorized"), (499, "HTTP 499")):
@@ -250,6 +251,15 @@ class EndTest(WebSocketCase):
         assert isinstance(answer, CloseConnection)
         assert self.lost(session) == "the broker closed the WebSocket: 1008 too long"
         assert not broker.wire.aborted
+
+    def test_a_loss_after_the_agreement_brings_no_advice_about_the_address(self) -> None:
+        session, opened, broker = self.connect()
+        list(broker.events())
+        broker.send(AcceptConnection(subprotocol="mqtt"))
+        self.successResultOf(opened)
+        broker.wire.close()
+        assert self.lost(session) == "Connection was closed cleanly"
+        assert self.reasons == ["the connection was lost: Connection was closed cleanly"]
 
     def test_text_and_broken_frames_end_the_connection(self) -> None:
         session, broker = self.accepted()
