@@ -123,7 +123,8 @@ class WebSocket(Caller):
                     parts.append(bytes(event.data))
                 elif not self._take(event):
                     break
-        except ProtocolError as error:
+        except (ProtocolError, ValueError) as error:
+            # ValueError: wsproto decodes some headers as ASCII.
             who = self.stranger(self._address, Failure(error))
             self._fail(ServerError(f"the broker speaks no WebSocket: {who or error}"))
         if parts:

@@ -113,7 +113,7 @@ class HandshakeTest(WebSocketCase):
         list(broker.events())
         broker.send(AcceptConnection())
         self.successResultOf(opened)
-        for other in (b"soap",):
+        for other in (b"soap", b"mq\xe9t"):
             _, opened, broker = self.connect()
             list(broker.events())
             agreed = broker.frames(AcceptConnection(subprotocol="mqtt"))
