@@ -26,7 +26,7 @@ from tessflux.influx import (
     read_definition,
     schema,
 )
-from tessflux.process import lock
+from tessflux.process import lock, privileges
 from tessflux.spool import FILE_NAME, RESERVE
 from tessflux.tls import trust
 
@@ -52,7 +52,7 @@ async def check(config: Config, reactor: Any, report: Report) -> int:
 
 def check_spool(directory: str, findings: Findings) -> None:
     """Check, without writing, that this user can write the spool and that there is room for it."""
-    existing = _existing(directory)
+    existing = privileges.existing(Path(directory))
     if shutil.disk_usage(existing).free < RESERVE:
         room = f"{RESERVE >> 20} MB"
         findings.fail("spool", f"less than {room} are left on the disk of {directory}: make room")
@@ -70,15 +70,9 @@ def check_state(directory: str, findings: Findings) -> None:
 
 def check_log(path: str, findings: Findings) -> None:
     """Check, without writing, that this user can write the log file, whose directory must exist."""
-    existing = _existing(path)
+    existing = privileges.existing(Path(path))
     near = existing in (Path(path), Path(path).parent)
     _report_place("log", path, near and os.access(existing, os.W_OK), findings)
-
-
-def _existing(path: str) -> Path:
-    """The path itself, or the nearest directory above it that exists."""
-    # Not Path.exists, which raises for a directory that this user may not enter.
-    return next(each for each in (Path(path), *Path(path).parents) if os.path.exists(each))
 
 
 def _report_place(step: str, path: str, writable: bool, findings: Findings) -> None:

@@ -19,7 +19,7 @@ _CODE = (__file__, os.__file__)
 def refuse_in_place_of_owner(directory: Path) -> None:
     """Raise UsageError if we are root and the directory, or the nearest one above that exists, is not
     root's."""
-    path = _existing(directory)
+    path = existing(directory)
     owner = _other_owner(path)
     if owner is not None:
         name = _name(owner.st_uid)
@@ -35,7 +35,7 @@ def become_owner_of(directory: Path) -> bool:
 
     Raises CannotCreate when we cannot become that user, or that user may not read this program.
     """
-    path = _existing(directory)
+    path = existing(directory)
     owner = _other_owner(path)
     if owner is None:
         return False
@@ -61,11 +61,11 @@ def become_owner_of(directory: Path) -> bool:
     return True
 
 
-def _existing(directory: Path) -> Path:
-    path = directory.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
+def existing(path: Path) -> Path:
+    """The path itself, or the nearest directory above it that exists."""
+    path = path.absolute()
+    # Not Path.exists, which raises for a directory that this user may not enter.
+    return next(each for each in (path, *path.parents) if os.path.exists(each))
 
 
 def _other_owner(path: Path) -> os.stat_result | None:

@@ -9,7 +9,7 @@ import pytest
 
 from tessflux import cli, run
 from tessflux.process import detach, privileges
-from tessflux.process.privileges import become_owner_of
+from tessflux.process.privileges import become_owner_of, refuse_in_place_of_owner
 
 NOBODY = 65_534
 IS_ROOT = os.geteuid() == 0
@@ -115,3 +115,17 @@ def test_a_config_that_only_root_can_read_stops_the_start(
     config.chmod(0o600)
     monkeypatch.setattr(run, "until_stopped", lambda config, **_: 42)
     assert in_child(lambda: cli.main(["-k", "-c", str(config)])) == ("78" if IS_ROOT else "42")
+
+
+def test_a_user_who_may_not_enter_the_directory_above_stays_who_they_are(ours: Path) -> None:
+    """What the spool or the lock says of it is for the operator; nothing is raised here."""
+    closed = ours / "closed"
+    closed.mkdir(mode=0o700 if IS_ROOT else 0)
+
+    def become() -> str:
+        if IS_ROOT:
+            os.setuid(NOBODY)
+        refuse_in_place_of_owner(closed / "spool")
+        return str(become_owner_of(closed / "spool"))
+
+    assert in_child(become) == "False"
