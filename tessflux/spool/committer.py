@@ -52,7 +52,7 @@ class Committer:
         self._committing = Group()
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
-        self._onlookers: list[Deferred[None]] = []
+        self._waiters: list[Deferred[None]] = []
         """They wait for the next commit to succeed or to fail."""
         self._cancelled = False
         """Whether a stop has waited long enough for the disk."""
@@ -105,7 +105,7 @@ class Committer:
             self._start()
 
     def _start(self) -> Deferred[None]:
-        """Commit what has gathered, and then what has gathered meanwhile, as long as that is due.
+        """Commit what has gathered, and then what has gathered meanwhile, as long as that is due or waited for.
 
         Cancelling the result gives up what is not on disk by then: a stop does not wait for ever for a disk.
         """
@@ -132,9 +132,9 @@ class Committer:
                     self._on_disk(group)
                 else:
                     self._give_up(group)
-                self._tell_onlookers()
+                self._tell_waiters()
                 following = self._group
-                if not (following.is_due or following.acknowledge):
+                if not (following.is_due or following.acknowledge or self._waiters):
                     break
         finally:
             self._under_way = None
@@ -145,12 +145,12 @@ class Committer:
 
     def _commit_failed(self) -> None:
         self.update_backpressure()
-        self._tell_onlookers()
+        self._tell_waiters()
 
-    def _tell_onlookers(self) -> None:
-        onlookers, self._onlookers = self._onlookers, []
-        for onlooker in onlookers:
-            onlooker.callback(None)
+    def _tell_waiters(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
 
     def _on_disk(self, group: Group) -> None:
         try:
@@ -203,9 +203,9 @@ class Committer:
             if self._under_way is None:
                 self._start()
             else:
-                onlooker = Deferred[None]()
-                self._onlookers.append(onlooker)
-                await onlooker
+                waiter = Deferred[None]()
+                self._waiters.append(waiter)
+                await waiter
 
     async def commit(self, group: Group) -> bool:
         """Commit a group of the caller's own, retrying until it succeeds; False if it was given up."""

@@ -75,6 +75,23 @@ class Commits(Case):
         self.clock.advance(0.1)
         assert self.site.on_disk() == lines(2)
 
+    def test_to_settle_commits_what_gathers_without_waiting_for_the_flush_interval(self) -> None:
+        self.thread.held = True
+        self.site.take()
+        self.clock.advance(FLUSH)
+        self.site.take()
+        settled = Deferred.fromCoroutine(self.site.committer.settle())
+        self.assertNoResult(settled)
+        self.thread.release()
+        self.successResultOf(settled)
+        assert self.site.on_disk() == lines(2)
+
+    def test_to_settle_waits_no_longer_when_commits_fail(self) -> None:
+        self.thread.error = disk_error()
+        self.site.take()
+        self.site.result(self.site.committer.settle())
+        assert self.site.on_disk() == []
+
     def test_acknowledgements_follow_the_commit_in_the_order_of_the_messages(self) -> None:
         self.thread.held = True
         self.site.take(qos=1)
