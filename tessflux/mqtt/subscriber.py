@@ -49,7 +49,8 @@ NEVER_SHARED = "; some brokers grant a shared subscription and send nothing by i
 """What may be wrong when a member of a share group has never heard anything."""
 
 SESSION_LOSSES = 3
-"""After so many connections in a row that were lost before the subscription, our session may be the cause."""
+"""After so many connections that were lost in our earlier session before they could subscribe, none of which
+did since, the session may be the cause."""
 
 BAD_SESSION = (
     "; it has ended several connections like this. If it cannot go on with our earlier session, another"
@@ -139,6 +140,7 @@ class Subscriber(Service):
         """Use another config. Other topics are subscribed on this connection, another login on a new one."""
         before, self._config = self._config, config
         self._heard = False
+        self._session_losses = 0
         self._handshakes = Handshakes(config, self._memory, self._clock, self._now, recall=False)
         self._problems.over()
         self._refusals.over()
@@ -263,8 +265,10 @@ class Subscriber(Service):
         try:
             await subscription.synchronise()
         except ServerError as error:
+            if session.is_open or not session.session_present or self._interrupted:
+                raise
             # As mochi 2.7.9 does with a session that it has read from its storage.
-            self._session_losses += session.session_present and not session.is_open and not self._interrupted
+            self._session_losses += 1
             if self._session_losses < SESSION_LOSSES:
                 raise
             raise ServerError(f"{error}{BAD_SESSION}") from error

@@ -105,7 +105,7 @@ class Committer:
             self._start()
 
     def _start(self) -> Deferred[None]:
-        """Commit what has gathered, and then what has gathered meanwhile, as long as that is due or waited for.
+        """Commit what has gathered, and then what has gathered meanwhile, as long as it is due or waited for.
 
         Cancelling the result gives up what is not on disk by then: a stop does not wait for ever for a disk.
         """

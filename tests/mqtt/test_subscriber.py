@@ -266,6 +266,36 @@ class ConnectTest(SubscriberCase):
         self.network.wires[-1].close()
         assert len(self.log(LogLevel.error)) == 3
 
+    def test_our_session_is_blamed_only_for_the_loss_of_connections_that_go_on_with_it(self) -> None:
+        subscriber = self.start()
+        for delay in (1, 2):
+            self.network.accept().bring(connack(session_present=True))
+            self.network.wires[-1].close()
+            self.clock.advance(delay)
+        # A third one in which the topics are refused, and a fourth in a new session.
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack(session_present=True))
+        [(_, body)] = wire.sent()
+        wire.bring(suback(mid_of(body), 0x80, 0x80))
+        self.clock.pump([0, 4])
+        self.network.accept().bring(connack())
+        self.network.wires[-1].close()
+        self.clock.advance(8)
+        subscriber.reconfigure(replace(CONFIG, username="other"))
+        self.clock.advance(0)
+        self.network.accept().bring(connack(session_present=True))
+        self.network.wires[-1].close()
+        assert "client_id" not in " ".join(self.log())
+
+    def test_what_comes_between_does_not_hide_that_the_broker_cannot_go_on_with_our_session(self) -> None:
+        self.start()
+        for answer in (True, True, False, True):
+            self.network.accept().bring(connack(session_present=True) if answer else connack(3))
+            self.network.wires[-1].close()
+            self.clock.pump([0, 60])
+        assert "another [mqtt] client_id" in self.log(LogLevel.error)[-1]
+
     def test_the_delay_grows_with_early_losses_and_is_short_again_after_a_steady_connection(
         self,
     ) -> None:
