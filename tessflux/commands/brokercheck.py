@@ -102,8 +102,8 @@ async def _let_in(mqtt: MqttConfig, reactor: Any, findings: Findings) -> Probe |
         except Exception as error:
             failed.append(error)
             await probe.leave()
-            # Without a connection, or for any other reason of the broker, the other version helps nothing.
-            if probe.session.transport is None or (isinstance(error, Refusal) and not error.bad_version):
+            # Unless it read our CONNECT, or for any other reason of its own, the other version helps nothing.
+            if not probe.session.reached or (isinstance(error, Refusal) and not error.bad_version):
                 break
             continue
         terms = f" ({probe.session.terms})" if str(probe.session.terms) else ""

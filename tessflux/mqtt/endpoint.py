@@ -23,7 +23,8 @@ TLS_ALERT = b"\x15\x03"
 """How the complaint of a TLS server begins about whatever is no TLS (RFC 8446, section 5.1)."""
 
 CONNECT_TIMEOUT = 30
-"""Seconds for a TCP connection, and again for what follows: the TLS handshake, or that of a WebSocket."""
+"""Seconds for a TCP connection, and again until a WebSocket is agreed. TLS has no time of its own: what waits
+for an answer over it waits for it too."""
 
 
 def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
@@ -34,6 +35,11 @@ def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
     certificate = Path(config.tls_cert).read_bytes()
     loaded: PrivateCertificate = PrivateCertificate.loadPEM(key + b"\n" + certificate)
     return loaded
+
+
+def is_tls_failure(failure: Failure) -> bool:
+    """Whether TLS ended a connection."""
+    return tls_problem(failure.value, "mqtt", "broker") is not None
 
 
 def loss_reason(failure: Failure) -> str:
@@ -63,6 +69,10 @@ class Caller(Protocol):
                 return f"nothing came before: if the port wants TLS, write {tls} in [mqtt] broker"
             if not self._tls_agreed:
                 return f"TLS was not agreed: if the port has none, write {plain} in [mqtt] broker"
+        return self.other_server(address)
+
+    def other_server(self, address: BrokerAddress) -> str:
+        """What has answered in place of a broker, by its first bytes; "" if they do not show it."""
         if not address.tls and self.first.startswith(TLS_ALERT):
             return "the broker speaks TLS at this port: write tls:HOST:PORT, or wss://, in [mqtt] broker"
         if not address.websocket and self.first.startswith(b"HTTP/"):

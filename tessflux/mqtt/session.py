@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.mqtt.endpoint import Caller, loss_reason
+from tessflux.mqtt.endpoint import Caller, is_tls_failure, loss_reason
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
 from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
@@ -103,6 +103,7 @@ class Session(Caller):
         """Whether any message came that the broker keeps until it is acknowledged."""
         self._state = State.NEW
         self._reason = ""
+        self._tls_failed = False
         self._backpressure = False
         self._abort_timer: IDelayedCall | None = None
         self._splitter = Splitter()
@@ -190,6 +191,7 @@ class Session(Caller):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone, whoever wanted it."""
         self._state = State.CLOSED
+        self._tls_failed = is_tls_failure(reason)
         self._send_acknowledgements()
         if self._keepalive.running:
             self._keepalive.stop()
@@ -249,6 +251,15 @@ class Session(Caller):
     def is_open(self) -> bool:
         """Whether the broker can still answer."""
         return self._state is OPEN
+
+    @property
+    def reached(self) -> bool:
+        """Whether a broker can have read our CONNECT: TLS is agreed if it is spoken, and what has answered is
+        no other server. Only then may the version of MQTT be why we are not let in."""
+        broker = self._config.broker
+        # A WebSocket is agreed over TLS that is.
+        agreed = not broker.tls or broker.websocket or self._tls_agreed
+        return self.transport is not None and agreed and not (self._tls_failed or self.other_server(broker))
 
     def _open_client(self) -> PahoClient:
         if not self.is_open:

@@ -247,7 +247,7 @@ class Subscriber(Service):
             await session.accepted.addTimeout(CONNACK_TIMEOUT, self._clock)
         except (ServerError, DeferredTimeout) as error:
             # Under backpressure no answer is read.
-            if not self._interrupted and not self._backpressure:
+            if session.reached and not self._interrupted and not self._backpressure:
                 handshakes.failed(version, error)
             raise
         if session.session_present:

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel
 
@@ -412,6 +413,39 @@ class VersionTest(SubscriberCase):
         assert self.version(self.network.accept()) == 5
         self.clock.pump([CONNACK_TIMEOUT, 0, 1])
         assert self.version(self.network.accept()) == 4
+
+    def test_that_tls_fails_says_nothing_about_the_version(self) -> None:
+        """Nor does a port that has none and keeps silent: it never saw our CONNECT."""
+        self.start(replace(self.config, broker=BrokerAddress("tls", "broker", 8883, "")))
+        for agreed, words in (
+            (False, "certificate verify failed"),
+            (False, "wrong version number"),
+            (True, "tlsv13 alert certificate required"),
+        ):
+            for _ in range(2):
+                wire = self.network.accept()
+                assert self.version(wire) == 5
+                if agreed:
+                    wire.agree_on_tls()
+                wire.close(TLSError([("SSL routines", "", words)]))
+                self.clock.advance(60)
+        assert self.version(self.network.accept()) == 5
+        self.clock.pump([CONNACK_TIMEOUT, 0, 60])
+        wire = self.network.accept()
+        assert self.version(wire) == 5
+        wire.agree_on_tls()
+        self.clock.pump([CONNACK_TIMEOUT, 0, 60])
+        assert self.version(self.network.accept()) == 4
+
+    def test_who_is_no_broker_says_nothing_about_the_version(self) -> None:
+        self.start(self.config)
+        for data in (b"\x15\x03\x03\0\2\2\x0a", b"HTTP/1.1 400 Bad Request\r\n\r\n") * 2:
+            wire = self.network.accept()
+            assert self.version(wire) == 5
+            wire.bring(data)
+            wire.close()
+            self.clock.pump([0, 60])
+        assert self.version(self.network.accept()) == 5
 
     def test_a_broker_that_takes_only_mqtt_5_is_asked_for_it(self) -> None:
         for answer in (connack(0x84, version="5"), connack(1), None):

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
@@ -149,9 +150,14 @@ class Wire(StringTransport):
         self.aborted = self.disconnecting = True
         self._clock.callLater(0, self.close)
 
-    def close(self) -> None:
-        """The broker or the network ends the connection."""
+    def agree_on_tls(self) -> None:
+        """The certificate is accepted."""
+        protocol: Any = self._protocol
+        protocol.handshakeCompleted()
+
+    def close(self, reason: Exception | None = None) -> None:
+        """The broker or the network ends the connection, or TLS does for a `reason`."""
         if not self.closed:
             self.closed = True
             self.connected = False
-            self._protocol.connectionLost(Failure(ConnectionDone()))
+            self._protocol.connectionLost(Failure(reason or ConnectionDone()))
