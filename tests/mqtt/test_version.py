@@ -3,7 +3,7 @@
 import pytest
 
 from tessflux.config import Version
-from tessflux.mqtt.version import RETRY_CONFIGURED, Choice
+from tessflux.mqtt.version import LOSSES_OF_ACCEPTED, RETRY_CONFIGURED, Choice
 
 BOTH: list[tuple[Version, Version]] = [("5", "3.1.1"), ("3.1.1", "5")]
 
@@ -44,6 +44,33 @@ def test_that_a_broker_lets_us_in_is_news_when_it_did_by_another_version_before(
     assert not choice.accepted()
     assert choice.next(100 + RETRY_CONFIGURED) == "5"
     assert choice.accepted()
+
+
+def test_that_a_version_is_spoken_since_another_time_is_news_too() -> None:
+    """Else a restart would take the memory of it for older than it is."""
+    choice = Choice("5")
+    choice.refused(100)
+    assert choice.accepted()
+    assert choice.next(100 + RETRY_CONFIGURED) == "5"
+    choice.refused(200 + RETRY_CONFIGURED)
+    assert choice.accepted()
+    assert choice.since == 200 + RETRY_CONFIGURED
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_version_that_let_us_in_is_not_blamed_before_the_fifth_time(silent: bool) -> None:
+    recalled = Choice("3.1.1")
+    recalled.recall(0)
+    accepted = Choice("5")
+    accepted.accepted()
+    for choice in (recalled, accepted):
+        for now in range(LOSSES_OF_ACCEPTED):
+            assert choice.next(now) == "5"
+            choice.lost(now, silent=silent)
+        assert choice.next(10) == "3.1.1"
+        # That one never did.
+        choice.lost(10, silent=True)
+        assert choice.next(11) == "5"
 
 
 def test_what_an_earlier_process_found_counts_for_the_rest_of_the_hour() -> None:
