@@ -41,6 +41,10 @@ class ServerConfig:
     password: Annotated[Secret, converters.password] = NO_SECRET
     tls_ca: Pem = ""
 
+    def hide(self, said: str) -> str:
+        """What a server says, without our login: some repeat what they were sent."""
+        return self.password.hide(self.username, said)
+
     @property
     def connection(self) -> tuple[object, ...]:
         """What a connection is made of: a reload that changes none of it needs no new one."""

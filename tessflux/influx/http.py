@@ -108,7 +108,7 @@ class Http:
         self._headers = {"User-Agent": f"tessflux/{__version__}"}
         if config.username:
             self._headers["Authorization"] = f"Basic {config.password.basic(config.username)}"
-        self.hide = partial(config.password.hide, config.username)
+        self.hide = config.hide
         """Takes the login out of a text of the server: some proxies quote the whole request."""
 
     @property

@@ -94,5 +94,5 @@ def broker_endpoint(reactor: Any, config: MqttConfig) -> IStreamClientEndpoint:
         # Not at the top: few brokers need it.
         from tessflux.mqtt.websocket import WebSocketEndpoint
 
-        endpoint = WebSocketEndpoint(endpoint, address, reactor, CONNECT_TIMEOUT)
+        endpoint = WebSocketEndpoint(endpoint, config, reactor, CONNECT_TIMEOUT)
     return endpoint

@@ -102,7 +102,7 @@ class PahoClient(Client):
         self.expiry = FOR_EVER
         """The session expiry that is asked for."""
         self.on_subscribe = self.on_unsubscribe = lambda _client, _data, mid, codes, properties: (
-            self._on_response(mid, [(code, said(code, properties)) for code in codes])
+            self._on_response(mid, [(code, said(code, properties, config.hide)) for code in codes])
         )
         if config.username:
             self.username_pw_set(config.username, config.password.reveal() or None)

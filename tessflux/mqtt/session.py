@@ -197,7 +197,7 @@ class Session(Caller):
             self._keepalive.stop()
         if self._abort_timer is not None and self._abort_timer.active():
             self._abort_timer.cancel()
-        text = self._reason or loss_reason(reason)
+        text = self._config.hide(self._reason or loss_reason(reason))
         if not self.accepted.called and self._reason != DISCONNECTED:
             who = self.stranger(self._config.broker, reason)
             text = f"{text}; {who}" if who else text
@@ -317,11 +317,11 @@ class Session(Caller):
             return
         self.terms = Terms.of(properties, self._client.expiry)
         if code.is_failure:
-            self._refused(Refusal(code.getName(), said(code, properties)))
+            self._refused(Refusal(code.getName(), said(code, properties, self._config.hide)))
         else:
             self.last_message = self._clock.seconds()
             self.accepted.callback(None)
 
     def _on_disconnect(self, flags: DisconnectFlags, code: ReasonCode, properties: Any) -> None:
         who = "the broker says" if flags.is_disconnect_packet_from_server else "MQTT"
-        self._reason = self._reason or f"{who}: {said(code, properties)}"
+        self._reason = self._reason or f"{who}: {said(code, properties, self._config.hide)}"

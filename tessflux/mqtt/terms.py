@@ -4,7 +4,7 @@ CONNACK and SUBACK may grant less than was asked for, and nothing fails: a sessi
 seconds, or QoS 0. Only MQTT 5 has the properties; before it, the granted QoS is all that a broker tells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,13 +113,14 @@ def lower_qos(granted: Mapping[str, int], qos: int) -> list[str]:
     ]
 
 
-def said(code: object, properties: Any) -> str:
-    """A broker's reason in words: that of the standard, and its own; and which other broker it names."""
+def said(code: object, properties: Any, hide: Callable[[str], str]) -> str:
+    """A broker's reason in words: that of the standard, and its own; and which other broker it names. `hide`
+    takes the login out of its own words."""
     text = str(code)
     if reason := getattr(properties, "ReasonString", ""):
-        text += f" ({reason[:LONGEST_REASON]})"
+        text += f" ({hide(reason)[:LONGEST_REASON]})"
     if other := getattr(properties, "ServerReference", ""):
-        text += f"; it names another broker: {other[:LONGEST_REASON]}"
+        text += f"; it names another broker: {hide(other)[:LONGEST_REASON]}"
     return text
 
 

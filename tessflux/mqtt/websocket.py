@@ -33,7 +33,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
-from tessflux.config import BrokerAddress
+from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.mqtt.endpoint import Caller, loss_reason
 
@@ -48,9 +48,9 @@ class WebSocketEndpoint:
     """Connects through `endpoint` and asks for a WebSocket there, which may take `timeout` seconds."""
 
     def __init__(
-        self, endpoint: IStreamClientEndpoint, address: BrokerAddress, clock: IReactorTime, timeout: float
+        self, endpoint: IStreamClientEndpoint, config: MqttConfig, clock: IReactorTime, timeout: float
     ) -> None:
-        self._endpoint, self._address = endpoint, address
+        self._endpoint, self._config = endpoint, config
         self._clock, self._timeout = clock, timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -60,18 +60,18 @@ class WebSocketEndpoint:
             waiting: Deferred[IProtocol] = websocket.opened
             return waiting.addTimeout(self._timeout, self._clock)
 
-        connected: Deferred[Any] = self._endpoint.connect(_Factory(protocolFactory, self._address))
+        connected: Deferred[Any] = self._endpoint.connect(_Factory(protocolFactory, self._config))
         return connected.addCallback(opened)
 
 
 class _Factory(Factory):
     noisy = False
 
-    def __init__(self, factory: IProtocolFactory, address: BrokerAddress) -> None:
-        self._factory, self._address = factory, address
+    def __init__(self, factory: IProtocolFactory, config: MqttConfig) -> None:
+        self._factory, self._config = factory, config
 
     def buildProtocol(self, addr: Any) -> "WebSocket":
-        return WebSocket(self._factory.buildProtocol(addr), self._address)
+        return WebSocket(self._factory.buildProtocol(addr), self._config)
 
 
 @implementer(IPushProducer)
@@ -98,9 +98,9 @@ class WebSocket(Caller):
     """The protocol of a transport, and the transport of `session`, which hears of it when the broker has
     agreed. Then `opened` fires with the session."""
 
-    def __init__(self, session: Any, address: BrokerAddress) -> None:
+    def __init__(self, session: Any, config: MqttConfig) -> None:
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self._fail(CancelledError()))
-        self._session, self._address = session, address
+        self._session, self._address, self._hide = session, config.broker, config.hide
         self._websocket = WSConnection(ConnectionType.CLIENT)
         self._agreed = False
         self._ended: Exception | None = None
@@ -126,7 +126,7 @@ class WebSocket(Caller):
         except (ProtocolError, ValueError) as error:
             # ValueError: wsproto decodes some headers as ASCII.
             who = self.stranger(self._address, Failure(error))
-            self._fail(ServerError(f"the broker speaks no WebSocket: {who or error}"))
+            self._fail(ServerError(f"the broker speaks no WebSocket: {who or self._hide(str(error))}"))
         if parts:
             self._session.dataReceived(b"".join(parts))
 
@@ -149,7 +149,7 @@ class WebSocket(Caller):
                 who = "the broker closed the WebSocket"
                 if self._websocket.state is ConnectionState.OPEN:
                     who = "the broker sends what is no WebSocket"
-                self._ended = ServerError(f"{who}: {int(code)} {reason or ''}".rstrip())
+                self._ended = ServerError(f"{who}: {int(code)} {self._hide(reason or '')}".rstrip())
                 self._send(event.response())
                 assert self.transport is not None
                 self.transport.loseConnection()

@@ -174,6 +174,26 @@ class ConnectTest(SessionCase):
         self.clock.advance(0)
         assert self.successResultOf(session.lost) == ("the broker says: Server shutting down (for an update)")
 
+    def test_a_broker_that_repeats_our_password_is_not_quoted_with_it(self) -> None:
+        """Nor with a part of it, where its words are cut."""
+        said = reason_string("no pass, no entry") + server_reference("b.example/pass")
+        session, wire = self.open(version="5")
+        wire.bring(connack(0x9C, version="5", properties=said))
+        refusal = self.failureResultOf(session.accepted, Refusal).value
+        assert str(refusal) == (
+            "the broker refuses: Use another server (no ***, no entry);"
+            " it names another broker: b.example/***"
+        )
+        session, wire = self.accepted(version="5")
+        answer = self.ask(session.subscribe(["a"], 1))
+        [(_, body)] = wire.sent()
+        long = "x" * (LONGEST_REASON - 3)
+        wire.bring(suback(mid_of(body), 0x87, version="5", properties=reason_string(f"{long}pass")))
+        assert self.successResultOf(answer).refused == {"a": f"Not authorized ({long}***)"}
+        wire.bring(disconnect(0x8B, reason_string("pass")))
+        self.clock.advance(0)
+        assert self.successResultOf(session.lost) == "the broker says: Server shutting down (***)"
+
     def test_a_broker_of_mqtt_5_says_what_it_grants(self) -> None:
         session, wire = self.accepted(version="5")
         assert session.terms == Terms()

@@ -25,6 +25,7 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 
 from tessflux.config.addresses import BrokerAddress
+from tessflux.config.secret import Secret
 from tessflux.errors import ServerError
 from tessflux.mqtt.session import Session
 from tessflux.mqtt.websocket import WebSocketEndpoint
@@ -65,11 +66,11 @@ class WebSocketCase(Case):
     def connect(self) -> tuple[Session, "Deferred[Any]", Broker]:
         """A connection on which a WebSocket was asked for."""
         network = Network(self.clock)
-        config = replace(CONFIG, broker=ADDRESS)
+        config = replace(CONFIG, broker=ADDRESS, username="me", password=Secret("s3cret"))
         session = Session(config, self.intake.take, self.intake.when_idle, self.clock, self.now)
         self.reasons: list[str] = []
         session.accepted.addErrback(lambda failure: self.reasons.append(failure.getErrorMessage()))
-        endpoint = WebSocketEndpoint(network.endpoint(config), ADDRESS, self.clock, SECONDS)
+        endpoint = WebSocketEndpoint(network.endpoint(config), config, self.clock, SECONDS)
         opened = connectProtocol(endpoint, session)
         wire = network.accept()
         self.wires.append(wire)
@@ -260,6 +261,16 @@ class EndTest(WebSocketCase):
         broker.wire.close()
         assert self.lost(session) == "Connection was closed cleanly"
         assert self.reasons == ["the connection was lost: Connection was closed cleanly"]
+
+    def test_a_broker_that_repeats_our_password_is_not_quoted_with_it(self) -> None:
+        session, broker = self.accepted()
+        broker.send(CloseConnection(CloseReason.POLICY_VIOLATION, "s3cret is wrong"))
+        assert self.lost(session) == "the broker closed the WebSocket: 1008 *** is wrong"
+        _, opened, broker = self.connect()
+        list(broker.events())
+        agreed = broker.frames(AcceptConnection(subprotocol="mqtt"))
+        broker.wire.bring(agreed.replace(b"rotocol: mqtt", b"rotocol: s3cret"))
+        assert self.refusal(opened) == "the broker speaks no WebSocket: unrecognized subprotocol ***"
 
     def test_text_and_broken_frames_end_the_connection(self) -> None:
         session, broker = self.accepted()
