@@ -70,11 +70,10 @@ class PidFile:
         return self._lock.descriptor
 
     def write(self, state: str = "") -> None:
-        """Write the id of this process, and its state. Raises OSError."""
-        _write_owner(self.descriptor)
+        """Write the id of this process, and its state. Raises OSError, but not for the state."""
+        _write(self.descriptor, str(os.getpid()))
         if state:
-            self._state.write_text(f"{state}\n")
-            self._state.chmod(0o644)
+            _inform(self._state, 0o644, state)
         else:
             self._state.unlink(missing_ok=True)
 
@@ -106,14 +105,7 @@ class SpoolLock(Lock):
 
     def write(self, state: str = "") -> None:
         """Write the id of this process, and its state."""
-        # The file only informs others. A full disk must not prevent a start, which may free some of it.
-        with suppress(OSError):
-            # Never through a link, which another user may have put there for root to follow.
-            descriptor = os.open(self._owner, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o640)
-            try:
-                _write_owner(descriptor, state)
-            finally:
-                os.close(descriptor)
+        _inform(self._owner, 0o640, str(os.getpid()), state)
 
 
 def state_of_spool(directory: str) -> str:
@@ -133,8 +125,22 @@ def state_of_spool(directory: str) -> str:
     return ""
 
 
-def _write_owner(descriptor: int, state: str = "") -> None:
-    text = "".join(f"{line}\n" for line in (os.getpid(), state) if line).encode()
+def _inform(path: Path, mode: int, *lines: str) -> None:
+    """Write a file that only informs others. A full disk must not prevent a start, which may free some of
+    it."""
+    with suppress(OSError):
+        # Never through a link, which another user may have put there for root to follow.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, mode)
+        try:
+            _write(descriptor, *lines)
+            # Whatever the umask is.
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+
+
+def _write(descriptor: int, *lines: str) -> None:
+    text = "".join(f"{line}\n" for line in lines if line).encode()
     # In this order, so that whoever reads meanwhile finds an id.
     os.pwrite(descriptor, text, 0)
     os.ftruncate(descriptor, len(text))

@@ -134,6 +134,18 @@ def test_a_second_process_learns_which_one_holds_the_pid_file(tmp_path: Path) ->
     second.remove()
 
 
+def test_the_state_is_not_written_through_a_link(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "pid"
+    victim.write_text("important")
+    Path(f"{path}.state").symlink_to(victim)
+    ours = PidFile(str(path))
+    ours.write("odd")
+    assert (path.read_text(), victim.read_text()) == (OURS, "important")
+    ours.write()
+    assert not Path(f"{path}.state").is_symlink()
+    ours.remove()
+
+
 def test_a_pid_file_that_was_replaced_while_we_locked_it_is_locked_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
