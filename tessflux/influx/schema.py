@@ -1,8 +1,8 @@
 """What is done with InfluxDB besides writing readings: the data definition file, its name, our rights.
 
 The `influxdb` package reads the answers; what is asked goes over `http`, as readings do. An error about a
-statement shows nothing that stands in quotes, and of one about a statement with a password only words are
-shown that cannot be the password.
+statement shows nothing that stands in single quotes, and of one about a statement with a password only words
+are shown that cannot be the password.
 """
 
 import re

@@ -7,6 +7,7 @@
     quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
     held          messages whose time is not known yet, in the order in which they came
     subscription  the topics to which a session at a broker may be subscribed
+    broker        the version of MQTT by which the broker lets us in, and since when it is spoken
 
 A commit is one transaction, written ahead (WAL) and synced before it returns.
 """
