@@ -51,8 +51,6 @@ class Terms:
 
     session_expiry: int | None = None
     """Seconds for which a session is kept after its connection ends; None for as long as we asked for."""
-    receive_maximum: int | None = None
-    """How many messages of ours above QoS 0 may be unanswered. We publish none."""
     shared: bool = True
     """Whether there are shared subscriptions."""
     wildcards: bool = True
@@ -65,19 +63,15 @@ class Terms:
         expiry = getattr(properties, "SessionExpiryInterval", asked)
         return cls(
             None if expiry == asked else expiry,
-            getattr(properties, "ReceiveMaximum", None),
             bool(getattr(properties, "SharedSubscriptionAvailable", 1)),
             bool(getattr(properties, "WildcardSubscriptionAvailable", 1)),
         )
 
     def __str__(self) -> str:
         """What it mentions, for `--check`; "" for nothing."""
-        said = []
-        if self.session_expiry is not None:
-            said.append(f"it keeps a session {duration(self.session_expiry)}")
-        if self.receive_maximum is not None:
-            said.append(f"receive maximum {self.receive_maximum}")
-        return ", ".join(said)
+        if self.session_expiry is None:
+            return ""
+        return f"it keeps a session {duration(self.session_expiry)}"
 
 
 def objections(terms: Terms, config: MqttConfig) -> list[str]:

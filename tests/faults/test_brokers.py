@@ -118,9 +118,7 @@ def test_what_a_broker_grants_less_of_is_said_by_the_daemon_once_and_by_check(
     )
     address = f"tcp:127.0.0.1:{broker.port}"
     first, second, third, fourth = checked(site)
-    assert first == (
-        f"broker     ok: {address} lets us in by MQTT 5 (it keeps a session 2 s, receive maximum 20)"
-    )
+    assert first == (f"broker     ok: {address} lets us in by MQTT 5 (it keeps a session 2 s)")
     assert (second, third) == (f"broker     warning: {session}", f"topics     warning: {qos}")
     assert "at QoS 0. " in fourth
     site.start()

@@ -200,7 +200,7 @@ class ConnectTest(SessionCase):
         session, wire = self.open(version="5")
         properties = b"\x11\0\0\x1c\x20" + b"\x21\0\x14" + b"\x2a\0" + b"\x28\0"
         wire.bring(connack(version="5", properties=properties))
-        assert session.terms == Terms(7_200, 20, shared=False, wildcards=False)
+        assert session.terms == Terms(7_200, shared=False, wildcards=False)
 
     def test_a_broker_that_does_not_know_our_version_is_recognised_whatever_its_own_is(self) -> None:
         for version in ("3.1.1", "5"):
