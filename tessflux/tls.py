@@ -28,6 +28,9 @@ from zope.interface import implementer
 _UNCHECKED = "0.0.0.0"
 """What Twisted gets in place of the host: it refuses names with an underscore. The check is our own."""
 
+NO_TLS = "wrong version number"
+"""What OpenSSL says of an answer that is no TLS."""
+
 
 class CertificateRefused(Exception):
     """The server's certificate is not one for its host; the text says what it is for."""
@@ -113,15 +116,20 @@ def _names(certificate: x509.Certificate) -> str:
     return names
 
 
-def tls_problem(error: BaseException | None, section: str, key: str) -> str | None:
-    """Why TLS ended the connection to the server that `key` in `section` names; None if it was not TLS."""
+def tls_problem(error: BaseException | None, section: str, key: str, *, plain: str) -> str | None:
+    """Why TLS ended the connection to the server that `key` in `section` names; None if it was not TLS.
+    `plain` is how that begins for a server without TLS."""
     match error:
         case CertificateRefused():
             return f"{error}; [{section}] {key} must name the server as its certificate does"
         case SSL.Error(args=[[*entries]]):
             text = ", ".join(str(entry[-1]) for entry in entries)
-            hint = f"; it has expired, or [{section}] tls_ca does not have the authority that signed it"
-            return f"TLS: {text}{hint if 'verify' in text else ''}"
+            hint = ""
+            if "verify" in text:
+                hint = f"; it has expired, or [{section}] tls_ca does not have the authority that signed it"
+            elif NO_TLS in text:
+                hint = f"; no TLS is spoken at this port, so [{section}] {key} must begin with {plain}"
+            return f"TLS: {text}{hint}"
         case SSL.Error():
             return f"TLS: {error}"
         case _:

@@ -18,7 +18,11 @@ HINT = "; it has expired, or [mqtt] tls_ca does not have the authority that sign
             "its certificate is for other.example, not for localhost;"
             " [mqtt] broker must name the server as its certificate does",
         ),
-        (SSL.Error([("SSL routines", "", "wrong version number")]), "TLS: wrong version number"),
+        (
+            SSL.Error([("SSL routines", "", "wrong version number")]),
+            "TLS: wrong version number;"
+            " no TLS is spoken at this port, so [mqtt] broker must begin with tcp: or ws://",
+        ),
         (
             SSL.Error([("SSL routines", "", "certificate verify failed")]),
             f"TLS: certificate verify failed{HINT}",
@@ -28,7 +32,7 @@ HINT = "; it has expired, or [mqtt] tls_ca does not have the authority that sign
     ],
 )
 def test_a_failure_of_tls_is_explained_in_words(error: Exception, said: str | None) -> None:
-    assert tls_problem(error, "mqtt", "broker") == said
+    assert tls_problem(error, "mqtt", "broker", plain="tcp: or ws://") == said
 
 
 def test_without_a_file_the_authorities_of_the_system_are_believed() -> None:

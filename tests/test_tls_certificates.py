@@ -292,7 +292,7 @@ class CertificateTest(TestCase):
             served: Any = self.serve(case, "localhost")
             error = await self.to_broker("localhost", served.port)
             if isinstance(error, CertificateRefused):
-                told[case.id] = str(tls_problem(error, "mqtt", "broker"))
+                told[case.id] = str(tls_problem(error, "mqtt", "broker", plain="tcp:"))
         advice = "; [mqtt] broker must name the server as its certificate does"
         served = self.serve(next(case for case in CASES if case.id == "another name"), "localhost")
         error = await self.to_statements("localhost", served.port)

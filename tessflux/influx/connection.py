@@ -75,9 +75,8 @@ class _BoundedEndpoint:
 
 def explain_loss(failure: Failure) -> str:
     """Why a connection was lost before the answer was complete, in words for the operator."""
-    if problem := tls_problem(failure.value, "influxdb", "url"):
-        plain = "wrong version number" in problem
-        return f"{problem}; no TLS is spoken there, so the url must begin with http://" if plain else problem
+    if problem := tls_problem(failure.value, "influxdb", "url", plain="http://"):
+        return problem
     match failure.value:
         case ConnectionAborted():
             return f"more than {HEADER_BYTES + ANSWER_BYTES} bytes without an end"

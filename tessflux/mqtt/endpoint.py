@@ -16,9 +16,6 @@ from tessflux.config import BrokerAddress, MqttConfig
 from tessflux.hosts import HostEndpoint
 from tessflux.tls import VerifiedTLS, tls_problem, trust
 
-NO_TLS = "wrong version number"
-"""What OpenSSL says of an answer that is no TLS."""
-
 TLS_ALERT = b"\x15\x03"
 """How the complaint of a TLS server begins about whatever is no TLS (RFC 8446, section 5.1)."""
 
@@ -37,17 +34,14 @@ def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
     return loaded
 
 
-def is_tls_failure(failure: Failure) -> bool:
-    """Whether TLS ended a connection."""
-    return tls_problem(failure.value, "mqtt", "broker") is not None
+def tls_failure(failure: Failure) -> str | None:
+    """Why TLS ended a connection, in words for the operator; None if it did not."""
+    return tls_problem(failure.value, "mqtt", "broker", plain="tcp: or ws://")
 
 
 def loss_reason(failure: Failure) -> str:
     """Why a connection was lost, in words for the operator."""
-    problem = tls_problem(failure.value, "mqtt", "broker")
-    if problem is None:
-        return failure.getErrorMessage().rstrip(".")
-    return f"{problem}; no TLS is spoken at this port" if NO_TLS in problem else problem
+    return tls_failure(failure) or failure.getErrorMessage().rstrip(".")
 
 
 @implementer(IHandshakeListener)

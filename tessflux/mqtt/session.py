@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.mqtt.endpoint import Caller, is_tls_failure, loss_reason
+from tessflux.mqtt.endpoint import Caller, loss_reason, tls_failure
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
 from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
@@ -191,7 +191,7 @@ class Session(Caller):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The transport is gone, whoever wanted it."""
         self._state = State.CLOSED
-        self._tls_failed = is_tls_failure(reason)
+        self._tls_failed = tls_failure(reason) is not None
         self._send_acknowledgements()
         if self._keepalive.running:
             self._keepalive.stop()

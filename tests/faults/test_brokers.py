@@ -217,7 +217,7 @@ def test_tls_at_a_port_without_it_and_none_at_one_with_it_are_said_as_such(
     with Mosquitto(tmp_path / "mosquitto", settings=lines) as mosquitto:
         for broker, words in (
             (f"tls:localhost:{mosquitto.port}", "if the port has none, write tcp: in [mqtt] broker"),
-            (f"tls:localhost:{websocket}", "TLS: wrong version number; no TLS is spoken at this port"),
+            (f"tls:localhost:{websocket}", "so [mqtt] broker must begin with tcp: or ws://"),
             (f"wss://localhost:{mosquitto.port}", "if the port has none, write ws:// in [mqtt] broker"),
             (f"tcp:localhost:{tls}", "if the port wants TLS, write tls: in [mqtt] broker"),
             (f"ws://localhost:{tls}", "if the port wants TLS, write wss:// in [mqtt] broker"),

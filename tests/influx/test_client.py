@@ -35,7 +35,8 @@ QUESTDB = message("failed to parse line protocol:errors encountered on line(s):\
         (ConnectionAborted(), "more than 131072 bytes without an end"),
         (
             SSL.Error([("SSL routines", "", "wrong version number")]),
-            "TLS: wrong version number; no TLS is spoken there, so the url must begin with http://",
+            "TLS: wrong version number;"
+            " no TLS is spoken at this port, so [influxdb] url must begin with http://",
         ),
         (SSL.SysCallError(-1, "Unexpected EOF"), "TLS: (-1, 'Unexpected EOF')"),
         (ValueError("b'" + "x" * 16_000), "the answer is not HTTP"),
@@ -184,13 +185,14 @@ class ClientTest(ClientCase):
         plain = self.port.getHost().port
         # What InfluxDB answers to something that is not HTTP; others hang up.
         for answer, said in (
-            (b"HTTP/1.1 400 Bad Request\r\n\r\n400 Bad Request", "no TLS is spoken there, so the url"),
-            (b"", "if it speaks no TLS there, the url"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n400 Bad Request", "no TLS is spoken at this port"),
+            (b"", "if it speaks no TLS there"),
         ):
             self.patch(HttpServer, "dataReceived", lambda me, data, raw=answer: me.raw(raw, hang_up=True))
             verdict = await self.write("x", url=f"https://127.0.0.1:{plain}")
             assert isinstance(verdict, Unreachable)
-            assert f"{said} must begin with http://" in verdict.reason
+            assert said in verdict.reason
+            assert verdict.reason.endswith("url must begin with http://")
         context = PrivateCertificate.loadPEM(issued()).options()
         port = self.reactor.listenSSL(0, self.port.factory, context, interface="127.0.0.1")
         self.addCleanup(port.stopListening)

@@ -266,7 +266,7 @@ class ConnectTest(SessionCase):
             (
                 False,
                 TLSError([("SSL routines", "", "wrong version number")]),
-                "no TLS is spoken at this port",
+                "no TLS is spoken at this port, so [mqtt] broker must begin with tcp: or ws://",
             ),
             (False, TLSError([("SSL routines", "", "certificate required")]), "TLS: certificate required"),
             (True, ConnectionLost(), "Connection to the other side was lost in a non-clean fashion"),
