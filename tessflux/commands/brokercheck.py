@@ -82,12 +82,14 @@ async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> No
     probe = await _let_in(mqtt, reactor, findings)
     if probe is None:
         return
+    step = "topics"
     try:
         await _check_topics(probe, findings)
         if mqtt.share_group:
+            step = "share"
             await _check_share(probe, reactor, findings)
     except Exception as error:
-        findings.fail("topics", f"{mqtt.broker}: {_reason(error)}")
+        findings.fail(step, f"{mqtt.broker}: {_reason(error)}")
     finally:
         await probe.leave()
 

@@ -85,6 +85,13 @@ def _report_place(step: str, path: str, writable: bool, findings: Findings) -> N
 async def check_database(config: InfluxConfig, reactor: Any, findings: Findings) -> None:
     """Ask the server who it is, compare the data definition file with the config, and try to write."""
     http = Http(config, agent(reactor, partial(trust, config.tls_ca), config.timeout), reactor)
+    try:
+        await _check_server(config, http, findings)
+    finally:
+        await http.close()
+
+
+async def _check_server(config: InfluxConfig, http: Http, findings: Findings) -> None:
     influx = schema.Administration(http)
     try:
         name = await influx.name() or "a server without a name"
@@ -95,7 +102,6 @@ async def check_database(config: InfluxConfig, reactor: Any, findings: Findings)
     findings.ok("database", f"{name} answers at {config.url}")
     would = await check_schema(config, findings) if config.schema else None
     await check_write(config, InfluxClient(config, http), influx, would, findings)
-    await http.close()
 
 
 async def check_schema(config: InfluxConfig, findings: Findings) -> Ran | None:

@@ -11,6 +11,7 @@ import pytest
 from tessflux.commands.check import check_database
 from tessflux.commands.findings import Findings
 from tessflux.config import InfluxConfig
+from tessflux.influx.http import Http
 from tests.faults.scripted import Answer, ScriptedServer
 from tests.influx.site import wait_for
 
@@ -258,3 +259,19 @@ def test_a_server_that_is_not_there_is_said_with_its_url(tmp_path: Path) -> None
             " url, and whether the server runs"
         ]
         assert exit_code == os.EX_UNAVAILABLE
+
+
+@pytest.mark.parametrize("answers", [[Answer(200, b"", ONE)], []])
+def test_the_connection_is_closed_also_where_no_server_answers(
+    answers: list[Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Http] = []
+    close = Http.close
+
+    async def closes(http: Http) -> None:
+        closed.append(http)
+        await close(http)
+
+    monkeypatch.setattr(Http, "close", closes)
+    check(answers, tmp_path, Answer(cut=0))
+    assert len(closed) == 1

@@ -146,6 +146,19 @@ def test_what_a_broker_cannot_do_is_an_error_of_the_check(site: Site, broker: Sc
     ]
 
 
+def test_that_a_second_connection_fails_is_said_of_the_share_group(
+    site: Site, broker: ScriptedBroker
+) -> None:
+    """The topics are all right."""
+    codes = iter((0, 3))
+    broker.connack = lambda version: connack(next(codes), version=version)
+    configure(site, broker, **SHARE)
+    _, topics, share = checked(site)
+    assert topics.startswith("topics     ok: ")
+    assert share.startswith("share      ")
+    assert "the broker refuses: " in share
+
+
 @pytest.mark.parametrize(
     ("wanted", "other", "how"),
     [("5", "3.1.1", "says so"), ("3.1.1", "5", "says so"), ("5", "3.1.1", "is silent")],
