@@ -38,6 +38,7 @@ from tessflux.readings.backlog import Backlog, Episode, Track
 from tessflux.readings.message import Message
 from tessflux.readings.outcome import Admitted, Filtered, Late
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
+from tessflux.readings.recent import Recent
 
 EARLIEST = 946_684_800_000
 """2000-01-01 in milliseconds. A clock that shows an earlier time was never set."""
@@ -86,35 +87,6 @@ class _Photometer(Track):
         return identity != self.identity and self.counted < seq <= self.counted + COUNT_STEPS
 
 
-class _Recent:
-    """Two numbers for each reading, its identity and its place in time, and two for each reserved time. It
-    holds those of the last `size` readings at least, and of half as many more at most."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._newest: set[int] = set()
-        self._middle: set[int] = set()
-        self._oldest: set[int] = set()
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._newest or number in self._middle or number in self._oldest
-
-    def add(self, identity: int, place: int) -> None:
-        """Remember one more reading."""
-        newest = self._newest
-        # Forgetting the oldest one by one would cost more than all else that is done for a reading.
-        if len(newest) >= self._size:
-            self._oldest, self._middle = self._middle, newest
-            self._newest = newest = set()
-        newest.add(identity)
-        newest.add(place)
-
-    def discard(self, number: int) -> None:
-        """Forget a number, if it is there."""
-        for numbers in (self._newest, self._middle, self._oldest):
-            numbers.discard(number)
-
-
 class Admission:
     """Remembers what was admitted; `restore` brings back what an earlier process committed."""
 
@@ -122,7 +94,7 @@ class Admission:
         self.choose(frozenset(), frozenset())
         self.share(None)
         self._photometers: OrderedDict[str, _Photometer] = OrderedDict()
-        self._recent = _Recent(SEEN_READINGS)
+        self._recent = Recent(SEEN_READINGS)
         self.backlog = Backlog()
         self._hour = self._new_in_hour = self._now = 0
 

@@ -24,7 +24,6 @@ from tessflux.readings.admission import (
     RETAINED,
     STEP_MS,
     Admission,
-    _Recent,
 )
 from tessflux.readings.outcome import Admitted, Filtered, Late
 from tessflux.readings.reading import BAD_TIME, Reading, Refused
@@ -697,18 +696,6 @@ def test_arrival_times_of_a_photometer_grow_unless_the_clock_is_set_back(steps: 
 
 
 # Bounds
-
-
-def test_the_readings_that_came_last_are_known_and_not_many_more() -> None:
-    recent = _Recent(4)
-    for reading in range(40):
-        recent.add(reading, -1 - reading)
-        known = [number for number in range(reading + 1) if number in recent]
-        assert known == list(range(reading + 1))[-len(known) :]
-        assert min(4, reading + 1) <= len(known) <= 6
-        assert all(-1 - number in recent for number in known)
-    recent.discard(39)
-    assert 39 not in recent
 
 
 def test_an_arrival_passes_over_all_times_that_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
