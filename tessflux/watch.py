@@ -1,9 +1,9 @@
 """Notices lists of the config that let nothing through, and topics that bring nothing.
 
 A wrong name in a whitelist, or a topic on which nobody publishes, is no error anywhere: readings are
-filtered, or the broker does not send them. After ten minutes the log says so: once a day for the lists, or
-when nothing comes at all, as long as it lasts, and once for a topic. A topic that has brought something is
-right, and may be silent later.
+filtered, or the broker does not send them. After ten minutes the log says so. That the lists let nothing
+through, or that nothing comes at all, is said again each day as long as it lasts; that a topic brings nothing
+is said once. A topic that has brought something is right, and may be silent later.
 """
 
 import re

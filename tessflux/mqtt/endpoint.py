@@ -45,8 +45,8 @@ def loss_reason(failure: Failure) -> str:
 
 
 @implementer(IHandshakeListener)
-class Caller(Protocol):
-    """A protocol that calls a broker, and can say who answered in its place. It keeps the `first` bytes."""
+class BrokerProtocol(Protocol):
+    """A connection to a broker that can say who answered in its place. It keeps the `first` bytes."""
 
     first = b""
     _tls_agreed = False
@@ -55,7 +55,7 @@ class Caller(Protocol):
         """TLS is agreed."""
         self._tls_agreed = True
 
-    def stranger(self, address: BrokerAddress, failure: Failure) -> str:
+    def who_answered(self, address: BrokerAddress, failure: Failure) -> str:
         """What may listen at the address, now that the connection was lost; "" if nothing tells."""
         if not self.first and failure.check(ConnectionDone, ConnectionLost):
             plain, tls = ("ws://", "wss://") if address.websocket else ("tcp:", "tls:")

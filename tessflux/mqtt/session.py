@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
 from tessflux.limits import UNREAD_BYTES
-from tessflux.mqtt.endpoint import Caller, loss_reason, tls_failure
+from tessflux.mqtt.endpoint import BrokerProtocol, loss_reason, tls_failure
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
 from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
@@ -69,7 +69,7 @@ OPEN = State.OPEN
 """Read for each message, where looking it up through the class would cost time."""
 
 
-class Session(Caller):
+class Session(BrokerProtocol):
     """`accepted` fires when the broker accepts CONNECT, or fails; `lost` fires at the end with the reason.
 
     `deliver` gets each message and, above QoS 0, what acknowledges it; `idle` is called when all that has
@@ -199,7 +199,7 @@ class Session(Caller):
             self._abort_timer.cancel()
         text = self._config.hide(self._reason or loss_reason(reason))
         if not self.accepted.called and self._reason != DISCONNECTED:
-            who = self.stranger(self._config.broker, reason)
+            who = self.who_answered(self._config.broker, reason)
             text = f"{text}; {who}" if who else text
         error = ServerError(f"the connection was lost: {text}")
         if not self.accepted.called:

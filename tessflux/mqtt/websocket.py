@@ -35,7 +35,7 @@ from zope.interface import implementer
 
 from tessflux.config import MqttConfig
 from tessflux.errors import ServerError
-from tessflux.mqtt.endpoint import Caller, loss_reason
+from tessflux.mqtt.endpoint import BrokerProtocol, loss_reason
 
 SUBPROTOCOL = "mqtt"
 
@@ -76,7 +76,7 @@ class _Factory(Factory):
 
 @implementer(IPushProducer)
 class _Producer:
-    """That of the session, with its state."""
+    """Hands on to the producer of the session when the broker does not read, and knows whether it does."""
 
     def __init__(self, producer: IPushProducer) -> None:
         self._producer = producer
@@ -94,7 +94,7 @@ class _Producer:
         self._producer.stopProducing()
 
 
-class WebSocket(Caller):
+class WebSocket(BrokerProtocol):
     """The protocol of a transport, and the transport of `session`, which hears of it when the broker has
     agreed. Then `opened` fires with the session."""
 
@@ -125,7 +125,7 @@ class WebSocket(Caller):
                     break
         except (ProtocolError, ValueError) as error:
             # ValueError: wsproto decodes some headers as ASCII.
-            who = self.stranger(self._address, Failure(error))
+            who = self.who_answered(self._address, Failure(error))
             self._fail(ServerError(f"the broker speaks no WebSocket: {who or self._hide(str(error))}"))
         if parts:
             self._session.dataReceived(b"".join(parts))
@@ -169,7 +169,7 @@ class WebSocket(Caller):
             # The session has nothing to guess: the port speaks what it should.
             self._session.connectionLost(Failure(self._ended or ServerError(loss_reason(reason))))
         elif not self.opened.called:
-            who = self.stranger(self._address, reason)
+            who = self.who_answered(self._address, reason)
             why = f"no WebSocket: {loss_reason(reason)}; {who or 'check the port in [mqtt] broker'}"
             self.opened.errback(ServerError(why))
         self._ended = self._ended or ServerError("the connection was lost")

@@ -18,15 +18,10 @@ from tessflux.process.lock import PidFile
 
 UMASK = 0o027
 
-Ready = Callable[[], None]
-"""Called once the daemon's services run."""
 
-Tell = Callable[[str], None]
-"""Called with the state of the daemon when it changes, to be shown beside the pid file; empty as usual."""
-
-
-def detach(pid_file: str, serve: Callable[[Ready, Tell], int]) -> int:
-    """Run `serve` in a detached process.
+def detach(pid_file: str, serve: Callable[[Callable[[], None], Callable[[str], None]], int]) -> int:
+    """Run `serve` in a detached process. It calls its first argument once the daemon's services run, and the
+    second with the daemon's state when that changes ("" as usual), which is shown beside the pid file.
 
     Returns an exit code twice: in the calling process once the daemon is ready or has failed, in the daemon
     at its end. Raises OperatorError in the calling process; one that `serve` raises is printed there.
