@@ -20,8 +20,8 @@ TLS_ALERT = b"\x15\x03"
 """How the complaint of a TLS server begins about whatever is no TLS (RFC 8446, section 5.1)."""
 
 CONNECT_TIMEOUT = 30
-"""Seconds for a TCP connection, and again until a WebSocket is agreed. TLS has no time of its own: what waits
-for an answer over it waits for it too."""
+"""Seconds for a TCP connection, and again for the handshake of a WebSocket. That of TLS has none of its own:
+whoever waits for the first answer (CONNACK_TIMEOUT, or the WebSocket) waits for it too."""
 
 
 def client_certificate(config: MqttConfig) -> PrivateCertificate | None:
