@@ -48,7 +48,7 @@ class Demo:
         self.servers: list[Program] = [self.influxd]
         self.clients: list[Program] = [self.tessflux]
         if broker is None:
-            mosquitto = Mosquitto(place / "mosquitto")
+            mosquitto = Mosquitto(place / "mosquitto", settings=["upgrade_outgoing_qos true"])
             self.servers.append(mosquitto)
             self.clients.append(_simulator(place, mosquitto.address))
             mqtt = {"broker": f"tcp:{mosquitto.address}"}

@@ -110,8 +110,8 @@ class Clock:
             log.info("The clock of this computer is synchronised{jump}", jump=self._jump())
         elif self._boot_seconds() >= self.wait:
             log.info(
-                "The kernel does not say that its clock is synchronised;"
-                " after {wait:g} s ([global] clock_wait) tessflux believes it",
+                "The kernel does not say that its clock is synchronised; this computer runs for more than"
+                " {wait:g} s ([global] clock_wait), so tessflux believes it",
                 wait=self.wait,
             )
         else:

@@ -21,8 +21,8 @@ OK, TIME_ERROR, UNSYNC = 0, 5, 0x40
 
 SYNCHRONISED = "The clock of this computer is synchronised"
 BELIEVED = (
-    "The kernel does not say that its clock is synchronised;"
-    " after {} s ([global] clock_wait) tessflux believes it"
+    "The kernel does not say that its clock is synchronised; this computer runs for more than"
+    " {} s ([global] clock_wait), so tessflux believes it"
 )
 
 

@@ -71,8 +71,8 @@ def install_from(source: Traversable, root: Path, run: RunCommand | None, report
     report("next steps:")
     report(f"  edit {root / CONFIG}")
     report(f"  runuser -u {USER} -- {shlex.quote(str(program))} --check")
-    report("  service tessflux start")
     report("  update-rc.d tessflux defaults")
+    report("  service tessflux start")
 
 
 def _make_directory(path: Path, owner: Owner | None, report: Report) -> None:

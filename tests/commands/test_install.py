@@ -25,8 +25,8 @@ def test_the_whole_service_is_installed_and_reported_with_the_next_steps(site: S
         "next steps:",
         "  edit etc/tessflux/config",
         f"  runuser -u tessflux -- {program_path(site.root)} --check",
-        "  service tessflux start",
         "  update-rc.d tessflux defaults",
+        "  service tessflux start",
     ]
     assert site.files() == set(FILES)
     for name, source in SOURCES.items():

@@ -215,7 +215,7 @@ def test_where_ntp_never_answers_the_clock_is_believed_after_a_while(night: Nigh
     night.starts(-2 * DAY)
     night.comes()
     night.check(off=-2 * DAY)
-    assert night.site.logged().count("after 5 s ([global] clock_wait) tessflux believes it") == 1
+    assert night.site.logged().count("5 s ([global] clock_wait), so tessflux believes it") == 1
     night.comes()
     night.check(off=-2 * DAY)
     night.ends()
@@ -234,7 +234,7 @@ def test_a_container_whose_kernel_says_nothing_works_at_once(night: Night) -> No
     night.starts(0.0, up=1000.0)
     night.comes()
     night.check()
-    assert night.site.logged().count("([global] clock_wait) tessflux believes it") == 1
+    assert night.site.logged().count("([global] clock_wait), so tessflux believes it") == 1
     night.ends()
 
 
