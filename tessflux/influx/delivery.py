@@ -1,6 +1,6 @@
 """Lines -> the database, or the quarantine. Which lines are bad is found by bisecting.
 
-InfluxDB takes the good lines of a request that it answers with an error, and does not always name the bad
+A database takes the good lines of a request that it answers with an error, and does not always name the bad
 ones. Writing a line again is harmless, so the request is repeated in parts until all lines of a part are bad:
 if the error names a field, the lines with it and those without, else halves. A line that is posted alone is
 to blame only if a request without lines gets through: a proxy may refuse whatever comes.
@@ -136,11 +136,11 @@ class Delivery:
                 # The dropped lines are the oldest. The others may be in the database or not.
                 by_age = sorted(lines, key=lineprotocol.time)
                 return [by_age[:dropped], by_age[dropped:]]
-            case BadLines(reason):
+            case BadLines():
                 bad = await self._find_bad(lines, verdict)
                 if not bad and len(lines) > 1:
                     return _split_by_field(lines, verdict.field) or _bisect(lines)
-                result.refused += [self._refuse(line, reason) for line in lines if line in bad]
+                result.refused += [self._refuse(line, bad[line]) for line in lines if line in bad]
                 return [[line for line in lines if line not in bad]]
 
     def _set_aside(self, line: str, reason: str, result: Result) -> None:
@@ -166,16 +166,18 @@ class Delivery:
         when = self._given_up.get(lineprotocol.photometer(line), float("-inf"))
         return self._clock.seconds() - when < GIVEN_UP_SECONDS
 
-    async def _find_bad(self, lines: Sequence[str], verdict: BadLines) -> set[str]:
-        """The lines that certainly caused the verdict."""
+    async def _find_bad(self, lines: Sequence[str], verdict: BadLines) -> dict[str, str]:
+        """The lines that certainly caused the verdict, and what is wrong with each."""
         if verdict.dropped == len(lines):
-            return set(lines)
-        quoted = set(verdict.quoted).intersection(lines)
-        if len(lines) == 1 and not quoted and await self._server.is_healthy():
+            return dict.fromkeys(lines, verdict.reason)
+        present = set(lines)
+        named = {line: cause for line, cause in verdict.quoted if line in present}
+        named |= {lines[number - 1]: cause for number, cause in verdict.numbered if 0 < number <= len(lines)}
+        if len(lines) == 1 and not named and await self._server.is_healthy():
             # Once more: it may have been refused by something that has passed.
             repeated = await self._server.post(lines, self._batch)
-            return set(lines) if isinstance(repeated, BadLines) else set()
-        return quoted
+            return {lines[0]: verdict.reason} if isinstance(repeated, BadLines) else {}
+        return named
 
     def _shrink(self, count: int, reason: str) -> None:
         self.limit, self._succeeded = (count + 1) // 2, 0

@@ -1,16 +1,17 @@
-"""An answer of InfluxDB -> one verdict. Pure.
+"""An answer of a database -> one verdict. Pure.
 
 Every answer, right or wrong, has its verdict: `classify` is the table. A verdict is no exception; what is
-done about each is in the table of `tessflux.influx`. The texts are those of InfluxDB 1, and of 2 and 3 where
-they differ.
+done about each is in the table of `tessflux.influx`. The texts are those of InfluxDB 1, and of InfluxDB 2 and
+3, VictoriaMetrics, QuestDB and openGemini where they differ.
 """
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
 
 LONGEST_REASON = 500
 """Characters of an error that are kept: they go into the log, and into the quarantine with every line."""
@@ -20,6 +21,11 @@ NO_LINES = ("writing requires points", "incoming write was empty")
 
 WANTS_TLS = "Client sent an HTTP request to an HTTPS server."
 """What a server written in Go, such as InfluxDB, answers to http:// where it wants https://."""
+
+
+T = TypeVar("T")
+Causes = tuple[tuple[T, str], ...]
+"""Something and why it is refused, in the words of the server; for each that is."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,16 @@ class Expired:
 
 @dataclass(frozen=True)
 class BadLines:
-    """Some lines are bad; `quoted` are those that the answer shows. The others may be in the database or not.
+    """Some lines are bad; the answer may show them (`quoted`) or count to them (`numbered` from 1), each with
+    what is wrong with it. The others may be in the database or not.
 
     `dropped` is how many lines the database understood and left out; `field` is the field that it refused in
     one of them, if it names one.
     """
 
     reason: str
-    quoted: tuple[str, ...] = ()
+    quoted: Causes[str] = ()
+    numbered: Causes[int] = ()
     dropped: int = 0
     field: str = ""
 
@@ -104,14 +112,23 @@ Verdict = LinesVerdict | Missing | Unauthorised | Busy | Unreachable
 
 _FIELD = re.compile(r'input field "(\w+)" on measurement')
 _UNPARSABLE, _END_OF_LINE = "unable to parse '", "': "
+_DROPPED = re.compile(r" dropped=\d+$")
+_INCORRECT = re.compile(r'incorrect influx line ("(?:[^"\\]|\\[^n])*)')
+"""VictoriaMetrics shows all from the bad line on, as a string in Go."""
+
+_LINE_NUMBERS = "failed to parse line protocol:"
+"""So begins the error in which QuestDB counts the lines. Other texts may hold the same words in a name."""
+
+_NUMBERED = re.compile(r"^error in line (\d{1,9}): (.*)", re.MULTILINE)
 _PARTIAL = re.compile(
     r"(?:(?:failure|unexpected error) writing points to database: )?"
-    r"partial write: (?P<expired>points beyond retention policy|dropped \d+ points outside retention policy)?"
+    r"partial write: (?P<expired>points beyond retention policy|dropped \d+ points outside retention policy"
+    r"|point time is expired)?"
     r".* dropped=(?P<dropped>\d{1,9})(?: for database: .*)?",
     re.DOTALL,
 )
 """It must match the whole text, since a photometer's name in another error may contain the same words.
-InfluxDB 1 begins with "partial write", 2 puts something before it."""
+InfluxDB 1 and openGemini begin with "partial write", InfluxDB 2 puts something before it."""
 
 _MISSING = re.compile(
     r"(database|bucket|retention policy|organization)\b.*\bnot found"
@@ -124,8 +141,12 @@ def classify(
     code: int, body: bytes, retry_after: str | None, now: datetime, hide: Callable[[str], str] = str
 ) -> Verdict:
     """The verdict on one answer. `hide` takes out of the reason what nobody may read."""
-    text = error_text(body)
-    reason = f"{code} {hide(text)[:LONGEST_REASON]}".rstrip()
+    text, answer = _read(body)
+
+    def readable(cause: str) -> str:
+        return f"{code} {hide(cause)[:LONGEST_REASON]}".rstrip()
+
+    reason = readable(text)
     match code:
         case 200 | 204 | 400 | 404 | 422 if text.startswith("<"):
             # A page from something between us and the database: it says nothing about lines.
@@ -143,9 +164,13 @@ def classify(
             dropped = int(partial["dropped"])
             if dropped and partial["expired"]:
                 return Expired(dropped, reason)
-            return BadLines(reason, _quoted(text), dropped, _field(text))
+            return BadLines(reason, _causes(_quoted(text), readable), (), dropped, _field(text))
+        # VictoriaMetrics
+        case 400 if "too big data size" in text:
+            return TooLarge(reason)
         case 400 | 422:
-            return BadLines(reason, _quoted(text), 0, _field(text))
+            quoted, numbered = _named(answer, text)
+            return BadLines(reason, _causes(quoted, readable), _causes(numbered, readable), 0, _field(text))
         case 401 | 403:
             return Unauthorised(reason)
         case 404 | 500 if _MISSING.search(text):
@@ -191,10 +216,41 @@ def blame_lines(verdict: Verdict, count: int) -> Fails | None:
             return None
 
 
-def _quoted(text: str) -> tuple[str, ...]:
-    """The lines that an error quotes."""
+def _causes(named: Iterable[tuple[T, str]], readable: Callable[[str], str]) -> Causes[T]:
+    return tuple((which, readable(cause)) for which, cause in named)
+
+
+def _named(answer: Any, text: str) -> tuple[list[tuple[str, str]], list[tuple[int, str]]]:
+    """The lines that an error shows, and those to which it counts."""
+    numbered = []
+    if text.startswith(_LINE_NUMBERS):
+        numbered = [(int(number), cause) for number, cause in _NUMBERED.findall(text)]
+    return _quoted(text) + _incorrect(text) + _originals(answer), numbered
+
+
+def _quoted(text: str) -> list[tuple[str, str]]:
+    """The lines that InfluxDB 1 and 2 show."""
     parts = [part.partition(_END_OF_LINE) for part in text.split(_UNPARSABLE)[1:]]
-    return tuple(line for line, end, _ in parts if end)
+    return [(line, _DROPPED.sub("", cause.rstrip("\n"))) for line, end, cause in parts if end]
+
+
+def _incorrect(text: str) -> list[tuple[str, str]]:
+    """The line that VictoriaMetrics shows."""
+    found = _INCORRECT.search(text)
+    try:
+        return [(json.loads(f'{found[1]}"'), "incorrect influx line")] if found else []
+    except ValueError:
+        return []
+
+
+def _originals(answer: Any) -> list[tuple[str, str]]:
+    """The lines that InfluxDB 3 shows."""
+    data = answer.get("data") if isinstance(answer, dict) else None
+    return [
+        (each["original_line"], str(each.get("error_message", "")))
+        for each in (data if isinstance(data, list) else [data])
+        if isinstance(each, dict) and isinstance(each.get("original_line"), str)
+    ]
 
 
 def _field(text: str) -> str:
@@ -209,22 +265,23 @@ def saw_no_lines(body: bytes) -> bool:
 
 
 def error_text(body: bytes) -> str:
-    """The "error" or "message" of the JSON, or whatever the server sent."""
+    """What the server says is wrong."""
+    return _read(body)[0]
+
+
+def _read(body: bytes) -> tuple[str, Any]:
+    """The "error" or "message" of the JSON, or whatever the server sent; and the JSON."""
     # What a Windows program wrote begins with a byte order mark.
-    text = _error_of(body.decode("utf-8-sig", "replace").strip())
-    # JSON may hold half of a surrogate pair, which SQLite cannot store.
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _error_of(text: str) -> str:
+    text = body.decode("utf-8-sig", "replace").strip()
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
-        return text
-    if not isinstance(answer, dict):
-        return text
-    said = [answer[key] for key in ("error", "message") if isinstance(answer.get(key), str)]
-    return said[0] if said else text
+        answer = None
+    if isinstance(answer, dict):
+        said = [answer[key] for key in ("error", "message") if isinstance(answer.get(key), str)]
+        text = said[0] if said else text
+    # JSON may hold half of a surrogate pair, which SQLite cannot store.
+    return text.encode(errors="backslashreplace").decode(), answer
 
 
 def _seconds(retry_after: str | None, now: datetime) -> float | None:

@@ -48,6 +48,11 @@ def unparsable(*lines: str) -> str:
     return "\n".join(f"unable to parse '{line}': invalid number" for line in lines)
 
 
+def named(*lines: str) -> tuple[tuple[str, str], ...]:
+    """What a verdict says of the lines that `unparsable` shows."""
+    return tuple((line, "400 invalid number") for line in lines)
+
+
 QUOTED = f"partial write: {unparsable(BEYOND)} dropped=0"
 
 
@@ -80,12 +85,13 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
         "points beyond retention policy; field type conflict dropped=2",
     ),
     # Some lines are bad, and the error counts them, names a field, quotes them, or tells nothing.
-    _row(400, error(CONFLICT), BadLines, CONFLICT, (), 1, "mag"),
+    _row(400, error(CONFLICT), BadLines, CONFLICT, (), (), 1, "mag"),
     _row(
         422,
         message(f"failure writing points to database: {CONFLICT} for database: a for retention policy: b"),
         BadLines,
         f"failure writing points to database: {CONFLICT} for database: a for retention policy: b",
+        (),
         (),
         1,
         "mag",
@@ -96,17 +102,17 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
         error(f"partial write: {unparsable(LINE)} dropped=0"),
         BadLines,
         f"partial write: {unparsable(LINE)} dropped=0",
-        (LINE,),
+        ((LINE, "400 invalid number"),),
     ),
-    _row(400, error(unparsable("a", "b\\ c")), BadLines, unparsable("a", "b\\ c"), ("a", "b\\ c")),
+    _row(400, error(unparsable("a", "b\\ c")), BadLines, unparsable("a", "b\\ c"), named("a", "b\\ c")),
     _row(400, b"", BadLines),
     _row(400, b"plain text", BadLines, "plain text"),
     _row(422, message("unable to parse"), BadLines, "unable to parse"),
     # A photometer's name in an error does not pass for another error.
     _row(400, error(IN_A_NAME), BadLines, IN_A_NAME),
     _row(500, error(IN_A_NAME), Unreachable, IN_A_NAME),
-    _row(400, error(f"partial write: {IN_A_NAME}"), BadLines, f"partial write: {IN_A_NAME}", (), 1),
-    _row(400, error(QUOTED), BadLines, QUOTED, (BEYOND,)),
+    _row(400, error(f"partial write: {IN_A_NAME}"), BadLines, f"partial write: {IN_A_NAME}", (), (), 1),
+    _row(400, error(QUOTED), BadLines, QUOTED, named(BEYOND)),
     # Half of a surrogate pair, which SQLite cannot store.
     _row(400, b'{"error": "bad \\ud800 name"}', BadLines, "bad \\ud800 name"),
     _row(413, error("Request Entity Too Large"), TooLarge, "Request Entity Too Large"),

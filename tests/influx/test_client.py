@@ -20,7 +20,7 @@ from tessflux.influx.http import Http
 from tessflux.influx.verdict import BadLines, Busy, Delivered, Unauthorised, Unreachable
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tests.certificates import authority, issued, self_signed
-from tests.influx.answers import BEYOND, error, message, unparsable
+from tests.influx.answers import BEYOND, error, message, named, unparsable
 from tests.influx.site import KNOWN, ClientCase, HttpServer
 
 HEADER = f"{KNOWN}\r\n".encode()
@@ -131,7 +131,7 @@ class ClientTest(ClientCase):
         self.react = lambda server: server.answer("503 Service Unavailable", error("later"), "Retry-After: 7")
         assert await self.write("x") == Busy("503 later", 7.0)
         self.react = lambda server: server.answer("400 Bad Request", error(unparsable("x")))
-        assert await self.write("x") == BadLines("400 unable to parse 'x': invalid number", ("x",))
+        assert await self.write("x") == BadLines("400 unable to parse 'x': invalid number", named("x"))
 
     async def test_a_header_that_is_not_text_does_no_harm(self) -> None:
         self.react = lambda server: server.raw(
@@ -226,7 +226,7 @@ class ClientTest(ClientCase):
             (b"HTTP/1.1 200 OK\r\n\r\n", Unreachable("200, but the answer may be incomplete")),
             (
                 b"HTTP/1.0 400 No\r\n\r\n" + error(unparsable("x")),
-                BadLines("400 unable to parse 'x': invalid number", ("x",)),
+                BadLines("400 unable to parse 'x': invalid number", named("x")),
             ),
         ):
             self.react = lambda server, sent=sent: server.raw(sent, hang_up=True)  # type: ignore[misc]
@@ -236,7 +236,7 @@ class ClientTest(ClientCase):
     async def test_however_an_answer_is_framed_it_has_its_verdict_and_the_next_request_its_own(self) -> None:
         """On the same connection or on another; the second answer is always that of a healthy server."""
         body = error(unparsable("x"))
-        bad = BadLines("400 unable to parse 'x': invalid number", ("x",))
+        bad = BadLines("400 unable to parse 'x': invalid number", named("x"))
         gone = None
         for answer, expected in (
             (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n" + HEADER + b"\r\n", Delivered()),

@@ -41,19 +41,23 @@ def answered(text: str) -> Verdict:
 
 class BadLineTest(Case):
     @settings(deadline=None)
-    @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.integers(0, 3))
+    @given(st.integers(1, 40), st.sets(st.integers(0, 39)), st.integers(0, 3), st.booleans())
     def test_every_good_line_is_delivered_and_every_bad_one_is_in_quarantine_once(
-        self, count: int, numbers: set[int], quoted: int
+        self, count: int, numbers: set[int], named: int, counts: bool
     ) -> None:
         lines = [line(number) for number in range(count)]
         bad = set(lines).intersection(map(line, numbers))
         accepted: set[str] = set()
 
         def partial(sent: Sequence[str]) -> Verdict:
-            """Show some of the bad lines; of a batch with bad ones nothing is written, which is the worst."""
-            wrong = [each for each in sent if each in bad]
-            if wrong:
-                return BadLines("400 partial write: bad", tuple(wrong[:quoted]))
+            """Show some of the bad lines, or count to them; of a batch with bad ones nothing is written,
+            which is the worst."""
+            wrong = [each for each in sent if each in bad][:named]
+            if counts and bad.intersection(sent):
+                numbered = tuple((sent.index(each) + 1, "400 bad") for each in wrong)
+                return BadLines("400 partial write: bad", numbered=numbered)
+            if bad.intersection(sent):
+                return BadLines("400 partial write: bad", tuple((each, "400 bad") for each in wrong))
             accepted.update(sent)
             return Delivered()
 
@@ -70,14 +74,36 @@ class BadLineTest(Case):
     def test_a_line_that_the_answer_quotes_is_found_without_bisecting(self) -> None:
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)
-        self.reply(BadLines("400 unable to parse", (lines[1], "not one of ours")))
+        self.reply(BadLines("400 unable to parse", ((lines[1], "400 no fields"), ("not one of ours", ""))))
         assert self.requests[1:] == [[lines[0], lines[2]]]
         assert self.queue.lines == lines
         self.reply(Delivered())
         assert self.queue.quarantine == [
-            Quarantined(1700000000500, "", "stars2", REFUSED_LINE, "400 unable to parse", lines[1].encode())
+            Quarantined(1700000000500, "", "stars2", REFUSED_LINE, "400 no fields", lines[1].encode())
         ]
-        assert self.log() == ["stars2: refused by InfluxDB: 400 unable to parse"]
+        assert self.log() == ["stars2: refused by InfluxDB: 400 no fields"]
+
+    def test_ten_bad_lines_that_the_answer_names_cost_two_requests(self) -> None:
+        for numbered in (False, True):
+            with self.subTest(numbered=numbered):
+                self.fresh()
+                lines = self.add(self.start(), *range(1_000))
+                bad = lines[::100]
+                if numbered:
+                    named = BadLines("400", numbered=tuple((100 * n + 1, "400 no") for n in range(10)))
+                else:
+                    named = BadLines("400", tuple((each, "400 no") for each in bad))
+                self.reply(named)
+                self.reply(Delivered())
+                assert len(self.requests) == 2
+                assert self.quarantined == bad
+                assert {each.detail for each in self.queue.quarantine} == {"400 no"}
+
+    def test_a_number_that_is_none_of_a_line_names_none(self) -> None:
+        lines = self.add(self.start(), 1, 2, 3)
+        self.reply(BadLines("400", numbered=((0, "400 no"), (4, "400 no"))))
+        assert self.requests[1:] == [lines[:1]]
+        assert self.quarantined == []
 
     def test_a_batch_of_nothing_but_bad_lines_needs_no_further_request(self) -> None:
         """If the answer quotes them all, or counts them all as dropped."""
@@ -85,7 +111,7 @@ class BadLineTest(Case):
             with self.subTest(dropped=dropped):
                 self.fresh()
                 lines = self.add(self.start(), 1, 2, 3)
-                self.reply(BadLines("400", tuple(quoted), dropped))
+                self.reply(BadLines("400", tuple((each, "400") for each in quoted), (), dropped))
                 assert (self.requests, self.queue.lines, self.quarantined) == ([lines], [], lines)
 
     def test_a_database_that_goes_down_while_a_batch_is_bisected_loses_nothing(self) -> None:
@@ -156,7 +182,7 @@ class BadLineTest(Case):
     def test_a_server_that_tells_of_one_line_at_a_time_is_asked_until_all_are_known(self) -> None:
         """Whatever it tells of, and however often: no depth of recursion is the limit."""
         for answer, expired, quarantined in (
-            (lambda lines: BadLines("400", tuple(lines[:1])), 0, 2_000),
+            (lambda lines: BadLines("400", ((lines[0], "400"),)), 0, 2_000),
             (lambda lines: Expired(1, "400"), 2_000, 0),
             (lambda lines: Expired(max(1, len(lines) - 1), "400"), 2_000, 0),
         ):
@@ -206,13 +232,13 @@ class BadLineTest(Case):
     def test_a_line_that_is_posted_again_is_counted_once(self) -> None:
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)
-        self.reply(BadLines("400", (lines[0],)))
+        self.reply(BadLines("400", ((lines[0], "400"),)))
         writer.reconfigure(replace(CONFIG, url=""))
         self.databases[0].reply(DOWN)
         assert (self.stats.quarantined, self.queue.lines) == (0, lines)
         writer.reconfigure(CONFIG)
         self.reply(Delivered())
-        self.reply(BadLines("400", (lines[0],)))
+        self.reply(BadLines("400", ((lines[0], "400"),)))
         self.reply(Delivered())
         assert (self.stats.delivered, self.stats.quarantined, self.queue.lines) == (2, 1, [])
 

@@ -1,8 +1,10 @@
 """Every answer has one verdict, and every verdict is about the lines or about the server."""
 
+import json
 import re
 from datetime import UTC, datetime
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -26,7 +28,7 @@ from tessflux.influx.verdict import (
     blame_lines,
     classify,
 )
-from tests.influx.answers import ANSWERS, error, unparsable
+from tests.influx.answers import ANSWERS, error, named, unparsable
 
 NOW = datetime(2024, 3, 20, 12, 0, 0, tzinfo=UTC)
 SLOW = Unreachable("no answer within 30 s", slow=True)
@@ -35,6 +37,38 @@ SLOW = Unreachable("no answer within 30 s", slow=True)
 @pytest.mark.parametrize(("code", "body", "verdict"), ANSWERS)
 def test_every_answer_has_its_verdict(code: int, body: bytes, verdict: Verdict) -> None:
     assert classify(code, body, None, NOW) == verdict
+
+
+REAL = [json.loads(line) for line in Path(__file__).with_name("real_answers.jsonl").read_text().splitlines()]
+"""What eight servers answered to requests of 60 lines, some of them bad; InfluxDB 3 as its source says."""
+
+
+@pytest.mark.parametrize("answer", REAL, ids=[f"{answer['server']}: {answer['case']}" for answer in REAL])
+def test_every_answer_of_a_real_server_has_its_verdict(answer: dict[str, Any]) -> None:
+    verdict = classify(answer["status"], answer["body"].encode(), None, NOW)
+    assert type(verdict).__name__ == answer["verdict"]
+    if isinstance(verdict, Expired):
+        assert verdict.dropped == 3
+    if isinstance(verdict, BadLines):
+        assert verdict.quoted == tuple(map(tuple, answer.get("quoted", [])))
+        assert verdict.numbered == tuple(map(tuple, answer.get("numbered", [])))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "partial write", "data": 5},
+        {"error": "partial write", "data": [5, None, {"original_line": 5}, {"error_message": "x"}]},
+        {"error": "unexpected", "data": [{"original_line": None, "error_message": None}]},
+        {"message": "error in line 1: x"},
+        {"message": "partial write: name=failed to parse line protocol:\nerror in line 1: x dropped=1"},
+        {"message": 'incorrect influx line "a\\q'},
+    ],
+)
+def test_an_answer_of_another_shape_names_no_line(body: dict[str, object]) -> None:
+    verdict = classify(400, json.dumps(body).encode(), None, NOW)
+    assert isinstance(verdict, BadLines)
+    assert (verdict.quoted, verdict.numbered) == ((), ())
 
 
 def test_a_verdict_does_not_depend_on_what_is_hidden() -> None:
@@ -46,7 +80,7 @@ def test_a_verdict_does_not_depend_on_what_is_hidden() -> None:
     body = error(unparsable("bad,name=a f=x 1"))
     verdict = classify(400, body, None, NOW, hide)
     assert isinstance(verdict, BadLines)
-    assert verdict.quoted == ("bad,name=a f=x 1",)
+    assert verdict.quoted == (("bad,name=a f=x 1", "400 inv***lid number"),)
     assert "a" not in verdict.reason
     missing = classify(404, error("database not found: a"), None, NOW, hide)
     assert missing == Missing("404 d***t***b***se not found: ***")
@@ -94,7 +128,7 @@ def test_a_reason_is_short_however_long_the_error_is_and_every_quoted_line_is_fo
     lines = [f"r,name=n{number} bad" for number in range(2_000)]
     verdict = classify(400, error(unparsable(*lines)), None, NOW)
     assert isinstance(verdict, BadLines)
-    assert verdict.quoted == tuple(lines)
+    assert verdict.quoted == named(*lines)
     assert len(verdict.reason) < 600
 
 
