@@ -363,7 +363,10 @@ class VictoriaMetrics(Server):
     """A single VictoriaMetrics, which keeps what it has written over `restart`. It takes line protocol as
     InfluxDB does, and a field becomes a series: MEASUREMENT_FIELD."""
 
-    def __init__(self, directory: Path, *, host: str = LOOPBACK, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, host: str = LOOPBACK, port: int | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        self._flags = flags
         super().__init__("victoria-metrics", "victoria-metrics", directory, host, port)
 
     def arguments(self, program: str) -> list[str]:
@@ -374,6 +377,7 @@ class VictoriaMetrics(Server):
             f"-httpListenAddr={self.address}",
             "-retentionPeriod=100y",
             "-loggerLevel=WARN",
+            *self._flags,
         ]
 
     def settings(self) -> str:

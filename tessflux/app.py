@@ -25,12 +25,13 @@ from tessflux import __version__, logs
 from tessflux.clock import Clock
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
-from tessflux.influx import Http, InfluxClient, Ran, Server, Writer, agent, read_definition
+from tessflux.influx import Http, InfluxClient, Ran, Server, agent, read_definition
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
+from tessflux.outputs import Outputs, keeping
 from tessflux.readings import Admission, Judge
-from tessflux.spool import Spool
-from tessflux.stats import HELD, Hourly, InfluxStats, MqttStats
+from tessflux.spool import Queue, Spool
+from tessflux.stats import HELD, InfluxStats, MqttLine, MqttStats
 from tessflux.tls import trust
 from tessflux.watch import LOOK, Watch
 
@@ -67,16 +68,16 @@ class App:
         self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
         self._thread = ThreadPool(1, 1, "spool")
-        self._mqtt_stats, self._influx_stats = MqttStats(), InfluxStats()
+        self._mqtt_stats = MqttStats()
         self._judge = Judge(Admission())
         # The spool calls the two ends, which are made after it: hence the lambdas.
         self._spool = Spool(
             config.spool,
-            flush_interval=config.influxdb.flush_interval,
+            flush_interval=_flush_interval(config),
             stats=self._mqtt_stats,
             clock=reactor,
             in_thread=partial(deferToThreadPool, reactor, self._thread),
-            wake=lambda: self._writer.wake(),
+            wake=lambda output: self._outputs.wake(output),
             backpressure=lambda on: self._subscriber.backpressure(on),
             redeliver=lambda: self._subscriber.redeliver(),
             forget=self._judge.admission.forget,
@@ -110,35 +111,15 @@ class App:
             endpoint=lambda mqtt: broker_endpoint(reactor, mqtt),
             backoff=_backoff,
         )
-        server = Server(
-            config.influxdb,
-            self._influx_stats,
-            client=lambda config: InfluxClient(config, self._http(config)),
-            define=self._define,
-            read_secret=lambda secret: self._read(secret.refreshed),
-            clock=reactor,
-            backoff=_backoff,
-        )
-        self._delivery_reports = logs.Reports(Logger(namespace="influxdb"), reactor)
-        self._writer = Writer(
-            server,
-            self._spool.queue,
-            self._influx_stats,
-            self._delivery_reports,
-            clock=reactor,
-            now=time.time,
+        self._outputs = Outputs(
+            self._spool, server=self._server, clock=reactor, now=time.time, state=lambda: self._state
         )
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._stopping = False
         self._state, self._tell = "", tell
         """What is not as usual: that the delivery is paused. It ends with this process."""
-        self._hourly = Hourly(
-            self._mqtt_stats,
-            self._influx_stats,
-            waiting=lambda: self._spool.queue.waiting,
-            state=lambda: self._state,
-        )
+        self._hourly = MqttLine(self._mqtt_stats)
         self._periodic = [
             self._every(PERIOD, self._report),
             self._every(TIDY, self._spool.store.tidy),
@@ -172,7 +153,7 @@ class App:
         log.info("tessflux {version} starts with {config}", version=__version__, config=self._config.path)
         self._thread.start()
         try:
-            admitted = await self._spool.open()
+            admitted = await self._spool.open(keeping(self._config.outputs))
             self._judge.admission.restore(admitted, now=int(time.time() * 1000))
             held = await self._spool.store.held_at_start()
             self._intake.dating.restore(held)
@@ -185,7 +166,7 @@ class App:
             raise CannotCreate(
                 f"cannot open the spool in {directory}: {error}; see who owns it and the files in it"
             ) from None
-        self._writer.startService()
+        self._outputs.start(self._config.outputs)
         self._subscriber.startService()
         for loop, seconds in self._periodic:
             loop.start(seconds, now=False)
@@ -204,8 +185,8 @@ class App:
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "commit": self._spool.stop,
             "disconnect": self._subscriber.stopService,
-            "deliver": lambda: self._writer.drain(DRAIN),
-            "end the delivery": self._writer.stopService,
+            "deliver": lambda: self._outputs.drain(DRAIN),
+            "end the delivery": self._outputs.stop,
             "close": self._spool.close,
         }
         for name, step in steps.items():
@@ -214,7 +195,7 @@ class App:
             except Exception:
                 log.failure("The stop could not {step}", step=name)
         self._report()
-        log.info("tessflux has stopped, {waiting} readings wait", waiting=self._spool.queue.waiting)
+        log.info("tessflux has stopped, {waiting} readings wait", waiting=self._outputs.waiting)
 
     def end_threads(self) -> None:
         """Call it last, even after a start that failed: Python does not exit before its threads do."""
@@ -245,10 +226,10 @@ class App:
         for warning in config.warnings:
             log.warn("{warning}", warning=warning)
         self._logs.set_levels(logs.levels(config))
-        self._spool.reconfigure(config.spool, config.influxdb.flush_interval)
+        self._spool.reconfigure(config.spool, _flush_interval(config))
         self._intake.reconfigure(config.mqtt, config.influxdb)
         self._clock.wait = config.global_.clock_wait
-        self._writer.reconfigure(config.influxdb)
+        await self._outputs.reconfigure(config.outputs)
         self._subscriber.reconfigure(config.mqtt)
         log.info("Reloaded {config}", config=config.path)
 
@@ -260,14 +241,14 @@ class App:
 
     def pause(self) -> None:
         """Deliver nothing; readings are still received and wait in the spool."""
-        self._writer.pause()
+        self._outputs.pause()
         if not self._state:
             self._change_state(f"delivery is paused since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
         log.info("Delivery is paused; readings wait in the spool")
 
     def resume(self) -> None:
         """Deliver again."""
-        self._writer.resume()
+        self._outputs.resume()
         self._change_state("")
         log.info("Delivery is resumed")
 
@@ -280,7 +261,6 @@ class App:
 
     def _report(self) -> None:
         self._photometer_reports.period()
-        self._delivery_reports.period()
         if forgotten := self._spool.store.forgotten - self._forgotten:
             self._forgotten += forgotten
             log.warn(
@@ -288,9 +268,20 @@ class App:
                 count=forgotten,
             )
         if self._config.mqtt.stats:
-            self._hourly.mqtt_line()
-        if self._config.influxdb.stats:
-            self._hourly.influx_line()
+            self._hourly.log()
+        self._outputs.report()
+
+    def _server(self, config: InfluxConfig, stats: InfluxStats, queue: Queue) -> Server:
+        return Server(
+            config,
+            stats,
+            resending=queue,
+            client=lambda config: InfluxClient(config, self._http(config)),
+            define=self._define,
+            read_secret=lambda secret: self._read(secret.refreshed),
+            clock=self._reactor,
+            backoff=_backoff,
+        )
 
     def _http(self, config: InfluxConfig) -> Http:
         connections = agent(self._reactor, partial(trust, config.tls_ca), config.timeout)
@@ -306,6 +297,11 @@ class App:
         finally:
             await http.close()
         return ran
+
+
+def _flush_interval(config: Config) -> float:
+    """A commit must come in time for every output."""
+    return min(output.flush_interval for output in config.outputs.values())
 
 
 async def _wait_for(work: Awaitable[object]) -> None:

@@ -86,23 +86,32 @@ def _run(options: argparse.Namespace) -> int:
         case "export":
             from tessflux.commands import export
 
-            export.export(_load(options).spool, output.in_utf8())
+            config = _load(options)
+            export.export(config.spool, output.in_utf8(), _output(config, options.output))
         case "refused" if options.requeue:
             from tessflux.commands import requeue
 
-            count = requeue.requeue(_load(options).spool, photometer=options.photometer, cause=options.cause)
+            config = _load(options)
+            count = requeue.requeue(
+                config.spool,
+                photometer=options.photometer,
+                cause=options.cause,
+                output=_output(config, options.output),
+            )
             output.print_line(
                 f"{count} to be tried again: within a few seconds if tessflux runs, else when it starts"
             )
         case "refused":
             from tessflux.commands import refused
 
+            config = _load(options)
             refused.refused(
-                _load(options).spool,
+                config.spool,
                 output.in_utf8(),
                 _warn,
                 photometer=options.photometer,
                 cause=options.cause,
+                output=_output(config, options.output),
                 form=options.form,
             )
     return 0
@@ -110,6 +119,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> Config:
     return load(options.config, os.environ)
+
+
+def _output(config: Config, name: str) -> str:
+    """The section of an output that goes by this name. Raises UsageError if there is none."""
+    known = [section for section in config.outputs if name in (section, section.partition(" ")[2])]
+    if name and not known:
+        names = ", ".join(section.partition(" ")[2] or section for section in config.outputs)
+        raise UsageError(f"--output {name}: {config.path} has no such output; there are: {names}")
+    return known[0] if name else ""
 
 
 def _load_as_owner(options: argparse.Namespace) -> Config:
@@ -163,11 +181,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
     _add_config(export, argparse.SUPPRESS)
+    _add_output(export, "only what waits for the database of the section [influxdb NAME]")
     export.set_defaults(command="export")
     refused = commands.add_parser("refused", help="list what could not be stored, and why")
     _add_config(refused, argparse.SUPPRESS)
     refused.add_argument("--photometer", metavar="NAME", default="", help="only from this photometer")
     refused.add_argument("--cause", default="", help="only with this cause")
+    _add_output(refused, "only what the database of the section [influxdb NAME] refused")
     form = refused.add_mutually_exclusive_group()
     form.add_argument(
         "--json", action="store_const", dest="form", const="json", help="one JSON object a line"
@@ -178,6 +198,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     form.add_argument("--requeue", action="store_true", help="try them again, also while tessflux runs")
     refused.set_defaults(command="refused", form="table")
     return parser.parse_args(argv)
+
+
+def _add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--output", metavar="NAME", default="", help=what)
 
 
 def _add_config(parser: argparse.ArgumentParser, default: str) -> None:

@@ -12,6 +12,8 @@ from twisted.logger import Logger
 
 STORED, FILTERED, REFUSED, LOST = "stored", "filtered", "refused", "lost"
 HELD = "held"
+FIRST_OUTPUT = "influxdb"
+"""The section of the config that was there in 2017."""
 
 
 @dataclass
@@ -41,27 +43,25 @@ class InfluxStats:
     delivered: int = 0
     expired: int = 0
     quarantined: int = 0
+    again: int = 0
+    """Lines that were delivered once more, after the output was away."""
 
 
-class Hourly:
-    """The hourly lines. They begin as they did in 2017, since monitoring scripts read them. Each counts what
-    came since the one before it."""
+class MqttLine:
+    """The hourly line about the broker. It begins as it did in 2017, since monitoring scripts read it, and
+    counts what came since the one before it."""
 
-    def __init__(
-        self, mqtt: MqttStats, influx: InfluxStats, *, waiting: Callable[[], int], state: Callable[[], str]
-    ) -> None:
-        self._mqtt, self._influx, self._waiting, self._state = mqtt, influx, waiting, state
-        self._mqtt_log, self._influx_log = Logger(namespace="mqtt"), Logger(namespace="influxdb")
-        self._mqtt_before = [0, 0, 0, 0, 0]
-        self._influx_before = [0, 0, 0, 0, 0]
+    def __init__(self, stats: MqttStats) -> None:
+        self._stats, self._log = stats, Logger(namespace="mqtt")
+        self._before = [0, 0, 0, 0, 0]
 
-    def mqtt_line(self) -> None:
+    def log(self) -> None:
         """Log what came from the broker."""
-        stats = self._mqtt
+        stats = self._stats
         now = [stats.received, *map(stats.total, (STORED, FILTERED, REFUSED, LOST))]
-        total, stored, filtered, refused, lost = _since(self._mqtt_before, now)
-        self._mqtt_before = now
-        self._mqtt_log.info(
+        total, stored, filtered, refused, lost = _since(self._before, now)
+        self._before = now
+        self._log.info(
             "MQTT Stats [Total, Accepted, Filtered] = {counters}, refused {refused}, lost {lost};"
             " since the start {received} received, refused {causes}, filtered {filters}{held}",
             counters=[total, stored, filtered],
@@ -73,22 +73,43 @@ class Hourly:
             held=f"; held until their time is known: {held}" if (held := stats.ended[HELD, ""]) else "",
         )
 
-    def influx_line(self) -> None:
-        """Log what InfluxDB took."""
-        stats = self._influx
+
+class InfluxLine:
+    """The hourly line about an output. That of the first one begins as it did in 2017."""
+
+    def __init__(
+        self,
+        stats: InfluxStats,
+        output: str,
+        *,
+        waiting: Callable[[], int],
+        missed: Callable[[], int],
+        state: Callable[[], str],
+    ) -> None:
+        self._stats, self._waiting, self._missed, self._state = stats, waiting, missed, state
+        self._name = "" if output == FIRST_OUTPUT else f" of [{output}]"
+        self._log = Logger(namespace="influxdb")
+        self._before = [0, 0, 0, 0, 0]
+
+    def log(self) -> None:
+        """Log what the database took."""
+        stats = self._stats
         now = [stats.requested, stats.ok, stats.rejected, stats.failed, stats.delivered]
-        *counters, delivered = _since(self._influx_before, now)
-        self._influx_before = now
-        self._influx_log.info(
-            "InfluxDB Write Stats [Requested, Ok, Reject, Fail] = {counters}, readings delivered"
+        *counters, delivered = _since(self._before, now)
+        self._before = now
+        also = {"sent again": stats.again, "missed, since the spool was full": self._missed()}
+        self._log.info(
+            "InfluxDB Write Stats{name} [Requested, Ok, Reject, Fail] = {counters}, readings delivered"
             " {delivered}, waiting {waiting}; since the start {all} delivered, beyond retention {expired},"
-            " quarantined {quarantined}{state}",
+            " quarantined {quarantined}{also}{state}",
+            name=self._name,
             counters=counters,
             delivered=delivered,
             waiting=self._waiting(),
             all=stats.delivered,
             expired=stats.expired,
             quarantined=stats.quarantined,
+            also="".join(f", {what} {count}" for what, count in also.items() if count),
             state=f"; {state}" if (state := self._state()) else "",
         )
 

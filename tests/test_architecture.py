@@ -24,7 +24,7 @@ FLOORS = (
     ("spool", "watch"),
     ("mqtt", "influx"),
     ("dating",),
-    ("intake",),
+    ("intake", "outputs"),
     ("app", "commands"),
     ("run",),
     ("cli",),

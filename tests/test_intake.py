@@ -21,11 +21,12 @@ from tessflux.intake import Intake
 from tessflux.logs import Reports
 from tessflux.readings import Acknowledge, Admission, Filtered, Judge, Message, Outcome, Quarantined, Stored
 from tessflux.spool import FILE_NAME, Committer, Store
+from tessflux.spool.positions import Keeping
 from tessflux.stats import FILTERED, LOST, REFUSED, STORED, MqttStats
 from tessflux.watch import Watch
 from tests.readings.payloads import cases
 from tests.readings.samples import NOW, REGISTER, TOPIC, message, payload
-from tests.spool.site import make_spool
+from tests.spool.site import OUTPUT, make_spool
 
 MQTT = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
 
@@ -233,7 +234,7 @@ class Storing:
         self.clock, self.stats, self.acknowledged = Clock(), MqttStats(), list[int]()
         config = SpoolConfig(directory=directory)
         self.spool = make_spool(config, clock=self.clock, stats=self.stats, flush_interval=1.0)
-        Deferred.fromCoroutine(self.spool.open())
+        Deferred.fromCoroutine(self.spool.open({OUTPUT: Keeping()}))
         mqtt = replace(MQTT, blacklist=frozenset({"banned"}))
         reports = Reports(Logger(observer=cast(ILogObserver, [].append)), self.clock)
         self.intake = Intake(

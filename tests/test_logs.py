@@ -170,7 +170,7 @@ def config(log_level: str, mqtt: str, influxdb: str) -> Config:
         path="/etc/tessflux/config",
         global_=GlobalConfig(log_level=log_level),
         mqtt=MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""), log_level=mqtt),
-        influxdb=InfluxConfig(log_level=influxdb),
+        outputs={"influxdb": InfluxConfig(log_level=influxdb)},
         spool=SpoolConfig(),
         warnings=(),
     )

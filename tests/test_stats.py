@@ -6,20 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
-from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, Hourly, InfluxStats, MqttStats
+from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, InfluxLine, InfluxStats, MqttLine, MqttStats
 
 
 def texts(events: Iterable[LogEvent]) -> list[str]:
     return [formatEvent(event) for event in events]
 
 
-def hourly_of(
-    mqtt: MqttStats,
-    influx: InfluxStats,
+def influx_line_of(
+    stats: InfluxStats,
+    output: str = "influxdb",
     waiting: Callable[[], int] = lambda: 0,
+    missed: Callable[[], int] = lambda: 0,
     state: Callable[[], str] = lambda: "",
-) -> Hourly:
-    return Hourly(mqtt, influx, waiting=waiting, state=state)
+) -> InfluxLine:
+    return InfluxLine(stats, output, waiting=waiting, missed=missed, state=state)
 
 
 # Counters
@@ -51,7 +52,7 @@ def test_the_line_of_the_broker_tells_of_messages_whose_time_is_not_known() -> N
     stats = MqttStats(received=10)
     stats.ended.update({(STORED, ""): 6, (HELD, ""): 4})
     with capturedLogs() as events:
-        hourly_of(stats, InfluxStats()).mqtt_line()
+        MqttLine(stats).log()
     [text] = texts(events)
     assert text.endswith("10 received, refused {}, filtered {}; held until their time is known: 4")
 
@@ -61,14 +62,14 @@ def test_the_line_of_the_broker_begins_as_in_2017_and_counts_what_is_new() -> No
     stats.ended.update(
         {(STORED, ""): 6, (FILTERED, "duplicate"): 2, (REFUSED, "not JSON"): 1, (LOST, "full"): 1}
     )
-    hourly = hourly_of(stats, InfluxStats())
+    line = MqttLine(stats)
     with capturedLogs() as events:
-        hourly.mqtt_line()
-        hourly.mqtt_line()
+        line.log()
+        line.log()
         stats.received += 2
         stats.ended[STORED, ""] += 1
         stats.ended[REFUSED, "bad name"] += 1
-        hourly.mqtt_line()
+        line.log()
     assert texts(events) == [
         "MQTT Stats [Total, Accepted, Filtered] = [10, 6, 2], refused 1, lost 1;"
         " since the start 10 received, refused {'not JSON': 1}, filtered {'duplicate': 2}",
@@ -83,14 +84,14 @@ def test_the_line_of_the_broker_begins_as_in_2017_and_counts_what_is_new() -> No
 def test_the_line_of_the_database_begins_as_in_2017_and_counts_what_is_new() -> None:
     stats = InfluxStats(requested=5, ok=3, rejected=1, failed=1, delivered=300, expired=2, quarantined=4)
     waiting = [7]
-    hourly = hourly_of(MqttStats(), stats, waiting=waiting.pop)
+    line = influx_line_of(stats, waiting=waiting.pop)
     with capturedLogs() as events:
-        hourly.influx_line()
+        line.log()
         stats.requested += 1
         stats.ok += 1
         stats.delivered += 50
         waiting.append(0)
-        hourly.influx_line()
+        line.log()
     assert texts(events) == [
         "InfluxDB Write Stats [Requested, Ok, Reject, Fail] = [5, 3, 1, 1], readings delivered 300,"
         " waiting 7; since the start 300 delivered, beyond retention 2, quarantined 4",
@@ -103,17 +104,26 @@ def test_the_line_of_the_database_begins_as_in_2017_and_counts_what_is_new() -> 
 def test_the_line_of_the_database_tells_that_the_delivery_is_paused() -> None:
     state = "delivery is paused since 2026-11-26 22:00:35 UTC"
     with capturedLogs() as events:
-        hourly_of(MqttStats(), InfluxStats(), state=lambda: state).influx_line()
+        influx_line_of(InfluxStats(), state=lambda: state).log()
     [text] = texts(events)
     assert text.endswith(f"quarantined 0; {state}")
+
+
+def test_the_line_of_another_output_names_it_and_what_is_not_as_usual() -> None:
+    stats = InfluxStats(delivered=5, again=3)
+    with capturedLogs() as events:
+        influx_line_of(stats, "influxdb copy", missed=lambda: 9).log()
+    [text] = texts(events)
+    assert text.startswith("InfluxDB Write Stats of [influxdb copy] [Requested, Ok, Reject, Fail] = ")
+    assert text.endswith("quarantined 0, sent again 3, missed, since the spool was full 9")
 
 
 @given(st.lists(st.integers(0, 1_000), max_size=20))
 def test_the_lines_together_tell_of_every_message_once(batches: list[int]) -> None:
     stats = MqttStats()
-    hourly = hourly_of(stats, InfluxStats())
+    line = MqttLine(stats)
     with capturedLogs() as events:
         for batch in batches:
             stats.received += batch
-            hourly.mqtt_line()
+            line.log()
     assert [event["counters"][0] for event in events] == batches

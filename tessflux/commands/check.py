@@ -43,10 +43,13 @@ async def check(config: Config, reactor: Any, report: Report) -> int:
     if config.global_.log_file:
         check_log(config.global_.log_file, findings)
     await check_broker(config.mqtt, reactor, findings)
-    if config.influxdb.url:
-        await check_database(config.influxdb, reactor, findings)
-    else:
-        findings.note("database", "none: [influxdb] url is empty, readings will wait in the spool")
+    for section, output in config.outputs.items():
+        if len(config.outputs) > 1:
+            findings.note("output", f"[{section}]")
+        if output.url:
+            await check_database(output, reactor, findings)
+        else:
+            findings.note("database", "none: [influxdb] url is empty, readings will wait in the spool")
     return findings.exit_code
 
 
@@ -156,6 +159,9 @@ async def check_write(
         case Delivered():
             policy = f", retention policy {config.retpol}" if config.retpol else ""
             findings.ok("write", f"into database {config.dbname}{policy}")
+            if config.resend and (needed := await client.stores_twice()):
+                text = f"warning: it stores twice what it gets twice, so resend is off: {needed}"
+                findings.note("write", text)
         case Missing(reason) if would:
             await check_rights(config, influx, would, reason, findings)
         case Missing(reason) if config.schema:

@@ -21,15 +21,22 @@ _NEXT = f"SELECT id, {COLUMNS} FROM quarantine WHERE {CHOSEN} AND id > ? ORDER B
 
 
 def refused(
-    spool: SpoolConfig, out: TextIO, warn: Report, *, photometer: str, cause: str, form: Form
+    spool: SpoolConfig,
+    out: TextIO,
+    warn: Report,
+    *,
+    photometer: str,
+    cause: str,
+    output: str = "",
+    form: Form,
 ) -> None:
-    """Print what is in quarantine, oldest first, or warn that nothing matches. An empty `photometer` or
-    `cause` matches everything.
+    """Print what is in quarantine, oldest first, or warn that nothing matches. An empty `photometer`,
+    `cause` or `output` matches everything.
 
     Raises CannotCreate when the spool cannot be read.
     """
     found = False
-    for _, *row in rows(spool, _NEXT, *selection(photometer, cause)):
+    for _, *row in rows(spool, _NEXT, *selection(photometer, cause, output)):
         out.write(_format(quarantined(row), form) + "\n")
         found = True
     if not found:

@@ -5,15 +5,15 @@ from tessflux.config import SpoolConfig
 from tessflux.limits import REQUEUED
 from tessflux.spool import CHOSEN
 
-_NEXT = f"SELECT id FROM quarantine WHERE {CHOSEN} AND id > ?3 AND id <= ?4 ORDER BY id LIMIT ?5"
+_NEXT = f"SELECT id FROM quarantine WHERE {CHOSEN} AND id > ?4 AND id <= ?5 ORDER BY id LIMIT ?6"
 
 
-def requeue(spool: SpoolConfig, *, photometer: str, cause: str) -> int:
+def requeue(spool: SpoolConfig, *, photometer: str, cause: str, output: str = "") -> int:
     """Mark quarantined rows for another try, which tessflux makes soon if it runs, or else when it starts.
 
     Returns how many rows match. Raises CannotCreate when the spool cannot be written.
     """
-    selected = selection(photometer, cause)
+    selected = selection(photometer, cause, output)
     count = last_id = 0
     with open_spool(spool, "rw") as db:
         (end,) = db.execute("SELECT max(id) FROM quarantine").fetchone()

@@ -28,12 +28,12 @@ def open_spool(spool: SpoolConfig, mode: Literal["ro", "rw"]) -> Iterator[sqlite
         ) from None
 
 
-def rows(spool: SpoolConfig, query: str, *arguments: str) -> Iterator[tuple[Any, ...]]:
-    """All rows that match, in the order of their ids.
+def rows(spool: SpoolConfig, query: str, *arguments: str, after: int = 0) -> Iterator[tuple[Any, ...]]:
+    """All rows that match, in the order of their ids, which are greater than `after`.
 
     `query` selects one row, its id first, with the least id above its last parameter.
     """
-    last_id = 0
+    last_id = after
     with open_spool(spool, "ro") as db:
         # Not fetchone, which would leave the statement open.
         while found := db.execute(query, (*arguments, last_id)).fetchall():
@@ -41,6 +41,6 @@ def rows(spool: SpoolConfig, query: str, *arguments: str) -> Iterator[tuple[Any,
             last_id = found[-1][0]
 
 
-def selection(photometer: str, cause: str) -> tuple[str, str]:
+def selection(photometer: str, cause: str, output: str) -> tuple[str, str, str]:
     """The parameters of `tessflux.spool.CHOSEN`; an empty argument matches everything."""
-    return photometer.strip().lower(), cause
+    return photometer.strip().lower(), cause, output

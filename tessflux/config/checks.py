@@ -10,11 +10,9 @@ from tessflux.config import converters
 from tessflux.config.addresses import BROKER_FORMS
 from tessflux.config.file import File
 from tessflux.config.secret import NO_SECRET, Secret
+from tessflux.config.sections import FIRST_OUTPUT, OUTPUT
 from tessflux.limits import SHARE_MEMBERS
 from tessflux.readings import OTHER_KINDS
-
-SERVERS = ("influxdb", "mqtt")
-"""The sections with a login."""
 
 _QUOTE = "[\"'`\u2018\u2019\u201c\u201d]"
 _QUOTES = (rf"^{_QUOTE}|{_QUOTE}$", "has quotes, which are part of it; drop them")
@@ -55,7 +53,7 @@ Whatever is no usual name or topic is such a slip."""
 
 def find_problems(file: File) -> None:
     """Add whatever is wrong with keys that are right one by one."""
-    for section in SERVERS:
+    for section in _servers(file):
         _one_password(file, section)
         _password_with_username(file, section)
     _broker_is_given(file)
@@ -64,19 +62,22 @@ def find_problems(file: File) -> None:
     _group_in_its_key(file)
     _qos_2_means_1(file)
     # While an address is wrong, nobody can tell whether its server has TLS.
-    broker, url = file.values["mqtt"].get("broker"), file.values["influxdb"].get("url")
+    broker = file.values["mqtt"].get("broker")
     if broker and not broker.tls:
         _no_tls_files(file, "mqtt", f"broker = {'wss://HOST/PATH' if broker.websocket else 'tls:HOST:PORT'}")
-    if url and not url.startswith("https:"):
-        _no_tls_files(file, "influxdb", "url = https://HOST:PORT")
-    for section in SERVERS:
+    for section in _outputs(file):
+        url = file.values[section].get("url")
+        if url and not url.startswith("https:"):
+            _no_tls_files(file, section, "url = https://HOST:PORT")
+    _outputs_have_urls(file)
+    for section in _servers(file):
         _authorities_can_be_read(file, section)
     _certificate_fits_key(file)
 
 
 def warn_of_secrets(file: File) -> None:
     """Warn of secrets that everyone can read, and of a comment that cuts a password or is part of it."""
-    for section in SERVERS:
+    for section in _servers(file):
         _password_is_not_exposed(file, section)
         _password_is_whole(file, section)
         _secret_files_are_not_exposed(file, section)
@@ -87,6 +88,25 @@ def warn_of_slips(file: File) -> None:
     _items_are_not_slips(file)
     _whitelist_is_not_blacklisted(file)
     _topics_bring_readings(file)
+
+
+def _outputs(file: File) -> list[str]:
+    return [FIRST_OUTPUT, *file.sections(OUTPUT)]
+
+
+def _servers(file: File) -> list[str]:
+    """The sections with a login."""
+    return [*_outputs(file), "mqtt"]
+
+
+def _outputs_have_urls(file: File) -> None:
+    first, *others = _outputs(file)
+    for section in others:
+        if not file.stated(section, "url"):
+            file.problem(section, "url", " is missing; say where the server is, or drop the section")
+    if others and not file.stated(first, "url"):
+        # What waits for the first output would be given up, or wait for ever.
+        file.problem(first, "url", f" is missing; one output must be [{first}]: rename [{others[0]}]")
 
 
 def _one_password(file: File, section: str) -> None:

@@ -22,13 +22,15 @@ class File:
         """Raises ConfigError if the file cannot be read."""
         self.path, self._keys = path, keys
         self._entries, self.problems = inifile.read(path, _contents(path), keys)
-        self.values: dict[str, dict[str, Any]] = {section: {} for section in keys}
+        self.values: dict[str, dict[str, Any]] = {section: {} for section in keys if section.islower()}
+        for section, _ in self._entries:
+            self.values.setdefault(section, {})
         self.warnings: list[str] = []
 
     def convert(self, environ: Mapping[str, str]) -> None:
         """Turn every entry into its value, or into a problem."""
         for entry in self._entries.values():
-            convert = self._keys[entry.section][entry.key]
+            convert = self._keys[inifile.form_of(entry.section, self._keys)][entry.key]
             try:
                 value = converters.expand(entry.value, environ)
                 if "\n" in value and convert not in converters.LISTS:
@@ -54,6 +56,10 @@ class File:
         """Whether a comment follows the value."""
         entry = self._entries.get((section, key))
         return entry is not None and entry.commented
+
+    def sections(self, form: str) -> list[str]:
+        """The sections that are there of a form, in their order."""
+        return [section for section in self.values if inifile.form_of(section, self._keys) == form]
 
     def items(self) -> Iterator[tuple[str, str, str]]:
         """Section, key and text of each value that may be shown, or of each item of one that is a list."""

@@ -51,7 +51,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self._file = file
         self._known = known
-        self._section = ""
+        self._section = self._form = ""
         self._skipping = False
         self._sections: dict[str, int] = {}
         self._last: Entry | None = None
@@ -73,7 +73,8 @@ class _Reader:
         self._last = None
         match = _SECTION.fullmatch(line)
         section = match[1].lower() if match else ""
-        self._skipping = section not in self._known
+        self._form = form_of(section, self._known)
+        self._skipping = not self._form
         if match is None:
             self._problem(number, "write a section as [name], on a line of its own")
         elif self._skipping:
@@ -100,7 +101,7 @@ class _Reader:
         if not self._section:
             sections = ", ".join(f"[{section}]" for section in self._known)
             self._problem(number, f"{key} is above the first section: put it under one of {sections}")
-        elif key not in self._known[self._section]:
+        elif key not in self._known[self._form]:
             self._problem(number, f"[{self._section}] {key}: unknown key; {self._advice(key)}")
         elif place in self.entries:
             first = self.entries[place].line
@@ -115,10 +116,19 @@ class _Reader:
         homes = [section for section, keys in self._known.items() if key in keys]
         if homes:
             return f"it belongs in {' or '.join(f'[{home}]' for home in homes)}"
-        return _nearest(key, self._known[self._section], "keys here", "{}")
+        return _nearest(key, self._known[self._form], "keys here", "{}")
 
     def _problem(self, number: int, text: str) -> None:
         self.problems.append(Problem(self._file, number, text))
+
+
+def form_of(section: str, known: Collection[str]) -> str:
+    """Which of the known sections this one is: `first NAME` stands for many; "" if it is none."""
+    if section in known:
+        return section
+    first, _, name = section.partition(" ")
+    form = f"{first} NAME"
+    return form if name.strip() and form in known else ""
 
 
 def _nearest(word: str, known: Collection[str], what: str, form: str) -> str:

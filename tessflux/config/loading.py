@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from tessflux.config import checks
 from tessflux.config.file import File
-from tessflux.config.sections import KEYS, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.config.sections import (
+    FIRST_OUTPUT,
+    KEYS,
+    OUTPUT,
+    Config,
+    GlobalConfig,
+    InfluxConfig,
+    MqttConfig,
+    SpoolConfig,
+)
 from tessflux.errors import ConfigError
 
 
@@ -28,7 +37,7 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
         path=os.path.abspath(path),
         global_=GlobalConfig(**file.values["global"]),
         mqtt=MqttConfig(**mqtt),
-        influxdb=InfluxConfig(**file.values["influxdb"]),
+        outputs={name: InfluxConfig(**file.values[name]) for name in (FIRST_OUTPUT, *file.sections(OUTPUT))},
         spool=SpoolConfig(**file.values["spool"]),
         warnings=tuple(file.warnings),
     )

@@ -4,6 +4,7 @@ A key stands here once. Only `password_file` is not a field: it is another way t
 must agree on is in `checks`. No repr shows a secret.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -15,6 +16,9 @@ from tessflux.limits import SHARE_MEMBERS
 
 Version = Literal["3.1.1", "5"]
 """Of MQTT."""
+
+FIRST_OUTPUT, OUTPUT = "influxdb", "influxdb NAME"
+"""The section of the first output, and the form of those of the others."""
 
 LIVE = "live"
 """Marks a key of a server that a reload changes without a new connection to it."""
@@ -64,6 +68,9 @@ class InfluxConfig(ServerConfig):
     flush_interval: Annotated[float, converters.seconds(0.01, 60), LIVE] = 1.0  # from arrival to request
     timeout: Annotated[float, converters.seconds(1, 600)] = 30.0  # seconds, one HTTP request
     extra_fields: Annotated[tuple[str, ...], converters.fields, LIVE] = ()
+    resend: Annotated[float, converters.seconds(0, 3600), LIVE] = 60.0  # for which what was delivered stays
+    required: Flag = True  # no: a full spool lets it miss readings
+    begin: Annotated[str, converters.choice("now", "oldest"), LIVE] = "now"  # with which line
     stats: Flag = True
     log_level: Level = "info"
 
@@ -109,9 +116,16 @@ class Config:
     path: str
     global_: GlobalConfig
     mqtt: MqttConfig
-    influxdb: InfluxConfig
+    outputs: Mapping[str, InfluxConfig]
+    """By their sections. That of the first one, [influxdb], is always there, and says how readings are
+    encoded for all."""
     spool: SpoolConfig
     warnings: tuple[str, ...]
+
+    @property
+    def influxdb(self) -> InfluxConfig:
+        """The first output."""
+        return self.outputs[FIRST_OUTPUT]
 
 
 def _marks(section: type) -> dict[str, tuple[Any, ...]]:
@@ -126,9 +140,13 @@ def _keys(section: type) -> dict[str, Converter]:
     return keys
 
 
+FOR_ALL = {"measurement", "extra_fields", "log_level"}
+"""Keys that hold for all outputs, and stand in [influxdb]."""
+
 KEYS = {
     "global": _keys(GlobalConfig),
-    "influxdb": _keys(InfluxConfig),
+    FIRST_OUTPUT: _keys(InfluxConfig),
+    OUTPUT: {key: convert for key, convert in _keys(InfluxConfig).items() if key not in FOR_ALL},
     "mqtt": _keys(MqttConfig),
     "spool": _keys(SpoolConfig),
 }

@@ -36,6 +36,7 @@ DATABASE_HEADERS = tuple(
 )
 """InfluxDB 1 and 2 send two of them with every answer, VictoriaMetrics one, openGemini its own."""
 
+_DEDUP = re.compile(rb'^-dedup\.minScrapeInterval=(?!"?0s?\b)', re.MULTILINE)
 NO_LINE = b"tessflux"
 """A measurement without a field: a database refuses it, so it leaves nothing behind."""
 
@@ -49,7 +50,7 @@ class InfluxClient:
     """Writes lines into the database that `config` names."""
 
     def __init__(self, config: InfluxConfig, http: Http) -> None:
-        self._http = http
+        self._http, self._measurement = http, config.measurement
         self._proven = (0, "")
         """The connection on which a server refused NO_LINE, as `http` counts them, and its name."""
         parameters = {"db": config.dbname, "precision": "ms"}
@@ -61,6 +62,11 @@ class InfluxClient:
         if self._compress:
             self._headers["Content-Encoding"] = "gzip"
 
+    @property
+    def connections(self) -> int:
+        """How many were made to the server."""
+        return self._http.connections
+
     async def write(self, lines: Sequence[str]) -> Verdict:
         """Post the lines. A request without lines asks whether the database is there.
 
@@ -69,7 +75,29 @@ class InfluxClient:
         try:
             return await self._post(lineprotocol.text(lines).encode(), lines)
         except NoAnswer as error:
-            return Unreachable(str(error), slow=error.slow, connected=error.connected)
+            return Unreachable(str(error), error.slow, error.connected, cut_off=not error.slow)
+
+    async def stores_twice(self) -> str:
+        """What must be set at the server so that it does not store a line twice which it gets twice; nothing
+        if it does not, or is not known for it."""
+        try:
+            # VictoriaMetrics lists the flags with which it was started.
+            flags = await self._http.get("/flags")
+            if flags.code == 200 and flags.header("X-Server-Hostname"):
+                if b"-storageNode=" in flags.body:
+                    return "a VictoriaMetrics cluster does not show whether it deduplicates"
+                return (
+                    "" if _DEDUP.search(flags.body) else "VictoriaMetrics needs -dedup.minScrapeInterval=1ms"
+                )
+            # QuestDB
+            query = f"SELECT dedup FROM tables() WHERE table_name = '{self._measurement}'"
+            answer = await self._http.get(f"/exec?{urlencode({'query': query})}")
+            if answer.code == 200 and b'"dataset":[[false]]' in answer.body:
+                statement = f'ALTER TABLE "{self._measurement}" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
+                return f"QuestDB needs {statement}"
+        except NoAnswer:
+            pass
+        return ""
 
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
         verdict, answer = await self._request(body)

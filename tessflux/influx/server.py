@@ -62,7 +62,17 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 class WriteClient(Protocol):
     """Where lines are written."""
 
+    @property
+    def connections(self) -> int: ...
     async def write(self, lines: Sequence[str]) -> Verdict: ...
+    async def stores_twice(self) -> str: ...
+
+
+class Resending(Protocol):
+    """What is sent again: the queue of the spool."""
+
+    def rewind(self) -> None: ...
+    def send_once(self, once: bool) -> None: ...
 
 
 class NoServer(Exception):
@@ -84,11 +94,16 @@ class _Connection:
     """Whether the data definition file was run."""
     taken: str = ""
     """A line of this batch that the server took."""
+    cut_off: bool = False
+    """Whether the server could not be reached, and has not answered since."""
+    made: int = 0
+    """How many connections to the server had been made when it answered last."""
 
 
 class Server:
     """`client` makes the client for a config; `define` runs the data definition file of a config, and
-    `read_secret` reads a secret again, both in a thread."""
+    `read_secret` reads a secret again, both in a thread. When the server answers again after it could not be
+    reached, or may have restarted unseen, `resending` is rewound."""
 
     def __init__(
         self,
@@ -98,10 +113,12 @@ class Server:
         client: Callable[[InfluxConfig], WriteClient],
         define: Callable[[InfluxConfig], Awaitable[Ran]],
         read_secret: Callable[[Secret], Awaitable[Secret]],
+        resending: Resending,
         clock: IReactorTime,
         backoff: Callable[[int], float],
     ) -> None:
-        self._stats, self._backoff = stats, backoff
+        self._stats, self._backoff, self._clock = stats, backoff, clock
+        self._resending, self._last_away = resending, float("-inf")
         self._make_client, self._define, self._read_secret = client, define, read_secret
         self._sleeper = Sleeper(clock)
         self._others_tried = 0
@@ -198,6 +215,26 @@ class Server:
             if blame and failed >= FRUITLESS and not self._connection.taken:
                 raise Undecided
 
+    async def _notice_return(self, connection: _Connection) -> None:
+        """Notice that the server has been away. A connection that was closed between two requests may mean a
+        restart; but some proxies close one after each request, so that counts only now and then."""
+        if not connection.made and self.config.resend:
+            needed = await connection.client.stores_twice()
+            if needed:
+                log.warn(
+                    "{url} stores twice what it gets twice, so nothing is sent again after it was away;"
+                    " to change that: {needed}",
+                    url=self.config.url,
+                    needed=needed,
+                )
+            self._resending.send_once(bool(needed))
+        now, made = self._clock.seconds(), connection.client.connections
+        reconnected = 0 < connection.made != made and now - self._last_away >= 2 * self.config.resend
+        if connection.cut_off or reconnected:
+            self._last_away = now
+            self._resending.rewind()
+        connection.cut_off, connection.made = False, made
+
     async def _takes_another(
         self, connection: _Connection, lines: Sequence[str], among: Sequence[str]
     ) -> bool:
@@ -228,6 +265,10 @@ class Server:
                 self._stats.rejected += 1
         timed_out = isinstance(verdict, Unreachable) and verdict.slow
         connection.timeouts = connection.timeouts + 1 if timed_out else 0
+        if isinstance(verdict, Unreachable):
+            connection.cut_off |= verdict.cut_off
+        elif isinstance(verdict, LinesVerdict):
+            await self._notice_return(connection)
         return verdict
 
     async def _wait_out(self, verdict: Verdict, failed: int) -> None:

@@ -103,6 +103,8 @@ class Unreachable:
     reason: str
     slow: bool = False
     connected: bool = True
+    cut_off: bool = False
+    """Whether there is no connection, or it was lost: the server may have crashed."""
 
 
 LinesVerdict = Delivered | Expired | BadLines | TooLarge | Fails

@@ -43,6 +43,7 @@ class Source(Protocol):
     def oldest(self) -> float | None: ...
     async def head(self, limit: int) -> Batch: ...
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool: ...
+    def rewind(self) -> None: ...
 
 
 class Writer(Service):
@@ -173,6 +174,9 @@ class Writer(Service):
         if not await self._queue.retire(batch, result.refused):
             # It is delivered once more, and counted then.
             await self._after_error.sleep(PARK_SECONDS)
+            return
+        if batch.again:
+            self._stats.again += result.delivered
             return
         self._stats.delivered += result.delivered
         self._stats.expired += result.expired

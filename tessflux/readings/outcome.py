@@ -59,7 +59,7 @@ class Filtered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Quarantined(NamedTuple):
-    """A payload that was refused, or (`topic` is empty then) a line that the database refused.
+    """A payload that was refused, or (`topic` is empty then) a line that the database of an output refused.
 
     `time` is that of its arrival, in milliseconds since 1970 UTC.
     """
@@ -71,6 +71,7 @@ class Quarantined(NamedTuple):
     detail: str
     payload: bytes
     retained: bool = False
+    output: str = ""
 
     @property
     def size(self) -> int:

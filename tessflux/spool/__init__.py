@@ -12,6 +12,7 @@ from tessflux.spool.committer import Committer
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
+from tessflux.spool.positions import Keeping
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
 from tessflux.spool.spool import Spool
@@ -27,6 +28,7 @@ __all__ = [
     "Committer",
     "Group",
     "HeldAtStart",
+    "Keeping",
     "Queue",
     "Spool",
     "Store",

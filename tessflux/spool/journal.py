@@ -1,7 +1,8 @@
 """The spool's file: one SQLite database. Everything here blocks, and is called in the spool's one thread.
 
-    chunk         lines that wait for InfluxDB. The id of a chunk is the number of its last line, counted
+    chunk         lines that an output waits for. The id of a chunk is the number of its last line, counted
                   since the file was begun, so how many lines wait is a difference of two ids, never a count.
+    output        how far each output has come: see `Position`
     seen          name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
     photometer    the last reading of each photometer that `seen` no longer holds
     quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
@@ -15,7 +16,7 @@ A commit is one transaction, written ahead (WAL) and synced before it returns.
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice, starmap
 from pathlib import Path
@@ -68,6 +69,11 @@ CREATE INDEX held_by_photometer ON held (photometer, id);
     """
 CREATE TABLE broker (address TEXT PRIMARY KEY, version TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE output (name TEXT PRIMARY KEY, settled INTEGER NOT NULL, answered INTEGER NOT NULL)
+    WITHOUT ROWID;
+ALTER TABLE quarantine ADD COLUMN output TEXT NOT NULL DEFAULT '';
+""",
 )
 """What each version of the file adds to the one before it."""
 
@@ -77,10 +83,25 @@ class NoRoom(OSError):
 
 
 class Batch(NamedTuple):
-    """The oldest waiting lines, whole chunks; `last` is the number of the last line."""
+    """The oldest waiting lines, whole chunks; `last` is the number of the last line.
+
+    `again` says whether they were delivered once before, `generation` when they were taken: see `Position`.
+    """
 
     last: int
     lines: Sequence[str]
+    again: bool = False
+    generation: int = 0
+
+
+class Mark(NamedTuple):
+    """How far an output has come, as numbers of lines: see `Position`."""
+
+    settled: int
+    answered: int
+
+
+NO_OUTPUTS: Mapping[str, Mark | None] = {}
 
 
 class Journal:
@@ -149,22 +170,28 @@ class Journal:
             raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
 
     @property
-    def waiting(self) -> int:
-        """How many lines wait for InfluxDB."""
-        first = self._db.execute("SELECT id - readings FROM chunk ORDER BY id LIMIT 1").fetchone()
-        return self.last - first[0] if first else 0
+    def first(self) -> int:
+        """The number before that of the oldest line."""
+        row = self._db.execute("SELECT id - readings FROM chunk ORDER BY id LIMIT 1").fetchone()
+        return int(row[0]) if row else self.last
 
-    def commit(self, group: Group, retired: int) -> int:
-        """Make a group durable and forget the lines up to number `retired`.
+    def outputs(self) -> dict[str, Mark]:
+        """How far each output has come."""
+        rows = self._db.execute("SELECT name, settled, answered FROM output")
+        return {name: Mark(*mark) for name, *mark in rows}
+
+    def commit(self, group: Group, forgotten: int, outputs: Mapping[str, Mark | None] = NO_OUTPUTS) -> int:
+        """Make a group durable, forget the lines up to number `forgotten`, and remember how far outputs have
+        come; None for one that is no more.
 
         Returns how many of the oldest quarantined payloads had to go. On an error nothing has changed.
         """
         try:
-            return self._commit(group, retired)
+            return self._commit(group, forgotten, outputs)
         except NoRoom:
             # The log may have grown by a long transaction or query of another program.
             self._empty_log()
-            return self._commit(group, retired)
+            return self._commit(group, forgotten, outputs)
 
     def _empty_log(self) -> None:
         # Without waiting for readers: the next commit that finds no room comes here again.
@@ -174,10 +201,15 @@ class Journal:
         finally:
             self._db.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1_000}")
 
-    def _commit(self, group: Group, retired: int) -> int:
+    def _commit(self, group: Group, forgotten: int, outputs: Mapping[str, Mark | None]) -> int:
         last = self.last + len(group.lines)
         with _transaction(self._db):
-            self._db.execute("DELETE FROM chunk WHERE id <= ?", (retired,))
+            self._db.execute("DELETE FROM chunk WHERE id <= ?", (forgotten,))
+            for name, mark in outputs.items():
+                if mark is None:
+                    self._db.execute("DELETE FROM output WHERE name = ?", (name,))
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO output VALUES (?, ?, ?)", (name, *mark))
             # First of all, since what was held makes room for its lines.
             self.held.remove(group.dated)
             if (group.lines or group.quarantined or group.held) and not group.dated:
@@ -194,19 +226,20 @@ class Journal:
                 self._insert("seen", last, among, _encode(group.admitted).decode())
                 trimmed = self._trim_seen(self._seen_readings + among)
             self.held.add(group.held)
-            forgotten, held = self.quarantine.change(group.released, group.quarantined)
+            dropped, held = self.quarantine.change(group.released, group.quarantined)
         self.last = last
         self.quarantine.committed(held)
         self._seen_readings += len(group.admitted) - trimmed
-        return forgotten
+        return dropped
 
-    def head(self, after: int, limit: int) -> Batch:
-        """The oldest lines after number `after`: whole chunks, `limit` lines at most, one chunk at least."""
+    def head(self, after: int, limit: int, until: int | None = None) -> Batch:
+        """The oldest lines after number `after`: whole chunks, `limit` lines at most, one chunk at least, and
+        none after number `until`."""
         texts: list[str] = []
         last, count = after, 0
         rows = self._db.execute("SELECT * FROM chunk WHERE id > ? ORDER BY id", (after,))
         for number, readings, text in rows:
-            if texts and count + readings > limit:
+            if texts and (count + readings > limit or (until is not None and number > until)):
                 break
             texts.append(text)
             last, count = number, count + readings

@@ -10,11 +10,11 @@ from typing import Any
 
 from tessflux.readings import Quarantined
 
-COLUMNS = "time, topic, photometer, cause, detail, payload, retained"
+COLUMNS = "time, topic, photometer, cause, detail, payload, retained, output"
 """The columns of Quarantined."""
 
-CHOSEN = "(?1 IN ('', photometer)) AND (?2 IN ('', cause))"
-"""The rows of a photometer and of a cause; an empty argument means all."""
+CHOSEN = "(?1 IN ('', photometer)) AND (?2 IN ('', cause)) AND (?3 IN ('', output))"
+"""The rows of a photometer, of a cause and of an output; an empty argument means all."""
 
 _BYTES = "length(payload) + length(topic) + length(detail)"
 
@@ -25,8 +25,8 @@ Usage = tuple[int, int]
 
 def quarantined(row: Sequence[Any]) -> Quarantined:
     """A row of COLUMNS."""
-    *others, retained = row
-    return Quarantined._make([*others, bool(retained)])
+    *others, retained, output = row
+    return Quarantined._make([*others, bool(retained), output])
 
 
 class Quarantine:
@@ -60,7 +60,7 @@ class Quarantine:
         if not added:
             return 0, (rows, size)
         rows, size = rows + len(added), size + sum(row.size for row in added)
-        self._db.executemany(f"INSERT INTO quarantine ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", added)
+        self._db.executemany(f"INSERT INTO quarantine ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", added)
         forgotten, gone = 0, 0
         for number, bytes_ in self._db.execute(f"SELECT id, {_BYTES} FROM quarantine ORDER BY id"):
             if rows - forgotten <= self._rows and size <= self._largest:

@@ -1,13 +1,18 @@
-"""The lines on disk that wait for the database, oldest first, until they are retired."""
+"""The lines on disk that wait for one output, oldest first, until they are retired."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from tessflux.readings import Quarantined
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Batch
+from tessflux.spool.positions import Keeping, Position
 from tessflux.spool.store import Store
+
+log = Logger(namespace="spool")
 
 OVERDUE = float("-inf")
 """An arrival time so early that the lines are due at once."""
@@ -16,20 +21,36 @@ OVERDUE = float("-inf")
 class Queue:
     """`wake` is called after every commit that brought lines."""
 
-    def __init__(self, store: Store, *, wake: Callable[[], None]) -> None:
-        self._store, self._wake = store, wake
-        self.oldest: float | None = None
+    def __init__(self, store: Store, output: str, *, wake: Callable[[], None]) -> None:
+        self._store, self._output, self._wake = store, output, wake
+        self._keeping, self._once = self._position.keeping, False
+        # What is on disk already has been waiting since before.
+        self.oldest: float | None = OVERDUE if self.waiting else None
         """When the oldest line arrived that `head` has not yet given out (clock seconds)."""
 
     @property
-    def waiting(self) -> int:
-        """How many lines wait."""
-        return self._store.waiting
+    def _position(self) -> Position:
+        return self._store.positions[self._output]
 
-    def opened(self) -> None:
-        """What is on disk at the start has been waiting since before it."""
-        if self.waiting:
-            self.oldest = OVERDUE
+    @property
+    def waiting(self) -> int:
+        """How many lines are to be sent."""
+        return self._store.last - self._position.retired
+
+    @property
+    def again(self) -> int:
+        """How many of them were delivered once before."""
+        return max(0, self._position.answered - self._position.retired)
+
+    @property
+    def undelivered(self) -> int:
+        """How many of them were not."""
+        return self.waiting - self.again
+
+    @property
+    def missed(self) -> int:
+        """How many lines went before the output had them."""
+        return self._position.missed
 
     def added(self, since: float) -> None:
         """A commit brought lines, the first of which arrived at `since` (clock seconds)."""
@@ -37,13 +58,37 @@ class Queue:
             self.oldest = since
         self._wake()
 
+    def keep(self, keeping: Keeping) -> None:
+        """Keep lines as the output asks for it now."""
+        self._keeping = keeping
+        self.send_once(self._once)
+
+    def send_once(self, once: bool) -> None:
+        """Whether nothing is ever sent again."""
+        self._once = once
+        self._position.keep(replace(self._keeping, resend=0.0) if once else self._keeping)
+
+    def rewind(self) -> None:
+        """The output was away: what it may have lost is sent again, before what waits."""
+        if again := self._position.rewind():
+            log.info(
+                "[{output}] was away: the last {again} readings that it acknowledged are sent once more",
+                output=self._output,
+                again=again,
+            )
+            self.oldest = OVERDUE
+            self._wake()
+
     async def head(self, limit: int) -> Batch:
         """The oldest lines that are not retired, in whole chunks; empty when there are none."""
         self.oldest = None
-        batch = await self._store.head(limit)
+        position = self._position
+        again, generation = position.retired < position.answered, position.generation
+        until = position.answered if again else None
+        batch = await self._store.head(position.retired, limit, until)
         if batch.lines and self.waiting > len(batch.lines) and self.oldest is None:
             self.oldest = OVERDUE
-        return batch
+        return batch._replace(again=again, generation=generation)
 
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:
         """The database has dealt with the batch: forget it, and keep what it refused in quarantine.
@@ -52,14 +97,15 @@ class Queue:
         on waiting. Without refused lines the next commit records this. If that is lost, the batch is sent
         again, which is harmless: the points are the same.
         """
-        if refused:
+        if refused and not batch.again:
             # One commit does both, so that a refused line is always somewhere.
-            commit = self._store.keep_committing(Group(quarantined=list(refused)), batch.last)
+            quarantined = [line._replace(output=self._output) for line in refused]
+            commit = self._store.keep_committing(Group(quarantined=quarantined), self._output, batch)
             # A stop cancels whoever waits here, but not the commit, which might be made twice then.
             done: Deferred[bool] = Deferred()
             Deferred.fromCoroutine(commit).chainDeferred(done)
             return await done
-        self._store.retire(batch.last)
+        self._store.retire(self._output, batch)
         if self._store.failing:
             # On a full disk this makes room for what waits in memory.
             await self._store.commit(Group())

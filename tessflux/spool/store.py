@@ -1,13 +1,13 @@
 """The reactor's side of the spool's file, and the numbers of its lines.
 
-Lines are numbered as they are committed. `last` is the number of the newest line on disk. The database has
-dealt with all lines up to `retired`; the next commit records that. All SQLite runs in one thread; its calls
-come back in the order in which they were made. A failure is logged when it begins, once a minute while it
-lasts, and when it is over.
+Lines are numbered as they are committed. `last` is the number of the newest line on disk. Each output has a
+position among them; the next commit records it, and deletes the lines that no output needs any more. All
+SQLite runs in one thread; its calls come back in the order in which they were made. A failure is logged when
+it begins, once a minute while it lasts, and when it is over.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError
@@ -17,12 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tessflux.config import SpoolConfig
+from tessflux.limits import GROUP_READINGS
 from tessflux.logs import RateLimit
 from tessflux.readings import Admitted, Held, Quarantined
 from tessflux.spool.file import SpoolFile
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
-from tessflux.spool.journal import Batch, Journal
+from tessflux.spool.journal import Batch, Journal, Mark, NoRoom
+from tessflux.spool.positions import Keeping, Position
 
 log = Logger(namespace="spool")
 
@@ -36,6 +38,9 @@ ATTEMPTS = 5
 """How often a commit that fails because of our own bug is tried. Then it is given up, so that others
 succeed."""
 
+GIVE_WAY = 10
+"""Of a full spool, the part that an output has to miss at once if it is not required."""
+
 SPOOL_FULL = "spool full"
 DISK_FAILED = "disk failed"
 BUG = "internal error"
@@ -44,6 +49,8 @@ _ADVICE = {
     SPOOL_FULL: "Bring the database back or raise [spool] max_size",
     DISK_FAILED: "Check the disk and its permissions",
 }
+
+NO_LINES = Batch(0, [])
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,37 +69,59 @@ class Store:
         self._file = SpoolFile(config)
         self._clock, self._in_thread = clock, in_thread
         self.stopping = False
-        self.last = self.retired = 0
-        """Numbers of lines."""
+        self.last = 0
+        """The number of the newest line."""
+        self.positions: dict[str, Position] = {}
+        """By the names of the outputs."""
         self.forgotten = 0
         """Quarantined payloads that went because newer ones came."""
         self.failing = ""
         """Why no commit succeeds now, "" while they do."""
-        self._retired_on_disk = 0
+        self._first = 0
+        """No line up to this number is on disk."""
+        self._recorded: dict[str, Mark] = {}
+        """The positions on disk."""
+        self._gone: dict[str, Mark | None] = {}
+        """Outputs that are no more, but still on disk."""
         self._running = 0
         self._commit_failures = RateLimit(clock, period=MINUTE, lines=3)
         self._other_failures = RateLimit(clock, period=MINUTE, lines=1)
-
-    @property
-    def waiting(self) -> int:
-        """Lines on disk that wait for the database."""
-        return self.last - self.retired
+        self._missing_out = RateLimit(clock, period=MINUTE, lines=1)
 
     async def open(self) -> list[Admitted]:
         """Open or begin the file; returns what was committed earlier. Raises sqlite3.Error or OSError."""
-        admitted, self.last, waiting = await self._ask(
-            lambda journal: (list(journal.admitted()), journal.last, journal.waiting)
+        admitted, self.last, self._first, self._recorded = await self._ask(
+            lambda journal: (list(journal.admitted()), journal.last, journal.first, journal.outputs())
         )
-        self.retired = self._retired_on_disk = self.last - waiting
         return admitted
+
+    def keep_for(self, outputs: Mapping[str, Keeping]) -> None:
+        """Keep lines for these outputs and no others.
+
+        One that is new begins with the next line. The first one of all gets what waits already.
+        """
+        begins_at_oldest = not self._recorded and not self.positions
+        self._gone = dict.fromkeys((self.positions.keys() | self._recorded.keys()) - outputs.keys())
+        for name in sorted(self._gone):
+            self.positions.pop(name, None)
+            log.warn("[{output}] is no longer in the config: nothing waits for it any more", output=name)
+        for name, keeping in outputs.items():
+            if name in self.positions:
+                continue
+            mark = self._recorded.get(name)
+            if mark is None:
+                begin = self._first if begins_at_oldest or keeping.begins_at_oldest else self.last
+                mark = Mark(begin, begin)
+            self.positions[name] = Position(*mark, keeping)
 
     def stop(self) -> None:
         """A stop has begun: a commit that fails is not retried."""
         self.stopping = True
 
-    def retire(self, last: int) -> None:
-        """The database has dealt with all lines up to this number; the next commit records it."""
-        self.retired = max(self.retired, last)
+    def retire(self, output: str, batch: Batch) -> None:
+        """An output has dealt with all lines of a batch; the next commit records it."""
+        if position := self.positions.get(output):
+            position.retire(batch.last, batch.generation, self._clock.seconds())
 
     async def close(self) -> None:
         """Write down what is retired, and close the file; nothing more after it."""
@@ -108,23 +137,34 @@ class Store:
         try:
             await self._ask(Journal.resize, max_size=config.max_size, quarantine=config.quarantine)
         except (sqlite3.Error, OSError) as error:
-            await self._commit_failed(error, Group())
+            self._commit_failed(error, await self._cause(error, Group()))
 
-    async def commit(self, group: Group, retired: int = 0) -> bool:
-        """Try once to make a group durable and to forget the lines up to number `retired`; False if that
-        failed."""
-        retired = max(self.retired, retired)
+    async def commit(self, group: Group, output: str = "", batch: Batch = NO_LINES) -> bool:
+        """Try once to make a group durable, and the fact that an `output` has dealt with a batch; False if
+        that failed."""
+        marks = self._marks(output, batch.last)
+        first = min((mark.settled for mark in marks.values()), default=self._first)
+        changed = {name: mark for name, mark in marks.items() if self._recorded.get(name) != mark}
+        gone = self._gone
         self._running += 1
         try:
-            forgotten = await self._ask(Journal.commit, group, retired)
+            forgotten = await self._ask(Journal.commit, group, first, changed | gone)
         except Exception as error:
-            await self._commit_failed(error, group)
+            cause = await self._cause(error, group)
+            if (cause == SPOOL_FULL or isinstance(error, NoRoom)) and self._make_room():
+                return await self.commit(group, output, batch)
+            self._commit_failed(error, cause)
             return False
         finally:
             self._running -= 1
         self.last += len(group.lines)
-        self.retire(retired)
-        self._retired_on_disk = max(self._retired_on_disk, retired)
+        self._first = max(first, self._first)
+        # Not all marks: a file that was begun anew has no others.
+        self._recorded |= changed
+        for name in gone:
+            self._recorded.pop(name, None)
+        self._gone = {name: None for name in self._gone if name not in gone}
+        self.retire(output, batch)
         self.forgotten += forgotten
         # Forgetting what is delivered may succeed while readings find no room.
         if self.failing and (group.lines or group.quarantined or group.held):
@@ -134,13 +174,55 @@ class Store:
                 log.info("The spool takes readings again")
         return True
 
+    def _marks(self, output: str, retired: int) -> dict[str, Mark]:
+        """How far the outputs have come, and one of them a little further than it says."""
+        now = self._clock.seconds()
+        marks = {}
+        for name, position in self.positions.items():
+            position.settle(now)
+            settled, answered = position.settled, position.answered
+            if name == output:
+                answered = max(answered, retired)
+                settled = settled if position.keeping.resend else max(settled, retired)
+            marks[name] = Mark(settled, answered)
+        return marks
+
+    def _make_room(self) -> bool:
+        """Give up lines that need not stay: those that may have to be sent again, and then the oldest of
+        those that are kept for an output that is not required. Whether there are any."""
+        settled_more = [position.settle_all() for position in self.positions.values()]
+        if any(settled_more):
+            return True
+        settled = {name: position.settled for name, position in self.positions.items()}
+        first = min(settled.values(), default=self.last)
+        needed = min(
+            (position.settled for position in self.positions.values() if position.keeping.required),
+            default=self.last,
+        )
+        until = min(needed, first + max(GROUP_READINGS, (self.last - first) // GIVE_WAY))
+        late = [name for name, number in settled.items() if number < until]
+        for name in late:
+            missed = self.positions[name].skip(until)
+            if missed and self._missing_out.admits(name):
+                log.error(
+                    "The spool is full: [{output}] is not required and misses its oldest {missed} readings",
+                    output=name,
+                    missed=missed,
+                )
+        return bool(late)
+
     async def keep_committing(
-        self, group: Group, retired: int = 0, *, failed: Callable[[], None] = lambda: None
+        self,
+        group: Group,
+        output: str = "",
+        batch: Batch = NO_LINES,
+        *,
+        failed: Callable[[], None] = lambda: None,
     ) -> bool:
         """Commit a group for as long as it takes, and call `failed` for each failure; False if a stop came
         before it succeeded, or if it fails because of our own bug."""
         attempts = 0
-        while not await self.commit(group, retired):
+        while not await self.commit(group, output, batch):
             attempts += 1
             failed()
             if self.stopping or (self.failing == BUG and attempts >= ATTEMPTS):
@@ -149,14 +231,22 @@ class Store:
         return True
 
     async def tidy(self) -> None:
-        """Write down what is retired, if no commit is about to do so. Call it now and then."""
-        if self.retired != self._retired_on_disk and not self._running:
+        """Write down how far the outputs have come, if no commit is about to do so. Call it now and then."""
+        if self._running:
+            return
+        marks = self._marks("", 0)
+        # While lines are let go one after the other, nothing is written for each step.
+        news = any(
+            mark.answered != old.answered or (mark.settled != old.settled and mark.settled == mark.answered)
+            for mark, old in ((mark, self._recorded.get(name, Mark(-1, -1))) for name, mark in marks.items())
+        )
+        if news or self._gone:
             await self.commit(Group())
 
-    async def head(self, limit: int) -> Batch:
-        """The oldest lines that are not retired, in whole chunks; empty when there are none."""
-        retired = self.retired
-        return await self._read(lambda journal: journal.head(retired, limit), otherwise=Batch(0, []))
+    async def head(self, after: int, limit: int, until: int | None = None) -> Batch:
+        """The oldest lines after number `after`, in whole chunks, and none after number `until`; empty when
+        there are none."""
+        return await self._read(lambda journal: journal.head(after, limit, until), otherwise=NO_LINES)
 
     async def requeued(self, limit: int) -> dict[int, Quarantined]:
         """The oldest in quarantine that an operator wants to be tried again, by their numbers."""
@@ -218,15 +308,18 @@ class Store:
         result, begun_anew = await self._in_thread(self._file.use, call, *args, **kwargs)
         if begun_anew:
             # The numbers go on, so a batch of the damaged file retires nothing of the new one.
-            self.retired = self._retired_on_disk = self.last
+            self._first = self.last
+            self._recorded = {}
+            for position in self.positions.values():
+                position.begin_anew(self.last)
         return result
 
     def _failed(self, text: str, error: Exception) -> None:
         if self._other_failures.admits(text):
             log.error(text, error=error)
 
-    async def _commit_failed(self, error: Exception, group: Group) -> None:
-        self.failing = cause = await self._cause(error, group)
+    def _commit_failed(self, error: Exception, cause: str) -> None:
+        self.failing = cause
         if not self._commit_failures.admits(cause):
             return
         if cause == BUG:

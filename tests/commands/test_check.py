@@ -84,7 +84,7 @@ def test_every_step_has_its_line_and_one_that_fails_stops_no_other(
     log = str(tmp_path / "missing" / "log")
     mqtt = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
     spool = SpoolConfig(str(tmp_path))
-    config = Config("config", GlobalConfig(log_file=log), mqtt, InfluxConfig(), spool, ("odd",))
+    config = Config("config", GlobalConfig(log_file=log), mqtt, {"influxdb": InfluxConfig()}, spool, ("odd",))
     lines: list[str] = []
     exit_codes: list[int] = []
     Deferred.fromCoroutine(check(config, None, lines.append)).addCallback(exit_codes.append)

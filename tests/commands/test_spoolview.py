@@ -124,6 +124,7 @@ def test_json_has_every_part_under_its_name(journal: Journal, spool: SpoolConfig
         "detail": "no object",
         "payload": "[1]",
         "retained": False,
+        "output": "",
     }
     assert (second["photometer"], second["payload"]) == ("", "{}")
 

@@ -34,7 +34,7 @@ def test_a_broker_is_all_that_a_config_needs(load: Load, file: Path) -> None:
         path=str(file),
         global_=GlobalConfig(),
         mqtt=MqttConfig(HOME_BROKER, client_id=OUR_NAME),
-        influxdb=InfluxConfig(),
+        outputs={"influxdb": InfluxConfig()},
         spool=SpoolConfig(),
         warnings=(),
     )

@@ -12,7 +12,17 @@ INFLUX = InfluxConfig()
 LIVE = {
     MQTT: {"topics", "share_group", "share_member", "validation", "whitelist", "blacklist"}
     | {"new_photometers", "silence", "backlog_wait", "stats", "log_level"},
-    INFLUX: {"measurement", "extra_fields", "batch", "flush_interval", "stats", "log_level"},
+    INFLUX: {
+        "resend",
+        "required",
+        "begin",
+        "measurement",
+        "extra_fields",
+        "batch",
+        "flush_interval",
+        "stats",
+        "log_level",
+    },
 }
 
 

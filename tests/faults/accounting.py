@@ -15,7 +15,7 @@ _INFLUX = re.compile(
     r" beyond retention (\d+), quarantined (\d+)"
 )
 _WHY_LOST = re.compile(r"\[spool#(?:error|critical)\]")
-_BEFORE = re.compile(r" (\d+) readings wait for InfluxDB$", re.MULTILINE)
+_BEFORE = re.compile(r" (\d+) readings wait for \[influxdb\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)

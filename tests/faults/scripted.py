@@ -51,6 +51,11 @@ KNOWN = {"X-Influxdb-Version": "1.6.7~rc0"}
 """By this header a database shows what it is."""
 
 GOOD = Answer(headers=KNOWN)
+NOT_FOUND = Answer(404)
+
+NO_PLACES = ("/flags", "/exec")
+"""Where tessflux asks whether a database stores twice what it gets twice: these do not, and the script goes
+on."""
 
 
 class ScriptedServer:
@@ -139,6 +144,9 @@ class ScriptedServer:
         # Either side may close at any time.
         with connection, contextlib.suppress(OSError, ValueError), connection.makefile("rb") as stream:
             while not self._stopping.is_set() and (request := _read(stream, self._most)):
+                if request.path.startswith(NO_PLACES):
+                    self._reply(connection, NOT_FOUND)
+                    continue
                 with self._lock:
                     answer = self._answers.pop(0) if self._answers else self.otherwise
                     if self._poison is not None and self._poison in request.body:

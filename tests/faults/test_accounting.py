@@ -5,7 +5,7 @@ import pytest
 from tests.faults.accounting import Account, account, check_account
 
 LOG = """\
-x [spool#info] 7 readings wait for InfluxDB
+x [spool#info] 7 readings wait for [influxdb]
 x [mqtt#info] MQTT Stats [Total, Accepted, Filtered] = [10, 5, 2], refused 2, lost 0; since the start 10 \
 received, refused {'not JSON': 2}, filtered {'duplicate': 2}
 x [influxdb#info] InfluxDB Write Stats [Requested, Ok, Reject, Fail] = [2, 2, 0, 0], readings delivered 9, \

@@ -27,11 +27,12 @@ from tessflux.logs import Reports
 from tessflux.readings import Admitted, Stored
 from tessflux.spool import Queue, Spool
 from tessflux.spool.journal import second_look
+from tessflux.spool.positions import Keeping
 from tessflux.stats import InfluxStats
 from tests.faults.scripted import GOOD, KNOWN, Answer, ScriptedServer
 from tests.influx.answers import ANSWERS, BEYOND, BEYOND_2_7, error, message, unparsable
 from tests.log_lines import record
-from tests.spool.site import make_spool
+from tests.spool.site import OUTPUT, make_spool
 
 LINES = [f"readings,name=stars{number} mag=18.0 {number}" for number in range(6)]
 FASTER = 1_000
@@ -93,11 +94,13 @@ class AnswerTest(TestCase):
         self.addCleanup(directory.cleanup)
         await self.store(directory.name, clock)
         spool = self.spool(directory.name, clock)
-        await spool.open()
+        await spool.open({OUTPUT: Keeping()})
         poisoned = poison.encode() or None
         with ScriptedServer([GOOD, *answers], otherwise, poison=poisoned, most=most) as server:
-            writer = self.writer(InfluxConfig(url=server.url, timeout=timeout), spool.queue, stats, clock)
-            while spool.queue.waiting:
+            writer = self.writer(
+                InfluxConfig(url=server.url, timeout=timeout), spool.queues[OUTPUT], stats, clock
+            )
+            while spool.queues[OUTPUT].waiting:
                 await deferLater(self.reactor, 0.002)
             await writer.stopService()
             await self.agent._pool.closeCachedConnections()
@@ -122,7 +125,7 @@ class AnswerTest(TestCase):
 
     async def store(self, directory: str, clock: Faster) -> None:
         spool = self.spool(directory, clock)
-        await spool.open()
+        await spool.open({OUTPUT: Keeping()})
         for number, line in enumerate(LINES):
             spool.committer.take(Stored(line, Admitted(f"stars{number}", number, number)), None)
         await spool.stop()
@@ -142,6 +145,7 @@ class AnswerTest(TestCase):
             client=lambda config: InfluxClient(config, Http(config, self.agent, self.reactor)),
             define=define,
             read_secret=read_secret,
+            resending=queue,
             clock=clock,  # type: ignore[arg-type]
             backoff=lambda attempt: 1.0 + attempt,
         )

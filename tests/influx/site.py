@@ -69,10 +69,18 @@ class Memory:
         self.oldest: float | None = None
         self.broken: Exception | None = None
         self.retired = 0
+        self.rewound = 0
+        self.once: bool | None = None
 
     @property
     def waiting(self) -> int:
         return len(self.lines)
+
+    def rewind(self) -> None:
+        self.rewound += 1
+
+    def send_once(self, once: bool) -> None:
+        self.once = once
 
     def add(self, *lines: str) -> None:
         self.lines += lines
@@ -105,6 +113,8 @@ class Database:
         self.answer: Callable[[Sequence[str]], Verdict] | None = None
         self.waiting: list[Deferred[Verdict]] = []
         self.cancelled = 0
+        self.connections = 1
+        self.twice = ""
 
     async def write(self, lines: Sequence[str]) -> Verdict:
         assert not self.waiting, "there must be one request at a time"
@@ -114,6 +124,9 @@ class Database:
         waiting: Deferred[Verdict] = Deferred(self._cancel)
         self.waiting.append(waiting)
         return await waiting
+
+    async def stores_twice(self) -> str:
+        return self.twice
 
     def _cancel(self, waiting: Deferred[Verdict]) -> None:
         self.cancelled += 1
@@ -180,6 +193,7 @@ class Case(SynchronousTestCase):
             client=self.make,
             define=self.define,
             read_secret=self.read_secret,
+            resending=queue or self.queue,
             clock=self.clock,
             backoff=lambda attempt: float(min(2**attempt, 60)),
         )
@@ -242,7 +256,7 @@ class HttpServer(Protocol):
             head, _, rest = self._data.partition(b"\r\n\r\n")
             first, *headers = head.decode("latin-1").split("\r\n")
             fields = {name.lower(): value for name, value in (line.split(": ", 1) for line in headers)}
-            length = int(fields["content-length"])
+            length = int(fields.get("content-length", 0))
             if len(rest) < length:
                 return
             self._data = rest[length:]

@@ -82,8 +82,36 @@ class ClientTest(ClientCase):
     async def test_to_a_server_that_hangs_up_the_request_is_repeated_once(self) -> None:
         self.react = lambda server: server.raw(b"", hang_up=True)
         tls = "if it speaks TLS there, the url must begin with https://"
-        assert await self.write("x") == Unreachable(f"the server hung up without an answer; {tls}")
+        assert await self.write("x") == Unreachable(
+            f"the server hung up without an answer; {tls}", cut_off=True
+        )
         assert len(self.requests) == 2
+
+    async def test_it_knows_which_databases_store_twice_what_they_get_twice(self) -> None:
+        flags = '-dedup.minScrapeInterval="{}"\n-retentionPeriod="1"\n'
+        victoria = "VictoriaMetrics needs -dedup.minScrapeInterval=1ms"
+        cluster = "a VictoriaMetrics cluster does not show whether it deduplicates"
+        questdb = 'QuestDB needs ALTER TABLE "readings" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
+        for path, body, needed in (
+            ("/flags", "", victoria),
+            ("/flags", '-storageNode="a:8400"', cluster),
+            ("/flags", flags.format("0s"), victoria),
+            ("/flags", flags.format("0"), victoria),
+            ("/flags", flags.format("1ms"), ""),
+            ("/exec", '{"query":"SELECT dedup","dataset":[[false]],"count":1}', questdb),
+            ("/exec", '{"query":"SELECT dedup","dataset":[[true]],"count":1}', ""),
+            ("/exec", '{"query":"SELECT dedup","dataset":[],"count":0}', ""),
+            ("/", "<html>a page</html>", ""),
+        ):
+
+            def answer(server: HttpServer, path: str = path, body: str = body) -> None:
+                known = self.requests[-1][0].split()[1].startswith(path)
+                header = ["X-Server-Hostname: a"] if path == "/flags" else []
+                server.answer("200 OK" if known else "404 Not Found", body.encode(), *header)
+
+            self.react = answer
+            with self.subTest(body):
+                assert await self.client().stores_twice() == needed
 
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
         client = self.client(username="wríter", password=Secret("sésame:1"))

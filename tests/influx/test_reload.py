@@ -96,7 +96,17 @@ class ReloadTest(Case):
             unknown: Annotated[int, int] = 0
 
         before = Later(url="http://db:8086")
-        live = {"measurement", "extra_fields", "batch", "flush_interval", "stats", "log_level"}
+        live = {
+            "resend",
+            "required",
+            "begin",
+            "measurement",
+            "extra_fields",
+            "batch",
+            "flush_interval",
+            "stats",
+            "log_level",
+        }
         for name in {field.name for field in fields(Later)} - live:
             with self.subTest(name):
                 self.fresh()

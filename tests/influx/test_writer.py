@@ -16,9 +16,10 @@ from tessflux.influx.writer import PACE, Writer
 from tessflux.limits import BATCH_LINES
 from tessflux.readings import Admitted, Stored
 from tessflux.spool.journal import Batch, second_look
+from tessflux.spool.positions import Keeping
 from tessflux.spool.spool import Spool
 from tests.influx.site import CONFIG, DOWN, FAILING, Case, line
-from tests.spool.site import make_spool
+from tests.spool.site import OUTPUT, make_spool
 
 
 class DueTest(Case):
@@ -329,9 +330,9 @@ class SpoolTest(Case):
 
     def open(self) -> Spool:
         spool = make_spool(
-            SpoolConfig(self.directory.name), clock=self.clock, flush_interval=1.0, wake=lambda: self.wake()
+            SpoolConfig(self.directory.name), clock=self.clock, flush_interval=1.0, wake=lambda _: self.wake()
         )
-        self.successResultOf(Deferred.fromCoroutine(spool.open()))
+        self.successResultOf(Deferred.fromCoroutine(spool.open({OUTPUT: Keeping()})))
         return spool
 
     def close(self, spool: Spool) -> None:
@@ -346,7 +347,7 @@ class SpoolTest(Case):
         return lines
 
     def test_lines_without_an_answer_are_posted_after_the_next_start(self) -> None:
-        writer = self.start(queue=self.real.queue)
+        writer = self.start(queue=self.real.queues[OUTPUT])
         self.wake = writer.wake
         first = self.store(self.real, 1, 2, 3)
         self.reply(Delivered())
@@ -354,19 +355,19 @@ class SpoolTest(Case):
         self.successResultOf(writer.stopService())
         self.close(self.real)
         again = self.open()
-        assert again.queue.waiting == 3
-        self.start(queue=again.queue)
+        assert again.queues[OUTPUT].waiting == 3
+        self.start(queue=again.queues[OUTPUT])
         assert self.requests == [first, second, second]
         self.reply(Delivered())
-        assert again.queue.waiting == 0
+        assert again.queues[OUTPUT].waiting == 0
         self.close(again)
 
     def test_what_a_database_refuses_is_in_the_quarantine_on_disk(self) -> None:
-        writer = self.start(queue=self.real.queue)
+        writer = self.start(queue=self.real.queues[OUTPUT])
         self.wake = writer.wake
         self.database.answer = lambda lines: BadLines("400") if line(2) in lines else Delivered()
         self.store(self.real, 1, 2, 3)
-        assert self.real.queue.waiting == 0
+        assert self.real.queues[OUTPUT].waiting == 0
         self.successResultOf(writer.stopService())
         with closing(second_look(self.directory.name)) as db:
             rows = db.execute("SELECT photometer, cause, payload FROM quarantine").fetchall()

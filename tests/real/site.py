@@ -54,7 +54,7 @@ class Site:
             "spool": {"directory": self.spool},
         }
         for section, keys in changes.items():
-            sections[section].update(keys)
+            sections.setdefault(section, {}).update(keys)
         self.config.write_text(ini(sections))
 
     @property

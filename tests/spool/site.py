@@ -16,12 +16,14 @@ from tessflux.config.sections import SpoolConfig
 from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome, Quarantined, Stored
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
+from tessflux.spool.positions import Keeping
 from tessflux.spool.spool import Spool
 from tessflux.spool.store import RETRY, InThread
 from tessflux.stats import MqttStats
 from tests.log_lines import record
 
 FLUSH = 5.0
+OUTPUT = "influxdb"
 
 
 def disk_error(code: int = sqlite3.SQLITE_IOERR) -> sqlite3.Error:
@@ -42,7 +44,7 @@ def make_spool(
     in_thread: InThread = at_once,
     flush_interval: float = FLUSH,
     stats: MqttStats | None = None,
-    wake: Callable[[], None] = lambda: None,
+    wake: Callable[[str], None] = lambda output: None,
     backpressure: Callable[[bool], None] = lambda on: None,
     redeliver: Callable[[], None] = lambda: None,
     forget: Callable[[list[Admitted], list[Late]], None] = lambda admitted, late: None,
@@ -125,6 +127,7 @@ class Site:
         self.clock, self.thread, self.stats = Clock(), Thread(), MqttStats()
         self.events: list[object] = []
         self.sent = 0
+        self.outputs = {OUTPUT: Keeping()}
         self.wake: Callable[[], None] = lambda: self.events.append("wake")
         self.backpressure: Callable[[bool], None] = lambda on: self.events.append(
             "backpressure" if on else "go on"
@@ -138,13 +141,14 @@ class Site:
             stats=self.stats,
             clock=self.clock,
             in_thread=self.thread,
-            wake=lambda: self.wake(),
+            wake=lambda output: self.wake(),
             backpressure=lambda on: self.backpressure(on),
             redeliver=lambda: self.redeliver(),
             forget=lambda admitted, late: self.forget(admitted, late),
         )
-        self.committer, self.queue, self.store = self.spool.committer, self.spool.queue, self.spool.store
-        admitted: list[Admitted] = self.result(self.spool.open())
+        admitted: list[Admitted] = self.result(self.spool.open(self.outputs))
+        self.committer, self.store = self.spool.committer, self.spool.store
+        self.queue = self.spool.queues[OUTPUT]
         return admitted
 
     def stop(self) -> None:

@@ -176,10 +176,10 @@ class Memory(Case):
         self.thread.error = None
         commit = Journal.commit
 
-        def fail_for_the_filled(journal: Journal, group: Group, retired: int) -> int:
+        def fail_for_the_filled(journal: Journal, group: Group, *others: Any) -> int:
             if len(group.lines) == PENDING_MESSAGES:
                 raise disk_error()
-            return commit(journal, group, retired)
+            return commit(journal, group, *others)
 
         with mock.patch.object(Journal, "commit", fail_for_the_filled):
             self.clock.advance(RETRY)
@@ -217,10 +217,10 @@ class OurOwnFault(Case):
         self.site.take(2, qos=1)
         commit = Journal.commit
 
-        def fail_for_the_first(journal: Journal, group: Group, retired: int) -> int:
+        def fail_for_the_first(journal: Journal, group: Group, *others: Any) -> int:
             if line(0) in group.lines:
                 raise OverflowError("too large")
-            return commit(journal, group, retired)
+            return commit(journal, group, *others)
 
         self.patch(Journal, "commit", fail_for_the_first)
         self.site.committer.flush()

@@ -8,11 +8,12 @@ from twisted.logger import LogLevel
 
 from tessflux.config.sections import SpoolConfig
 from tessflux.limits import GROUP_READINGS, PENDING_MESSAGES
-from tessflux.readings import Admitted
+from tessflux.readings import Admitted, Quarantined
 from tessflux.spool.journal import Batch, Journal
+from tessflux.spool.positions import Keeping
 from tessflux.spool.store import MINUTE, RETRY
 from tessflux.stats import LOST, STORED
-from tests.spool.site import FLUSH, Case, disk_error, lines, make_spool
+from tests.spool.site import FLUSH, OUTPUT, Case, disk_error, lines, make_spool
 
 
 class Start(Case):
@@ -27,7 +28,7 @@ class Start(Case):
         self.clock.advance(100.0)
         admitted = self.site.restart()
         assert admitted == [Admitted("stars1", n, n) for n in range(GROUP_READINGS + 3)]
-        assert self.log(LogLevel.info) == ["3 readings wait for InfluxDB"]
+        assert self.log(LogLevel.info) == ["3 readings wait for [influxdb]"]
         assert self.site.queue.waiting == 3
         assert (self.site.queue.oldest or self.clock.seconds()) < self.clock.seconds()
         batch = self.head()
@@ -38,7 +39,7 @@ class Start(Case):
     def test_a_disk_that_fails_is_raised_and_no_damage(self) -> None:
         self.site.stop()
         self.thread.error = disk_error()
-        failure = self.failureResultOf(Deferred.fromCoroutine(self.site.spool.open()))
+        failure = self.failureResultOf(Deferred.fromCoroutine(self.site.spool.open({OUTPUT: Keeping()})))
         assert isinstance(failure.value, sqlite3.OperationalError)
         assert self.site.asides() == []
         self.thread.error = None
@@ -49,7 +50,7 @@ class Start(Case):
         directory = self.site.directory
         self.site.directory = directory / "missing"
         spool = make_spool(SpoolConfig(str(directory / "missing")), clock=self.clock)
-        failure = self.failureResultOf(Deferred.fromCoroutine(spool.open()))
+        failure = self.failureResultOf(Deferred.fromCoroutine(spool.open({OUTPUT: Keeping()})))
         assert isinstance(failure.value, sqlite3.OperationalError)
 
 
@@ -219,3 +220,156 @@ class FullSpool(Case):
         self.clock.advance(RETRY)
         assert self.site.on_disk() == lines(2 * GROUP_READINGS, stored + GROUP_READINGS)
         assert self.site.queue.waiting == stored - GROUP_READINGS
+
+
+class Outputs(Case):
+    """Each output has a place of its own in the one queue."""
+
+    def keep_for(self, **outputs: Keeping) -> None:
+        self.site.outputs = outputs
+        self.site.spool.keep_for(outputs)
+
+    def take(self, count: int) -> None:
+        self.site.take(count)
+        self.clock.advance(FLUSH)
+
+    def deliver(self, output: str, limit: int = 10**6) -> Batch:
+        queue = self.site.spool.queues[output]
+        batch: Batch = self.site.result(queue.head(limit))
+        self.site.result(queue.retire(batch))
+        return batch
+
+    def waiting(self) -> dict[str, int]:
+        return {name: queue.waiting for name, queue in self.site.spool.queues.items()}
+
+    def restart(self) -> None:
+        self.site.stop()
+        self.site.open()
+
+    def test_a_line_leaves_when_the_last_output_has_it(self) -> None:
+        self.keep_for(influxdb=Keeping(), other=Keeping())
+        self.take(3)
+        assert self.deliver("influxdb").lines == lines(3)
+        self.site.result(self.site.store.tidy())
+        assert (self.waiting(), self.site.on_disk()) == ({"influxdb": 0, "other": 3}, lines(3))
+        assert self.deliver("other").lines == lines(3)
+        self.site.result(self.site.store.tidy())
+        assert (self.waiting(), self.site.on_disk()) == ({"influxdb": 0, "other": 0}, [])
+
+    def test_a_new_output_begins_with_the_next_line_or_with_the_oldest_one(self) -> None:
+        self.take(3)
+        self.keep_for(influxdb=Keeping(), later=Keeping(), all=Keeping(begins_at_oldest=True))
+        self.take(2)
+        assert self.waiting() == {"influxdb": 5, "later": 2, "all": 5}
+        self.restart()
+        assert self.waiting() == {"influxdb": 5, "later": 2, "all": 5}
+        assert self.deliver("later").lines == lines(3, 5)
+
+    def test_an_output_that_is_no_more_keeps_nothing_back(self) -> None:
+        self.keep_for(influxdb=Keeping(), gone=Keeping())
+        self.take(3)
+        self.deliver("influxdb")
+        self.keep_for(influxdb=Keeping())
+        assert self.log(LogLevel.warn) == ["[gone] is no longer in the config: nothing waits for it any more"]
+        self.site.result(self.site.store.tidy())
+        assert self.site.on_disk() == []
+        self.keep_for(influxdb=Keeping(), gone=Keeping())
+        assert self.waiting() == {"influxdb": 0, "gone": 0}
+
+    def test_a_spool_of_version_3_is_taken_over_with_all_that_waits(self) -> None:
+        self.take(3)
+        self.site.stop()
+        self.site.execute("DROP TABLE output")
+        self.site.execute("DROP TABLE broker")
+        self.site.execute("ALTER TABLE quarantine DROP COLUMN output")
+        self.site.execute("PRAGMA user_version = 3")
+        self.site.open()
+        assert self.waiting() == {"influxdb": 3}
+        assert self.deliver("influxdb").lines == lines(3)
+
+    def test_what_was_delivered_just_before_is_sent_again_after_the_output_was_away(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        self.take(3)
+        self.deliver("influxdb")
+        self.clock.advance(70)
+        self.take(2)
+        assert self.deliver("influxdb").lines == lines(3, 5)
+        self.site.spool.queues["influxdb"].rewind()
+        assert self.log(LogLevel.info)[-1] == (
+            "[influxdb] was away: the last 2 readings that it acknowledged are sent once more"
+        )
+        self.take(1)
+        batch = self.deliver("influxdb")
+        assert (batch.again, batch.lines) == (True, lines(3, 5))
+        batch = self.deliver("influxdb")
+        assert (batch.again, batch.lines) == (False, lines(5, 6))
+
+    def test_after_a_kill_it_is_sent_again_as_well(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        self.take(3)
+        self.deliver("influxdb")
+        self.take(1)
+        self.site.abandon()
+        self.site.open()
+        assert self.log(LogLevel.info)[-1] == (
+            "1 readings wait for [influxdb]; 3 that it took just before are sent once more"
+        )
+        assert [batch.lines for batch in (self.deliver("influxdb"), self.deliver("influxdb"))] == [
+            lines(3),
+            lines(3, 4),
+        ]
+
+    def test_a_line_that_is_refused_again_is_in_quarantine_once(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        self.take(2)
+        queue = self.site.spool.queues["influxdb"]
+        line = Quarantined(1, "", "stars1", "refused by InfluxDB", "400", b"a line")
+        self.site.result(queue.retire(self.site.result(queue.head(10)), [line]))
+        for begin_again in (queue.rewind, self.restart):
+            begin_again()
+            queue = self.site.spool.queues["influxdb"]
+            batch = self.site.result(queue.head(10))
+            assert batch.lines == lines(2)
+            self.site.result(queue.retire(batch, [line]))
+            assert self.site.query("SELECT output FROM quarantine") == ["influxdb"]
+
+    def test_a_full_spool_lets_go_of_what_was_delivered_before_anything_is_lost(self) -> None:
+        self.site.stop()
+        self.site.outputs = {"influxdb": Keeping(resend=3_600)}
+        self.site.open(max_size=1_000_000)
+        for _ in range(40):
+            self.site.take(GROUP_READINGS // 2)
+            self.clock.advance(FLUSH)
+            self.deliver("influxdb")
+        assert self.stats.total(LOST) == 0
+        assert self.log(LogLevel.error) == []
+        assert self.site.store.positions["influxdb"].missed == 0
+
+    def test_a_full_spool_makes_an_output_that_is_not_required_miss_its_oldest_lines(self) -> None:
+        self.site.stop()
+        self.site.outputs = {"influxdb": Keeping(), "copy": Keeping(required=False)}
+        self.site.open(max_size=1_000_000)
+        for _ in range(60):
+            self.site.take(GROUP_READINGS // 2)
+            self.clock.advance(FLUSH)
+            self.deliver("influxdb")
+        missed = self.site.spool.queues["copy"].missed
+        assert missed > 0
+        assert self.stats.total(LOST) == 0
+        [first, *_] = self.log(LogLevel.error)
+        assert first.startswith("The spool is full: [copy] is not required and misses its oldest ")
+        assert self.waiting() == {"influxdb": 0, "copy": self.site.sent - missed}
+        assert self.deliver("copy").lines == lines(missed, self.site.sent)
+
+    def test_a_required_output_misses_nothing(self) -> None:
+        self.site.stop()
+        self.site.outputs = {"influxdb": Keeping(), "copy": Keeping()}
+        self.site.open(max_size=1_000_000)
+        for _ in range(60):
+            self.site.take(GROUP_READINGS // 2)
+            self.clock.advance(FLUSH)
+            self.deliver("influxdb")
+        assert self.site.spool.queues["copy"].missed == 0
+        assert "spool full" in self.log(LogLevel.error)[0]
+        self.deliver("copy")
+        self.clock.advance(RETRY)

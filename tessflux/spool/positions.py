@@ -1,0 +1,110 @@
+"""How far each output has come in the one queue. Pure: times are arguments (clock seconds).
+
+Lines are numbered as they are committed. A database may acknowledge lines before they are safe, and lose
+them when it crashes. So lines stay for `resend` seconds after they were delivered, and when the output was
+away they are sent once more, before what waits.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+MARKS = 60
+"""In how many steps lines are let go: one a second, if they stay for a minute."""
+
+REWINDS = 10
+"""How often in a row the same lines are sent again. An output that is away every few seconds would get
+nothing else."""
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What an output asks of the queue: for how many seconds delivered lines stay for it; whether lines stay
+    for it when the spool is full; and whether it begins with the oldest line, or with the next one."""
+
+    resend: float = 0.0
+    required: bool = True
+    begins_at_oldest: bool = False
+
+
+@dataclass
+class Position:
+    """An output has dealt with all lines up to number `retired`, and with those up to `settled` for so long
+    that they are not sent again. Once, it had dealt with all up to `answered`."""
+
+    settled: int
+    answered: int
+    keeping: Keeping = field(default_factory=Keeping)
+    retired: int = field(init=False)
+    generation: int = 0
+    """Changes when lines are to be sent again: a batch that was taken before it retires nothing."""
+    missed: int = 0
+    """Lines that went before the output had them, because the spool was full."""
+    _marks: deque[tuple[float, int]] = field(default_factory=deque)
+    """Until when lines up to a number were delivered, oldest first."""
+    _rewinds: int = 0
+
+    def __post_init__(self) -> None:
+        self.retired = self.settled
+
+    def keep(self, keeping: Keeping) -> None:
+        """Keep lines as the output asks for it now."""
+        self.keeping = keeping
+        if not keeping.resend:
+            self.settle_all()
+
+    def retire(self, last: int, generation: int, now: float) -> None:
+        """The output has dealt with all lines up to this number, in a batch of this generation."""
+        self.answered = max(self.answered, last)
+        if generation != self.generation or last <= self.retired:
+            # Lines before it are to be sent again; it comes after them once more.
+            return
+        self.retired = last
+        if not self.keeping.resend:
+            self.settle_all()
+        elif self._marks and now < self._marks[-1][0]:
+            self._marks[-1] = self._marks[-1][0], self.retired
+        else:
+            self._marks.append((now + self.keeping.resend / MARKS, self.retired))
+
+    def settle(self, now: float) -> None:
+        """Let go of the lines that have stayed for long enough."""
+        while self._marks and now - self._marks[0][0] >= self.keeping.resend:
+            _, self.settled = self._marks.popleft()
+            self._rewinds = 0
+
+    def settle_all(self) -> bool:
+        """Let go of all that was delivered; whether there was anything."""
+        held = self.settled < self.retired
+        self.settled, self._rewinds = self.retired, 0
+        self._marks.clear()
+        return held
+
+    def rewind(self) -> int:
+        """The output was away: what it may have lost is to be sent again. Returns how many lines that is."""
+        if self._rewinds >= REWINDS:
+            self.settle_all()
+            return 0
+        again = self.retired - self.settled
+        if again:
+            self.retired = self.settled
+            self.generation += 1
+            self._rewinds += 1
+            self._marks.clear()
+        return again
+
+    def begin_anew(self, number: int) -> None:
+        """All lines up to this number are gone, with the file that had them."""
+        self.generation += 1
+        self.settled = self.answered = self.retired = number
+        self._marks.clear()
+
+    def skip(self, number: int) -> int:
+        """Go on after this line, whatever was delivered; returns how many lines the output never had."""
+        missed = max(0, number - max(self.answered, self.retired))
+        self.missed += missed
+        self.settled = max(self.settled, number)
+        if self.retired < self.settled:
+            self.retired = self.settled
+            self.generation += 1
+        self.answered = max(self.answered, self.settled)
+        return missed
