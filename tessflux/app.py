@@ -25,7 +25,7 @@ from tessflux import __version__, logs
 from tessflux.clock import Clock
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
-from tessflux.influx import Http, InfluxClient, Ran, Server, agent, read_definition
+from tessflux.influx import Http, InfluxClient, Ran, Server, agent, bucket, read_definition
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.outputs import Outputs, keeping
@@ -288,15 +288,18 @@ class App:
         return Http(config, connections, self._reactor)
 
     async def _define(self, config: InfluxConfig) -> Ran:
-        # Imported only now: it brings 10 MB of libraries, which most daemons never need.
-        schema = await self._read(import_module, "tessflux.influx.schema")
-        statements = await self._read(read_definition, config.schema)
+        """Make the database, its policies or the bucket."""
         http = self._http(config)
         try:
+            if config.create:
+                return await bucket.create(config, http)
+            # Imported only now: it brings 10 MB of libraries, which most daemons never need.
+            schema = await self._read(import_module, "tessflux.influx.schema")
+            statements = await self._read(read_definition, config.schema)
             ran: Ran = await schema.Administration(http).define(statements)
+            return ran
         finally:
             await http.close()
-        return ran
 
 
 def _flush_interval(config: Config) -> float:

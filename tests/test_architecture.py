@@ -13,7 +13,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PURE = (
     *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
-    *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict"),
+    *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict", "influx/dialect"),
 )
 
 FLOORS = (

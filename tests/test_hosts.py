@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from twisted.web.http_headers import Headers
 
 from tessflux.config import MqttConfig
-from tessflux.config.addresses import broker, http_url
+from tessflux.config.addresses import broker, http_urls
 from tessflux.influx import agent
 from tessflux.mqtt import broker_endpoint
 from tests import names
@@ -56,7 +56,7 @@ class HostTest(TestCase):
                 await connectProtocol(broker_endpoint(self.reactor, config), client)
                 await client.lost
                 connections = agent(self.reactor, platformTrust, 10.0)
-                url = http_url(f"http://{name}:{self.port}")
+                url = http_urls(f"http://{name}:{self.port}")
                 response = await connections.request(b"GET", url.encode(), Headers())
                 await connections.close()
                 assert response.code == 204

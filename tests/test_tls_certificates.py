@@ -28,7 +28,7 @@ from twisted.web.http_headers import Headers
 
 from tessflux import tls
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, Secret
-from tessflux.config.addresses import broker, http_url
+from tessflux.config.addresses import broker, http_urls
 from tessflux.errors import ServerError
 from tessflux.influx import Http, agent, schema
 from tessflux.mqtt import broker_endpoint
@@ -275,8 +275,8 @@ class CertificateTest(TestCase):
             served: Any = self.serve(Case(name, (DNS(name),)), "127.0.0.1")
             for end, host in (
                 (self.to_broker, broker(f"tls:{text}:1").host),
-                (self.to_database, http_url(f"https://{text}").removeprefix("https://")),
-                (self.to_statements, http_url(f"https://{text}").removeprefix("https://")),
+                (self.to_database, http_urls(f"https://{text}").removeprefix("https://")),
+                (self.to_statements, http_urls(f"https://{text}").removeprefix("https://")),
             ):
                 served.heard = b""
                 error = await end(host, served.port)

@@ -5,6 +5,7 @@ It leaves nothing behind: no session at the broker, no point in the database.
 
 import os
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tessflux.influx import (
     Statement,
     Unauthorised,
     agent,
+    bucket,
+    dialect,
     read_definition,
     schema,
 )
@@ -46,9 +49,10 @@ async def check(config: Config, reactor: Any, report: Report) -> int:
     for section, output in config.outputs.items():
         if len(config.outputs) > 1:
             findings.note("output", f"[{section}]")
-        if output.url:
-            await check_database(output, reactor, findings)
-        else:
+        for url in output.urls:
+            # Each is asked, not only the first that answers.
+            await check_database(replace(output, url=url), reactor, findings)
+        if not output.url:
             findings.note("database", "none: [influxdb] url is empty, readings will wait in the spool")
     return findings.exit_code
 
@@ -104,7 +108,7 @@ async def _check_server(config: InfluxConfig, http: Http, findings: Findings) ->
     # What else it answers to a ping says little: some databases know none.
     findings.ok("database", f"{name} answers at {config.url}")
     would = await check_schema(config, findings) if config.schema else None
-    await check_write(config, InfluxClient(config, http), influx, would, findings)
+    await check_write(config, InfluxClient(config, http), http, influx, would, findings)
 
 
 async def check_schema(config: InfluxConfig, findings: Findings) -> Ran | None:
@@ -148,31 +152,42 @@ def _condition(statement: Statement) -> str:
 async def check_write(
     config: InfluxConfig,
     client: InfluxClient,
+    http: Http,
     influx: schema.Administration,
     would: Ran | None,
     findings: Findings,
 ) -> None:
     """Write no lines, which InfluxDB accepts or refuses as it would any others: it checks the rights, the
     database and the retention policy."""
-    verdict = await client.write([])
+    verdict, target = await client.write([]), dialect(config)
     match verdict:
         case Delivered():
-            policy = f", retention policy {config.retpol}" if config.retpol else ""
-            findings.ok("write", f"into database {config.dbname}{policy}")
+            findings.ok("write", f"into {target.place}")
             if config.resend and (needed := await client.stores_twice()):
                 text = f"warning: it stores twice what it gets twice, so resend is off: {needed}"
                 findings.note("write", text)
+        case Missing(reason) if config.create:
+            await check_organization(config, http, reason, findings)
         case Missing(reason) if would:
             await check_rights(config, influx, would, reason, findings)
         case Missing(reason) if config.schema:
             findings.fail("write", f"{reason}; mend {config.schema}, which is to create it")
         case Missing(reason):
-            advice = "create it, or name a data definition file in [influxdb] schema"
-            findings.fail("write", f"{reason}; {advice}")
+            findings.fail("write", f"{reason}; {target.unmade}")
         case Unauthorised(reason):
-            findings.fail("write", f"{reason}; check [influxdb] username, password and the user's rights")
+            findings.fail("write", f"{reason}; check [influxdb] {target.login}")
         case _:
             findings.fail("write", f"{verdict.reason}; check [influxdb] url, and the log of the server")
+
+
+async def check_organization(config: InfluxConfig, http: Http, missing: str, findings: Findings) -> None:
+    """Check that the organization is there. Whether the token may make a bucket, only an attempt tells."""
+    try:
+        await bucket.find_organization(config, http)
+    except (ServerError, bucket.NoOrganization) as error:
+        findings.fail("write", f"{missing}; {error}: check [influxdb] org and token")
+    else:
+        findings.note("write", f"warning: {missing}; it will be created, if the token may create buckets")
 
 
 async def check_rights(

@@ -90,16 +90,20 @@ def broker(text: str) -> BrokerAddress:
     return BrokerAddress(transport, _host(host), _port(arguments["port"]), "")
 
 
-def http_url(text: str) -> str:
-    """The address of an InfluxDB, without a slash at its end; "" for none."""
-    if not text:
-        return ""
+def http_urls(text: str) -> str:
+    """Addresses of an InfluxDB, with commas between them; "" for none."""
+    urls = (each.strip() for each in re.split(r"[,\n]", text))
+    return ",".join(dict.fromkeys(_http_url(each) for each in urls if each))
+
+
+def _http_url(text: str) -> str:
+    """An address without a slash at its end."""
     url = _split_url(text)
     if url.scheme not in ("http", "https"):
         raise ValueError("must begin with http:// or https://")
     _refuse_userinfo(url)
     if "?" in text or "#" in text:
-        raise ValueError("must end before any ? or #; dbname, retpol and username are keys here")
+        raise ValueError("must end before any ? or #; the database, a policy and the login are keys here")
     if re.search(r"\s", text) or not url.path.isascii():
         raise ValueError("must have no blanks, and no letters outside ASCII in its path")
     netloc = _netloc(_host(url.hostname or ""), url.port)

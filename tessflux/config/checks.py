@@ -46,6 +46,16 @@ _IN_TOPICS = (
     ),
     (r"^[^/+#]+$", "has a single level, on which no photometer publishes"),
 )
+_SECRETS = ("password", "password_file", "token", "token_file")
+"""Four ways to give one."""
+
+_DIALECTS = {
+    "InfluxDB 1": ("dbname", "retpol", "schema", "username", "password", "password_file"),
+    "InfluxDB 2": ("bucket", "org"),
+    "InfluxDB 3": ("database",),
+}
+"""The keys that only one kind of database has."""
+
 _SLIPS = {"whitelist": _IN_NAMES, "blacklist": _IN_NAMES, "topics": _IN_TOPICS}
 """What can stand in a value and mean what it says, but hardly does: a pattern, and what to say of it.
 Whatever is no usual name or topic is such a slip."""
@@ -54,8 +64,11 @@ Whatever is no usual name or topic is such a slip."""
 def find_problems(file: File) -> None:
     """Add whatever is wrong with keys that are right one by one."""
     for section in _servers(file):
-        _one_password(file, section)
+        _one_secret(file, section)
         _password_with_username(file, section)
+    for section in _outputs(file):
+        _one_dialect(file, section)
+        _bucket_is_whole(file, section)
     _broker_is_given(file)
     _certificate_with_key(file)
     _group_with_member(file)
@@ -67,7 +80,7 @@ def find_problems(file: File) -> None:
         _no_tls_files(file, "mqtt", f"broker = {'wss://HOST/PATH' if broker.websocket else 'tls:HOST:PORT'}")
     for section in _outputs(file):
         url = file.values[section].get("url")
-        if url and not url.startswith("https:"):
+        if url and not any(each.startswith("https:") for each in url.split(",")):
             _no_tls_files(file, section, "url = https://HOST:PORT")
     _outputs_have_urls(file)
     for section in _servers(file):
@@ -109,13 +122,44 @@ def _outputs_have_urls(file: File) -> None:
         file.problem(first, "url", f" is missing; one output must be [{first}]: rename [{others[0]}]")
 
 
-def _one_password(file: File, section: str) -> None:
+def _one_secret(file: File, section: str) -> None:
     """From here on `password` has it, wherever it came from."""
-    from_file = file.values[section].pop("password_file", NO_SECRET)
-    if file.stated(section, "password_file"):
-        if file.stated(section, "password"):
-            file.problem(section, "password_file", ": password is given too; keep one of them")
-        file.values[section]["password"] = from_file
+    values = file.values[section]
+    for key in ("password", "token"):
+        if file.stated(section, key) and file.stated(section, f"{key}_file"):
+            file.problem(section, f"{key}_file", f": {key} is given too; keep one of them")
+    found = [values.pop(key, NO_SECRET) for key in _SECRETS]
+    values["password"] = next(filter(None, found), NO_SECRET)
+
+
+def _one_dialect(file: File, section: str) -> None:
+    """Which kind of database it is follows from the keys."""
+    stated = {name: [key for key in keys if file.stated(section, key)] for name, keys in _DIALECTS.items()}
+    used = [name for name, keys in stated.items() if keys]
+    for name in used[:-1]:
+        for key in stated[name]:
+            last = used[-1]
+            clash = f"is for {name}, but {stated[last][0]} is for {last}"
+            file.problem(section, key, f": {clash}; keep the keys of one of them")
+    for key in ("token", "token_file"):
+        if file.stated(section, key) and used in ([], ["InfluxDB 1"]):
+            needed = "org and bucket beside it (InfluxDB 2) or database (InfluxDB 3)"
+            file.problem(section, key, f": needs {needed}, and no dbname, username or schema")
+
+
+def _bucket_is_whole(file: File, section: str) -> None:
+    given = {key: bool(file.stated(section, key)) for key in ("org", "bucket")}
+    given["token"] = bool(file.stated(section, "token") or file.stated(section, "token_file"))
+    lacking = " and ".join(key for key, is_given in given.items() if not is_given)
+    creates = bool(file.values[section].get("create"))
+    for key in ("org", "bucket"):
+        if given[key] and lacking:
+            file.problem(section, key, f": needs {lacking} beside it, as InfluxDB 2 does")
+            break
+    if creates and not (given["org"] or given["bucket"]):
+        file.problem(section, "create", ": needs org and bucket beside it; it is for InfluxDB 2")
+    if file.values[section].get("retention") and not creates:
+        file.problem(section, "retention", ": needs create = yes beside it; it is for a bucket that is made")
 
 
 def _password_with_username(file: File, section: str) -> None:
@@ -217,11 +261,12 @@ def _topics_bring_readings(file: File) -> None:
 
 
 def _password_is_not_exposed(file: File, section: str) -> None:
-    # What remains without every ${NAME} stands in the file itself.
-    literal = converters.VARIABLE.sub("", file.stated(section, "password"))
-    if literal and converters.exposed(file.path):
-        advice = "chmod 640 the file, or use password_file"
-        file.warn(section, "password", f": every user of this machine can read it; {advice}")
+    for key in ("password", "token"):
+        # What remains without every ${NAME} stands in the file itself.
+        literal = converters.VARIABLE.sub("", file.stated(section, key))
+        if literal and converters.exposed(file.path):
+            advice = f"chmod 640 the file, or use {key}_file"
+            file.warn(section, key, f": every user of this machine can read it; {advice}")
 
 
 def _password_is_whole(file: File, section: str) -> None:
@@ -234,7 +279,8 @@ def _password_is_whole(file: File, section: str) -> None:
 
 def _secret_files_are_not_exposed(file: File, section: str) -> None:
     found = file.values[section]
-    password: Secret = found.get("password", NO_SECRET)
-    for key, path in (("password_file", password.path), ("tls_key", found.get("tls_key", ""))):
+    password: Secret = found["password"]
+    kind = "token_file" if file.stated(section, "token_file") else "password_file"
+    for key, path in ((kind, password.path), ("tls_key", found.get("tls_key", ""))):
         if path and converters.exposed(path):
             file.warn(section, key, ": every user of this machine can read the file; chmod 640 it")

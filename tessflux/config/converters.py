@@ -205,6 +205,23 @@ def password_file(value: str) -> Secret:
         raise ValueError(unreadable(error)) from None
 
 
+def token(value: str) -> Secret:
+    """A token that stands in the config file itself."""
+    return _sendable(password(value))
+
+
+def token_file(value: str) -> Secret:
+    """The token in the first line of the file at this absolute path; nothing for none."""
+    return _sendable(password_file(value))
+
+
+def _sendable(token: Secret) -> Secret:
+    """Unlike a password, a token is sent as it is."""
+    if not re.fullmatch("[!-~]*", token.reveal()):
+        raise ValueError("must be a token: it has no blanks and no letters outside ASCII")
+    return token
+
+
 def exposed(path: str) -> bool:
     """Whether every user of this machine may read the file. Its group may: that is how a daemon reads a file
     that belongs to root."""
@@ -254,10 +271,6 @@ def fields(value: str) -> tuple[str, ...]:
     if not EXTRA_FIELDS.keys() >= set(wanted):
         raise ValueError(f"must name only {', '.join(sorted(EXTRA_FIELDS))}")
     return wanted
-
-
-# Their values may go on in further lines; with one item a line no comma is needed.
-LISTS: frozenset[Converter] = frozenset({names, topics, fields})
 
 
 def _items(value: str) -> tuple[str, ...]:

@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tessflux.config import converters, inifile
+from tessflux.config import addresses, converters, inifile
 from tessflux.errors import ConfigError, Problem
 
 # Their values are never shown: a password, or an address into which someone wrote one.
-_PRIVATE = frozenset({"password", "broker", "url"})
+_PRIVATE = frozenset({"password", "token", "broker", "url"})
 # They are shown only if they are a path, and not the secret itself that should be in the file.
-_SECRET_FILES = frozenset({"password_file", "tls_key"})
+_SECRET_FILES = frozenset({"password_file", "token_file", "tls_key"})
 _LONGEST_QUOTE = 80
+# Their values may go on in further lines; with one item a line no comma is needed.
+_LISTS = frozenset({converters.names, converters.topics, converters.fields, addresses.http_urls})
 
 
 class File:
@@ -33,7 +35,7 @@ class File:
             convert = self._keys[inifile.form_of(entry.section, self._keys)][entry.key]
             try:
                 value = converters.expand(entry.value, environ)
-                if "\n" in value and convert not in converters.LISTS:
+                if "\n" in value and convert not in _LISTS:
                     raise ValueError(
                         "must stand on one line; "
                         "a line that begins with a blank continues the value of the line above"

@@ -1,4 +1,4 @@
-"""A password that no log, error or repr shows: only `reveal` and `basic` give it away."""
+"""A password or token that no log, error or repr shows: only `reveal` and `basic` give it away."""
 
 import json
 import re
@@ -52,11 +52,11 @@ class Secret:
         return b64encode(f"{username}:{self._value}".encode()).decode()
 
     def hide(self, username: str, said: str) -> str:
-        """What a server answered, with the login in it hidden, whether as it was sent or decoded. Without a
-        username it was sent none."""
-        if not username:
+        """What a server answered, with the login in it hidden, whether as it was sent or decoded. A token has
+        no username."""
+        forms = [_written(self.basic(username)) if username else "", _written(self._value)]
+        if not any(forms):
             return said
-        forms = [_written(self.basic(username)), _written(self._value)]
         return re.sub("|".join(filter(None, forms)), "***", said)
 
     def refreshed(self) -> "Secret":

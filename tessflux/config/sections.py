@@ -1,7 +1,7 @@
 """The sections of the config file: each key with its type, its converter and its default. They are frozen.
 
-A key stands here once. Only `password_file` is not a field: it is another way to give `password`. What keys
-must agree on is in `checks`. No repr shows a secret.
+A key stands here once. Only `password_file`, `token` and `token_file` are no fields: they are other ways to
+give `password`. What keys must agree on is in `checks`. No repr shows a secret.
 """
 
 from collections.abc import Mapping
@@ -57,12 +57,19 @@ class ServerConfig:
 
 @dataclass(frozen=True)
 class InfluxConfig(ServerConfig):
-    """The database and how readings are sent to it."""
+    """The database and how readings are sent to it. It is an InfluxDB 2 if it has a `bucket`, an InfluxDB 3
+    if it has a `database`, or else an InfluxDB 1."""
 
-    url: Annotated[str, addresses.http_url] = ""  # "" = none: the readings wait in the spool
+    # One or several with commas between them; "" = none: the readings wait in the spool.
+    url: Annotated[str, addresses.http_urls] = ""
     schema: Annotated[str, converters.readable_file] = ""  # path of the data definition file, "" = none
     dbname: Annotated[str, converters.name] = "tessdb"
     retpol: Annotated[str, converters.text] = ""  # "" = the default one of the database
+    org: Annotated[str, converters.text] = ""
+    bucket: Annotated[str, converters.text] = ""
+    create: Annotated[bool, converters.flag] = False  # whether to make the bucket if it is missing
+    retention: Annotated[int, converters.whole(0, 36_500)] = 0  # days that a new bucket keeps, 0 = for ever
+    database: Annotated[str, converters.text] = ""
     measurement: Annotated[str, converters.measurement, LIVE] = "readings"
     batch: Annotated[int, converters.whole(1), LIVE] = 10  # readings
     flush_interval: Annotated[float, converters.seconds(0.01, 60), LIVE] = 1.0  # from arrival to request
@@ -73,6 +80,11 @@ class InfluxConfig(ServerConfig):
     begin: Annotated[str, converters.choice("now", "oldest"), LIVE] = "now"  # with which line
     stats: Flag = True
     log_level: Level = "info"
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where the database can be reached."""
+        return tuple(filter(None, self.url.split(",")))
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,8 @@ def _keys(section: type) -> dict[str, Converter]:
     keys = {key: marks[0] for key, marks in _marks(section).items()}
     if issubclass(section, ServerConfig):
         keys["password_file"] = converters.password_file
+    if issubclass(section, InfluxConfig):
+        keys |= {"token": converters.token, "token_file": converters.token_file}
     return keys
 
 

@@ -5,7 +5,8 @@ Out:  the batch is retired when each of its lines is in the database, expired or
 
 `Writer` takes batches from the queue (`writer.Source`), `Delivery` brings one into the database, `Server`
 repeats a request until the answer is about its lines, `InfluxClient` makes one write request
-(`server.WriteClient`) by `Http`, over an `agent`. Each answer has a verdict:
+(`server.WriteClient`) by `Http`, over an `agent`. `dialect` has what differs between InfluxDB 1, 2 and 3.
+Each answer has a verdict:
 
   answer                     verdict       what is done about it                  where
   -------------------------  ------------  -------------------------------------  ----------------------
@@ -16,7 +17,7 @@ repeats a request until the answer is about its lines, `InfluxClient` makes one 
   413 to one line            TooLarge      log it, back off; others tried soon    Server._takes_another
   fails, others are taken    Fails         send halves, and remember the size     Delivery._shrink
   one fails, others do not   Fails         set aside; quarantine in ten minutes   Delivery._set_aside
-  404 or 500, "not found"    Missing       run the data definition file, or park  Server._create_missing
+  404 or 500, "not found"    Missing       run the file, make the bucket or park  Server._create_missing
   401, 403                   Unauthorised  park, then reload the secret           Server._reload_secret
   429, 503                   Busy          wait as Retry-After asks, or back off  Server._wait_out
   204, 400 of a stranger     Unreachable   back off                               Server._back_off
@@ -34,14 +35,17 @@ for them. If it takes none, or there is no other, the server is to blame: an err
 on waiting. After eight failures the batch is taken anew, with the lines that have come meanwhile
 (`Undecided`).
 
-`definition` reads the data definition file and decides which statements are run; `schema` runs them, by the
-same `Http`. Import `schema` only where it is needed, since it brings 10 MB of libraries.
+`bucket` makes that of an InfluxDB 2. `definition` reads the data definition file and decides which statements
+are run; `schema` runs them, by the same `Http`. Import `schema` only where it is needed, since it brings 10
+MB of libraries.
 """
 
+from tessflux.influx import bucket
 from tessflux.influx.client import InfluxClient
 from tessflux.influx.connection import agent
 from tessflux.influx.definition import Ran, Statement
 from tessflux.influx.definition import read as read_definition
+from tessflux.influx.dialect import dialect
 from tessflux.influx.http import Http
 from tessflux.influx.server import Server
 from tessflux.influx.verdict import Delivered, Missing, Unauthorised
@@ -58,6 +62,8 @@ __all__ = [
     "Unauthorised",
     "Writer",
     "agent",
+    "bucket",
+    "dialect",
     "read_definition",
     "schema",
 ]

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode, urlsplit
 
 from tessflux.config import InfluxConfig
+from tessflux.influx.dialect import dialect
 from tessflux.influx.http import Answer, Http, NoAnswer
 from tessflux.influx.verdict import (
     BadLines,
@@ -40,6 +41,8 @@ _DEDUP = re.compile(rb'^-dedup\.minScrapeInterval=(?!"?0s?\b)', re.MULTILINE)
 NO_LINE = b"tessflux"
 """A measurement without a field: a database refuses it, so it leaves nothing behind."""
 
+NOT_PROVEN = (0, "", "")
+
 _OWN_WORDS = re.compile(
     "unable to parse (?:'|points$)|partial write: |line protocol|write_lp|influx line", re.IGNORECASE
 )
@@ -51,14 +54,11 @@ class InfluxClient:
 
     def __init__(self, config: InfluxConfig, http: Http) -> None:
         self._http, self._measurement = http, config.measurement
-        self._proven = (0, "")
-        """The connection on which a server refused NO_LINE, as `http` counts them, and its name."""
-        parameters = {"db": config.dbname, "precision": "ms"}
-        if config.retpol:
-            parameters["rp"] = config.retpol
-        self._path = f"/write?{urlencode(parameters)}"
+        self._proven = NOT_PROVEN
+        """The connection on which a server refused NO_LINE, as `http` counts them, its url and its name."""
+        self._path = dialect(config).write
         self._headers = {"Content-Type": "text/plain; charset=utf-8"}
-        self._compress = urlsplit(config.url).hostname not in LOCAL_HOSTS
+        self._compress = any(urlsplit(url).hostname not in LOCAL_HOSTS for url in config.urls)
         if self._compress:
             self._headers["Content-Encoding"] = "gzip"
 
@@ -66,6 +66,11 @@ class InfluxClient:
     def connections(self) -> int:
         """How many were made to the server."""
         return self._http.connections
+
+    @property
+    def url(self) -> str:
+        """Where the server was asked last."""
+        return self._http.url
 
     async def write(self, lines: Sequence[str]) -> Verdict:
         """Post the lines. A request without lines asks whether the database is there.
@@ -102,7 +107,7 @@ class InfluxClient:
     async def _post(self, body: bytes, lines: Sequence[str]) -> Verdict:
         verdict, answer = await self._request(body)
         if not isinstance(verdict, LinesVerdict):
-            self._proven = (0, "")
+            self._proven = NOT_PROVEN
         if lines and answer.code != 204 and saw_no_lines(answer.body):
             return Unreachable(f"{answer.code}, but our lines did not arrive there")
         if answer.broken_off and isinstance(verdict, Delivered | Expired | BadLines):
@@ -126,12 +131,12 @@ class InfluxClient:
         """The verdict, if the server at the other end of this connection can tell a line from something
         else."""
         name = self._http.name(answer)
-        if self._proven == (self._http.connections, name):
+        if self._proven == (self._http.connections, self._http.url, name):
             return verdict
         doubt, refusal = await self._request(NO_LINE)
         # Behind a balancer the next answer may be another server's.
         if isinstance(doubt, BadLines) and _is_from_database(refusal) and self._http.name(refusal) == name:
-            self._proven = (self._http.connections, name)
+            self._proven = (self._http.connections, self._http.url, name)
             return verdict
         if isinstance(doubt, LinesVerdict):
             said = verdict.reason if isinstance(verdict, BadLines) else answer.code

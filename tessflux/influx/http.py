@@ -1,10 +1,15 @@
-"""One request to the server that [influxdb] url names -> its answer. The login, the time limit and the TLS
+"""One request to a server that [influxdb] url names -> its answer. The login, the time limit and the TLS
 policy are the same for readings, statements and pings.
+
+If no connection to a server can be made, the same request goes to the next one of the list. One that is lost
+later, or too slow, is asked no more while another answers, but that request is not repeated: it may have been
+carried out.
 
 Nothing is read without a bound, no redirection is followed, and no proxy or password is taken from the
 environment.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -25,6 +30,7 @@ from tessflux import __version__
 from tessflux.config import InfluxConfig
 from tessflux.errors import ServerError
 from tessflux.influx.connection import BoundedAgent, explain_loss
+from tessflux.influx.dialect import dialect
 from tessflux.limits import ANSWER_BYTES
 
 LONGEST_NAME = 100
@@ -100,16 +106,24 @@ class Answer(Protocol):
 
 
 class Http:
-    """Asks the server of a config."""
+    """Asks the server of a config, whichever of its urls answers."""
 
     def __init__(self, config: InfluxConfig, agent: BoundedAgent, clock: IReactorTime) -> None:
-        self._url, self._timeout = config.url, config.timeout
+        self._urls, self._timeout = deque(config.urls), config.timeout
+        self._away = False
+        """Whether the first of the urls did not answer."""
         self._agent, self._clock = agent, clock
         self._headers = {"User-Agent": f"tessflux/{__version__}"}
-        if config.username:
-            self._headers["Authorization"] = f"Basic {config.password.basic(config.username)}"
-        self.hide = config.hide
-        """Takes the login out of a text of the server: some proxies quote the whole request."""
+        spoken = dialect(config)
+        if login := spoken.authorization(config):
+            self._headers["Authorization"] = login
+        self.hide = partial(spoken.hide, config)
+        """Takes the login out of a text of the server."""
+
+    @property
+    def url(self) -> str:
+        """The one that was asked last."""
+        return self._urls[0]
 
     @property
     def connections(self) -> int:
@@ -135,8 +149,26 @@ class Http:
     async def _request(
         self, method: bytes, path: str, headers: Mapping[str, str], body: _Body | None
     ) -> Answer:
+        others = len(self._urls) - 1
+        while True:
+            if self._away:
+                self._urls.rotate(-1)
+            try:
+                answer = await self._request_once(method, path, headers, body)
+            except NoAnswer as error:
+                self._away = True
+                if error.connected or not others:
+                    raise
+                others -= 1
+            else:
+                self._away = False
+                return answer
+
+    async def _request_once(
+        self, method: bytes, path: str, headers: Mapping[str, str], body: _Body | None
+    ) -> Answer:
         fields = Headers({name: [value] for name, value in {**self._headers, **headers}.items()})
-        ask = partial(self._agent.request, method, f"{self._url}{path}".encode(), fields, body)
+        ask = partial(self._agent.request, method, f"{self.url}{path}".encode(), fields, body)
         answer = Deferred.fromCoroutine(_ask(ask))
         try:
             return await answer.addTimeout(self._timeout, self._clock, _time_out)
@@ -157,7 +189,7 @@ class Http:
         if not _hung_up(error):
             return reason
         # Few servers answer at all to who speaks TLS and should not, or should and does not.
-        tls, scheme = ("no TLS", "http") if self._url.startswith("https:") else ("TLS", "https")
+        tls, scheme = ("no TLS", "http") if self.url.startswith("https:") else ("TLS", "https")
         return f"{reason}; if it speaks {tls} there, the url must begin with {scheme}://"
 
 

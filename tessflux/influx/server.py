@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from tessflux.config import InfluxConfig, Secret
 from tessflux.errors import ServerError
 from tessflux.influx.definition import Ran
+from tessflux.influx.dialect import dialect
 from tessflux.influx.sleeper import Sleeper
 from tessflux.influx.verdict import (
     BadLines,
@@ -64,6 +65,8 @@ class WriteClient(Protocol):
 
     @property
     def connections(self) -> int: ...
+    @property
+    def url(self) -> str: ...
     async def write(self, lines: Sequence[str]) -> Verdict: ...
     async def stores_twice(self) -> str: ...
 
@@ -90,19 +93,21 @@ class _Connection:
     client: WriteClient
     timeouts: int = 0
     """Requests in a row that were not answered in time."""
-    ran_file: bool = False
-    """Whether the data definition file was run."""
+    made_target: bool = False
+    """Whether what was missing has been made."""
     taken: str = ""
     """A line of this batch that the server took."""
     cut_off: bool = False
     """Whether the server could not be reached, and has not answered since."""
     made: int = 0
     """How many connections to the server had been made when it answered last."""
+    url: str = ""
+    """Where it answered last."""
 
 
 class Server:
-    """`client` makes the client for a config; `define` runs the data definition file of a config, and
-    `read_secret` reads a secret again, both in a thread. When the server answers again after it could not be
+    """`client` makes the client for a config, `define` makes the target of one, and `read_secret` reads a
+    secret again, in a thread. When the server answers again after it could not be
     reached, or may have restarted unseen, `resending` is rewound."""
 
     def __init__(
@@ -137,7 +142,7 @@ class Server:
     def _connect(self, config: InfluxConfig) -> None:
         # If this fails, the former config stays in use, and the next reload sees a change.
         self._connection = _Connection(self._make_client(config))
-        self.config = config
+        self.config, self._dialect = config, dialect(config)
 
     def reconfigure(self, config: InfluxConfig) -> bool:
         """Use another config from the next request on.
@@ -205,7 +210,7 @@ class Server:
                 if answer is None:
                     await self._wait_out(verdict, failed)
                 else:
-                    connection.timeouts, connection.ran_file = 0, False
+                    connection.timeouts, connection.made_target = 0, False
                     if isinstance(answer, Delivered | Expired):
                         self._log_end_of_problem()
                     return answer, failed
@@ -218,22 +223,26 @@ class Server:
     async def _notice_return(self, connection: _Connection) -> None:
         """Notice that the server has been away. A connection that was closed between two requests may mean a
         restart; but some proxies close one after each request, so that counts only now and then."""
-        if not connection.made and self.config.resend:
+        url = connection.client.url
+        moved = connection.url not in ("", url)
+        if self.config.resend and (moved or not connection.made):
             needed = await connection.client.stores_twice()
             if needed:
                 log.warn(
                     "{url} stores twice what it gets twice, so nothing is sent again after it was away;"
                     " to change that: {needed}",
-                    url=self.config.url,
+                    url=url,
                     needed=needed,
                 )
             self._resending.send_once(bool(needed))
         now, made = self._clock.seconds(), connection.client.connections
         reconnected = 0 < connection.made != made and now - self._last_away >= 2 * self.config.resend
-        if connection.cut_off or reconnected:
+        if connection.cut_off or moved or reconnected:
             self._last_away = now
             self._resending.rewind()
-        connection.cut_off, connection.made = False, made
+        if moved and self.takes_lines and self._problems.admits(connection.url):
+            log.warn("{former} cannot be reached, so readings go to {url}", former=connection.url, url=url)
+        connection.cut_off, connection.made, connection.url = False, made, url
 
     async def _takes_another(
         self, connection: _Connection, lines: Sequence[str], among: Sequence[str]
@@ -277,7 +286,7 @@ class Server:
             case Missing(reason):
                 await self._create_missing(reason, failed)
             case Unauthorised(reason):
-                await self._park(reason, "check username, password and the user's rights")
+                await self._park(reason, f"check {self._dialect.login}")
                 await self._reload_secret()
             case Busy(reason, retry_after):
                 self._log_problem(reason, "it is busy")
@@ -299,10 +308,10 @@ class Server:
         await self._sleeper.sleep(PARK_SECONDS)
 
     async def _create_missing(self, reason: str, failed: int) -> None:
-        """Run the data definition file; park if there is none or it does not help."""
-        config, connection = self.config, self._connection
-        if not config.schema:
-            await self._park(reason, "create it, or name a data definition file in [influxdb] schema")
+        """Make what is missing; park if nothing makes it or that does not help."""
+        config, connection, target = self.config, self._connection, self._dialect
+        if not target.maker:
+            await self._park(reason, target.unmade)
             return
         gone, ran = "", Ran()
         try:
@@ -313,17 +322,16 @@ class Server:
             ran = Ran(problem=str(error))
         if connection is not self._connection:
             return
-        self._log_left_out(config.schema, ran)
+        self._log_left_out(target.maker, ran)
         if gone:
             await self._back_off(gone, "is it running, and is the url right?", failed)
         elif ran.problem:
-            text = f"{config.schema}: {ran.problem}"
-            await self._park(text, "mend the file, or have an administrator run it")
-        elif connection.ran_file:
-            await self._park(reason, f"{config.schema} does not create it")
+            await self._park(f"{target.maker}: {ran.problem}", target.unable)
+        elif connection.made_target:
+            await self._park(reason, f"{target.maker} does not create it")
         else:
-            connection.ran_file = True
-            log.info("Ran the data definition file {file}", file=config.schema)
+            connection.made_target = True
+            log.info("{made}", made=target.made)
 
     def _log_left_out(self, file: str, ran: Ran) -> None:
         text = "; ".join(ran.left_out)
@@ -343,7 +351,7 @@ class Server:
         if self._problems.admits(text):
             log.error(
                 "InfluxDB at {url} takes no readings: {text}; they wait in the spool",
-                url=self.config.url,
+                url=self._connection.client.url,
                 text=text,
             )
 
@@ -352,7 +360,7 @@ class Server:
         if self._problems.over() or self._is_new:
             self._is_new = False
             log.info(
-                "InfluxDB at {url} takes readings into {dbname}",
-                url=self.config.url,
-                dbname=self.config.dbname,
+                "InfluxDB at {url} takes readings into {target}",
+                url=self._connection.client.url,
+                target=self._dialect.target,
             )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessflux.config.addresses import BrokerAddress, broker, http_url
+from tessflux.config.addresses import BrokerAddress, broker, http_urls
 
 LOCAL = BrokerAddress("tcp", "localhost", 1883, "")
 V6 = BrokerAddress("tcp", "::1", 1883, "")
@@ -135,15 +135,19 @@ def test_any_path_of_a_socket_can_be_written(path: str) -> None:
         ("http://straße.de:8086/a", "http://xn--strae-oqa.de:8086/a"),
         ("http://MÜNCHEN.de", "http://xn--mnchen-3ya.de"),
         ("http://My_Db:8086", "http://my_db:8086"),
+        (",", ""),
+        ("http://a:1/, https://b ,http://a:1", "http://a:1,https://b"),
+        ("http://a\n  http://b,\n", "http://a,http://b"),
     ],
 )
 def test_the_forms_of_a_url(text: str, url: str) -> None:
-    assert http_url(text) == url
+    assert http_urls(text) == url
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
+        ("http://a, b:8086", "must begin with http:// or https://"),
         ("localhost:8086", "must begin with http:// or https://"),
         ("ftp://localhost", "must begin with http:// or https://"),
         ("http://", "needs the name or the address of a host"),
@@ -162,12 +166,12 @@ def test_the_forms_of_a_url(text: str, url: str) -> None:
 )
 def test_a_wrong_url_is_refused(text: str, part: str) -> None:
     with pytest.raises(ValueError, match=re.escape(part)):
-        http_url(text)
+        http_urls(text)
 
 
 @given(st.text(), st.sampled_from(["", "tcp:", "tls:h:", "tcp:[", "unix:", "mqtt://", "ws://", "http://"]))
 def test_whatever_the_text_it_is_an_address_or_a_value_error(text: str, start: str) -> None:
-    for parse in (broker, http_url):
+    for parse in (broker, http_urls):
         cause = None
         try:
             assert parse(start + text) is not None

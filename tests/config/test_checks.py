@@ -16,9 +16,21 @@ TLS = "[mqtt]\nbroker = mqtts://h\n"
 INFLUX = TCP + "[influxdb]\n"
 PASSWORD = "Zq9-hunter2-zQ"
 
+TWO = ("org = stars", "bucket = sky", "token = t")
+"""Of an InfluxDB 2."""
+KEEP = "keep the keys of one of them"
+
 LOGINS = pytest.mark.parametrize(("section", "start"), [("mqtt", TCP), ("influxdb", INFLUX)])
 MODES = {0o644: True, 0o604: True, 0o640: False, 0o600: False}
 """Of a file: whether everyone can read it. That a group can is how a daemon reads what root keeps."""
+
+
+def filled(text: str, pem: str) -> str:
+    """The text with the paths of a certificate and of a token."""
+    token = Path(pem).with_name("token")
+    token.write_text("t0ken==")
+    token.chmod(0o640)
+    return text.replace("{pem}", pem).replace("{token}", str(token))
 
 
 def lines(start: str, *more: str) -> str:
@@ -78,12 +90,73 @@ def lines(start: str, *more: str) -> str:
             6,
             "[influxdb] password_file: password is given too; keep one of them",
         ),
+        # InfluxDB 1, 2 and 3.
+        (
+            lines(INFLUX, *TWO, "dbname = tessdb"),
+            7,
+            f"[influxdb] dbname: is for InfluxDB 1, but bucket is for InfluxDB 2; {KEEP}",
+        ),
+        (
+            lines(INFLUX, *TWO, "schema = {pem}"),
+            7,
+            f"[influxdb] schema: is for InfluxDB 1, but bucket is for InfluxDB 2; {KEEP}",
+        ),
+        (
+            lines(INFLUX, "username = me", "database = sky"),
+            4,
+            f"[influxdb] username: is for InfluxDB 1, but database is for InfluxDB 3; {KEEP}",
+        ),
+        (
+            lines(
+                INFLUX, "url = http://h", "[influxdb copy]", "url = http://h", "database = sky", "retpol = a"
+            ),
+            8,
+            "[influxdb copy] retpol: is for InfluxDB 1, but database is for InfluxDB 3; keep the keys of one of"
+            " them",
+        ),
+        (
+            lines(INFLUX, "org = stars", "token = t"),
+            4,
+            "[influxdb] org: needs bucket beside it, as InfluxDB 2 does",
+        ),
+        (
+            lines(INFLUX, "bucket = sky"),
+            4,
+            "[influxdb] bucket: needs org and token beside it, as InfluxDB 2 does",
+        ),
+        (
+            lines(INFLUX, "token = t"),
+            4,
+            "[influxdb] token: needs org and bucket beside it (InfluxDB 2) or database (InfluxDB 3), and no"
+            " dbname, username or schema",
+        ),
+        (
+            lines(INFLUX, "dbname = tessdb", "token_file = {token}"),
+            5,
+            "[influxdb] token_file: needs org and bucket beside it (InfluxDB 2) or database (InfluxDB 3), and"
+            " no dbname, username or schema",
+        ),
+        (
+            lines(INFLUX, *TWO, "token_file = {token}"),
+            7,
+            "[influxdb] token_file: token is given too; keep one of them",
+        ),
+        (
+            lines(INFLUX, "create = yes"),
+            4,
+            "[influxdb] create: needs org and bucket beside it; it is for InfluxDB 2",
+        ),
+        (
+            lines(INFLUX, *TWO, "retention = 30"),
+            7,
+            "[influxdb] retention: needs create = yes beside it; it is for a bucket that is made",
+        ),
     ],
 )
 def test_keys_that_do_not_agree_are_a_problem(
     problems: Problems, pem: str, text: str, line: int, problem: str
 ) -> None:
-    assert problems(text.replace("{pem}", pem)) == [(line, problem)]
+    assert problems(filled(text, pem)) == [(line, problem)]
 
 
 @pytest.mark.parametrize(
@@ -96,10 +169,17 @@ def test_keys_that_do_not_agree_are_a_problem(
         lines(TCP, "username = me"),
         lines(INFLUX, "username = me"),
         lines(TCP, "username = me", "password =", "password_file = {pem}"),
+        lines(INFLUX, *TWO),
+        lines(INFLUX, *TWO, "create = yes", "retention = 30"),
+        lines(INFLUX, *TWO, "create = no", "retention = 0", "username =", "schema ="),
+        lines(INFLUX, "database = sky", "token = ", "token_file = {token}"),
+        lines(INFLUX, "database = sky"),
+        lines(INFLUX, "create = no"),
+        lines(INFLUX, "url = http://h, https://h", "tls_ca = {pem}"),
     ],
 )
 def test_keys_that_agree_are_taken_without_a_word(load: Load, pem: str, text: str) -> None:
-    assert load(text.replace("{pem}", pem)).warnings == ()
+    assert load(filled(text, pem)).warnings == ()
 
 
 @pytest.mark.parametrize("key", ["tls_cert", "tls_key"])
@@ -350,13 +430,14 @@ def test_a_password_that_everyone_can_read_is_warned_of(
         ("mqtt", "password_file", (TLS, "username = me")),
         ("mqtt", "tls_key", (TLS, "tls_cert = {pem}")),
         ("influxdb", "password_file", (INFLUX, "username = me")),
+        ("influxdb", "token_file", (INFLUX, "database = sky")),
     ],
 )
 def test_a_file_of_a_secret_that_everyone_can_read_is_warned_of(
     load: Load, file: Path, pem: str, section: str, key: str, more: tuple[str, ...]
 ) -> None:
     secret = file.parent / "secret"
-    secret.write_bytes(Path(pem).read_bytes())
+    secret.write_bytes(b"t0ken==" if key == "token_file" else Path(pem).read_bytes())
     text = lines(*more, f"{key} = {secret}").replace("{pem}", pem)
     advice = "every user of this machine can read the file; chmod 640 it"
     warning = f"{file}:{text.count(chr(10))}: [{section}] {key}: {advice}"
@@ -387,6 +468,45 @@ def test_a_password_may_look_as_it_likes(load: Load, more: str) -> None:
     loaded = load(lines(TCP, "username = me", f"password = {PASSWORD}{more}"), HASH=" # x")
     assert loaded.mqtt.password.reveal() == PASSWORD + more.replace("${HASH}", " # x")
     assert loaded.warnings == ()
+
+
+# Tokens
+
+
+def test_a_token_is_a_password_of_its_own_kind(load: Load, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{PASSWORD}==\n")
+    path.chmod(0o640)
+    for line, secret in (
+        (f"token = {PASSWORD}==", Secret(f"{PASSWORD}==")),
+        ("token = ${TOKEN}==", Secret(f"{PASSWORD}==")),
+        (f"token_file = {path}", Secret(f"{PASSWORD}==", str(path))),
+    ):
+        loaded = load(lines(INFLUX, "database = sky", line), TOKEN=PASSWORD)
+        assert loaded.influxdb.password == secret
+        assert loaded.warnings == ()
+        assert PASSWORD not in repr(loaded)
+
+
+def test_a_token_that_everyone_can_read_is_warned_of(file: Path) -> None:
+    file.write_text(lines(INFLUX, "database = sky", f"token = {PASSWORD}"))
+    file.chmod(0o644)
+    advice = "every user of this machine can read it; chmod 640 the file, or use token_file"
+    assert load_file(str(file), {}).warnings == (f"{file}:5: [influxdb] token: {advice}",)
+
+
+def test_what_cannot_be_a_token_is_a_problem_that_does_not_show_it(
+    problems: Problems, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{PASSWORD} x\n")
+    wrong = "must be a token: it has no blanks and no letters outside ASCII"
+    for line, key in (
+        (f"token = {PASSWORD} x", "token"),
+        (f"token = {PASSWORD}ñ", "token"),
+        (f"token_file = {path}", f"token_file = '{path}'"),
+    ):
+        assert problems(lines(INFLUX, "database = sky", line)) == [(5, f"[influxdb] {key}: {wrong}")]
 
 
 # Who sees a password

@@ -47,7 +47,7 @@ def test_the_example_shows_the_defaults() -> None:
         if (section, key) in deliberate:
             assert text == deliberate[section, key]
         else:
-            field = "password" if key == "password_file" else key
+            field = "password" if key in ("password_file", "token", "token_file") else key
             assert KEYS[section][key](text) == getattr(defaults[section], field), key
 
 

@@ -26,6 +26,11 @@ WRONG = [
     ("influxdb", "password_file", "secret", "must be an absolute path"),
     ("influxdb", "password_file", "/no/such/file", "cannot be read (No such file or directory)"),
     ("influxdb", "dbname", "", "must not be empty"),
+    ("influxdb", "url", "http://a, b", "must begin with http:// or https://"),
+    ("influxdb", "token_file", "secret", "must be an absolute path"),
+    ("influxdb", "token", "two words", "must be a token"),
+    ("influxdb", "create", "maybe", "must be yes or no"),
+    ("influxdb", "retention", "-1", "must be a whole number from 0 to 36500"),
     ("influxdb", "measurement", "", "must not be empty"),
     # InfluxDB takes a backslash before a comma or a blank away, QuestDB and VictoriaMetrics others too.
     ("influxdb", "measurement", r"my\ own", "must not begin with # or =; it must have no backslash"),

@@ -113,7 +113,7 @@ class Database:
         self.answer: Callable[[Sequence[str]], Verdict] | None = None
         self.waiting: list[Deferred[Verdict]] = []
         self.cancelled = 0
-        self.connections = 1
+        self.connections, self.url = 1, config.url
         self.twice = ""
 
     async def write(self, lines: Sequence[str]) -> Verdict:
