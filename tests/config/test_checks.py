@@ -111,8 +111,7 @@ def lines(start: str, *more: str) -> str:
                 INFLUX, "url = http://h", "[influxdb copy]", "url = http://h", "database = sky", "retpol = a"
             ),
             8,
-            "[influxdb copy] retpol: is for InfluxDB 1, but database is for InfluxDB 3; keep the keys of one of"
-            " them",
+            f"[influxdb copy] retpol: is for InfluxDB 1, but database is for InfluxDB 3; {KEEP}",
         ),
         (
             lines(INFLUX, "org = stars", "token = t"),
