@@ -102,6 +102,13 @@ class ScriptedServer:
         """Wait until so many have come in total."""
         wait_until(lambda: len(self.requests) >= count, f"{count} requests")
 
+    def answer(self, request: Request) -> Answer:
+        """The answer to a request."""
+        answer = self._answers.pop(0) if self._answers else self.otherwise
+        if self._poison is not None and self._poison in request.body:
+            return Answer(500, b"internal error")
+        return answer
+
     def start(self) -> None:
         self._begin(self._accept)
 
@@ -148,9 +155,7 @@ class ScriptedServer:
                     self._reply(connection, NOT_FOUND)
                     continue
                 with self._lock:
-                    answer = self._answers.pop(0) if self._answers else self.otherwise
-                    if self._poison is not None and self._poison in request.body:
-                        answer = Answer(500, b"internal error")
+                    answer = self.answer(request)
                     self.requests.append(request)
                 if not self._reply(connection, answer):
                     return

@@ -1,0 +1,153 @@
+"""The daemon writes to InfluxDB 1, 2 and 3 at the same time: the same rows are in each."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from servers import Influxd
+
+from tests.faults.dialects import TOKEN, Row, Three, Two
+from tests.real.site import Publisher, Site, reading, wait_until
+
+UNUSUAL = (1 / 3, 0.1 + 0.2, 1e-7, 12345.123456789012, 5e-324, 16.0, 0.0)
+
+
+@pytest.fixture
+def two() -> Iterator[Two]:
+    with Two(refused=["stars13"], buckets=()) as server:
+        yield server
+
+
+@pytest.fixture
+def three() -> Iterator[Three]:
+    with Three(refused=["stars13"]) as server:
+        yield server
+
+
+def configure(site: Site, two: Two, three: Three, token_file: Path, token: str = TOKEN) -> None:
+    both = {"flush_interval": 0.2, "resend": 0}
+    site.configure(
+        **{
+            "influxdb two": {
+                **both,
+                "url": two.url,
+                "org": "stars",
+                "bucket": "sky",
+                "token": token,
+                "create": "yes",
+                "retention": 30,
+            },
+            "influxdb three": {**both, "url": three.url, "database": "sky", "token_file": token_file},
+        }
+    )
+
+
+def rows_of(influxd: Influxd) -> list[Row]:
+    """As a test server has them."""
+    rows = []
+    for found in influxd.select("SELECT * FROM readings", "tessdb"):
+        name, time = found.pop("name"), found.pop("time")
+        rows.append((name, time, tuple(sorted((key, found[key]) for key in found if found[key] is not None))))
+    return sorted(rows)
+
+
+def test_2000_readings_are_the_same_rows_in_influxdb_1_2_and_3(
+    site: Site, publisher: Publisher, two: Two, three: Three, tmp_path: Path
+) -> None:
+    """A bucket that is missing is made; a line that they refuse is named by them, and by the quarantine."""
+    token = tmp_path / "token"
+    token.write_text(f"{TOKEN}\n")
+    token.chmod(0o600)
+    configure(site, two, three, token)
+    site.start()
+    names = [f"stars{number}" for number in range(10, 30)]
+    messages = [
+        (
+            f"STARS4ALL/{name}/reading",
+            f'{{"seq":{seq},"rev":2,"name":"{name}","freq":{UNUSUAL[seq % 7]!r},'
+            f'"mag":{seq / 7 % 20!r},"tamb":{-seq / 9!r},"tsky":-18.4,"wdBm":-61}}',
+        )
+        for seq in range(1, 101)
+        for name in names
+    ]
+    publisher.publish(messages, qos=1)
+    site.wait_for_rows(2000)
+    wait_until(lambda: len(two.rows()) >= 1900 and len(three.rows()) >= 1900, "rows everywhere")
+    wait_until(lambda: site.run("refused", "--json").stdout.count('"stars13"') >= 200, "the quarantine")
+    site.stop()
+    rows = rows_of(site.influxd)
+    assert len(rows) == 2000
+    expected = [each for each in rows if each[0] != "stars13"]
+    assert two.rows() == expected
+    assert three.rows() == expected
+    assert two.buckets == {"sky": [{"type": "expire", "everySeconds": 30 * 86_400}]}
+    refused = site.run("refused", "--output", "two").stdout
+    assert "unable to parse" in refused or "missing fields" in refused
+    assert "No fields were provided" in site.run("refused", "--output", "three").stdout
+    for database in (two, three):
+        paths = {request.path.partition("?")[0] for request in database.requests}
+        assert not {path for path in paths if path.endswith(("/write", "/query"))} - {"/api/v2/write"}
+    # Ten bad lines in a request cost one more.
+    assert len(two.requests) + len(three.requests) < 300
+    assert TOKEN not in site.logged()
+
+
+def test_a_token_that_is_wrong_is_read_again_and_shown_nowhere(
+    site: Site, publisher: Publisher, two: Two, three: Three, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("Wr0ng-token\n")
+    token.chmod(0o600)
+    configure(site, two, three, token, token="Wr0ng-token")
+    checked = site.run("--check")
+    assert checked.returncode == os.EX_UNAVAILABLE
+    for login in ("whether it may write to the bucket", "whether it may write to the database"):
+        assert f"; check [influxdb] token, and {login}" in checked.stdout
+    site.start()
+    publisher.publish([reading("stars1", 1, 17.0)], qos=1)
+    site.wait_for_rows(1)
+    site.wait_for_log("401 (check token, and whether it may write to the database)")
+    site.wait_for_log("401 Unauthorized (check token, and whether it may write to the bucket)")
+    token.write_text(f"{TOKEN}\n")
+    configure(site, two, three, token)
+    site.signal(signal.SIGHUP)
+    for database in (two, three):
+        wait_until(lambda database=database: len(database.rows()) == 1, "the reading")  # type: ignore[misc]
+    checked = site.run("--check")
+    site.stop()
+    assert "ok: InfluxDB 3.9.6 answers at " in checked.stdout
+    assert "ok: into bucket sky of organization stars" in checked.stdout
+    assert "ok: into database sky" in checked.stdout
+    assert checked.returncode == 0, checked.stdout
+    for text in (site.logged(), checked.stdout):
+        assert TOKEN not in text
+        assert "Wr0ng" not in text
+
+
+def test_when_one_url_of_a_list_is_gone_the_readings_go_to_the_next(
+    site: Site, publisher: Publisher, tmp_path: Path
+) -> None:
+    """Both lead to one database, as relays do."""
+    with ExitStack() as stack, Three() as second:
+        first = stack.enter_context(Three())
+        site.configure(
+            influxdb={
+                "url": f"{first.url}, {second.url}",
+                "schema": "",
+                "database": "sky",
+                "token": TOKEN,
+                "resend": 60,
+            }
+        )
+        site.start()
+        publisher.publish([reading("stars1", number, 17.0) for number in range(1, 51)], qos=1)
+        wait_until(lambda: len(first.rows()) == 50, "the first 50")
+        stack.close()
+        publisher.publish([reading("stars1", number, 17.0) for number in range(51, 101)], qos=1)
+        # What the first may have lost is sent to the second as well.
+        wait_until(lambda: len(second.rows()) == 100, "all of them")
+        site.stop()
+        assert second.url in site.logged()
