@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from tessflux.commands.check import check as check_all
 from tessflux.commands.check import check_database
 from tessflux.commands.findings import Findings
-from tessflux.config import InfluxConfig
+from tessflux.config import InfluxConfig, Secret, load
 from tessflux.influx.http import Http
 from tests.faults.scripted import Answer, ScriptedServer
 from tests.influx.site import wait_for
@@ -140,6 +141,81 @@ def test_a_check_says_of_every_database_what_is_true(kind: str, tmp_path: Path) 
     lines, exit_code, _ = check(answers, tmp_path, Answer(500))
     assert lines == [f"database   ok: {name} answers at URL", CREATES, *wanted]
     assert exit_code == (os.EX_OK if " ok: " in wanted[0] else os.EX_UNAVAILABLE)
+
+
+BUCKET = {"schema": "", "org": "stars", "bucket": "sky", "password": Secret("t0ken")}
+NO_BUCKET = error(404, 'bucket "sky" not found', DEV, code="not found")
+UNAUTHORISED = error(401, "unauthorized access", DEV, code="unauthorized")
+FOUND = "database   ok: InfluxDB dev answers at URL"
+TWO_AND_THREE: dict[str, tuple[dict[str, Any], list[Answer], list[str], list[str]]] = {
+    "2": (BUCKET, [Answer(204, headers=DEV)] * 2, [], ["ok: into bucket sky of organization stars"]),
+    "2 with a wrong token": (
+        BUCKET,
+        [Answer(204, headers=DEV), UNAUTHORISED],
+        [],
+        ["401 unauthorized access; check [influxdb] token, and whether it may write to the bucket"],
+    ),
+    "2 without the bucket": (
+        BUCKET,
+        [Answer(204, headers=DEV), NO_BUCKET],
+        [],
+        ['404 bucket "sky" not found; create it, or write create = yes in [influxdb]'],
+    ),
+    "2 that will make the bucket": (
+        {**BUCKET, "create": True},
+        [Answer(204, headers=DEV), NO_BUCKET, Answer(200, b'{"orgs":[{"id":"0a","name":"stars"}]}', DEV)],
+        ["/api/v2/orgs"],
+        ['warning: 404 bucket "sky" not found; it will be created, if the token may create buckets'],
+    ),
+    "2 without the organization": (
+        {**BUCKET, "create": True},
+        [Answer(204, headers=DEV), NO_BUCKET, Answer(200, b'{"orgs":[]}', DEV)],
+        ["/api/v2/orgs"],
+        ['404 bucket "sky" not found; the token sees no organization stars: check [influxdb] org and token'],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TWO_AND_THREE)
+def test_a_check_of_influxdb_2_speaks_its_language(kind: str, tmp_path: Path) -> None:
+    changes, answers, more, wanted = TWO_AND_THREE[kind]
+    lines, exit_code, paths = check(answers, tmp_path, Answer(404), **changes)
+    assert lines == [FOUND, *(f"write      {line}" for line in wanted)]
+    # To a server without a header of VictoriaMetrics or QuestDB, the questions after a good write are idle.
+    assert [path for path in paths if path not in ("/flags", "/exec")] == ["/ping", "/api/v2/write", *more]
+    assert exit_code == (os.EX_OK if wanted[0].startswith(("ok: ", "warning: ")) else os.EX_UNAVAILABLE)
+
+
+def test_a_check_of_influxdb_3_speaks_its_language(tmp_path: Path) -> None:
+    three = {"X-Influxdb-Version": "3.9.6", "X-Influxdb-Build": "Core"}
+    ping = Answer(200, PING_3, three)
+    login = "check [influxdb] token, and whether it may write to the database"
+    for write, said, code in (
+        (Answer(400, b'{"error": "incoming write was empty"}', three), "ok: into database sky", os.EX_OK),
+        (NO_TOKEN, f"401 the request was not authenticated; {login}", os.EX_UNAVAILABLE),
+    ):
+        lines, exit_code, paths = check([ping, write], tmp_path, Answer(404), schema="", database="sky")
+        assert lines == ["database   ok: InfluxDB 3.9.6 answers at URL", f"write      {said}"]
+        assert exit_code == code
+        assert paths[:2] == ["/ping", "/api/v3/write_lp"]
+
+
+def test_a_check_asks_every_url_of_a_list(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    lines: list[str] = []
+    with ScriptedServer([Answer(204, headers=ONE)] * 2, Answer(404)) as server:
+        text = (
+            f"[influxdb]\nurl = {server.url}, http://127.0.0.1:1\n[mqtt]\nbroker = tcp:127.0.0.1:1\n"
+            f"[spool]\ndirectory = {tmp_path}\n"
+        )
+        file = tmp_path / "config"
+        file.write_text(text)
+        exit_code = wait_for(check_all(load(str(file), {}), reactor, lines.append))
+    said = [line for line in lines if line.startswith(("database", "write"))]
+    assert said[:2] == [f"database   ok: InfluxDB 1.6.7~rc0 answers at {server.url}", OK]
+    assert said[2].startswith("database   http://127.0.0.1:1: Connection was refused")
+    assert exit_code == os.EX_UNAVAILABLE
 
 
 POLICY = "CREATE RETENTION POLICY p ON tessdb DURATION 2d REPLICATION 1"

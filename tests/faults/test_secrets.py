@@ -1,6 +1,7 @@
 """A configured secret is nowhere but where the operator put it, whether all is well or not."""
 
 import base64
+import json
 import signal
 import subprocess
 import traceback
@@ -24,6 +25,7 @@ from tests.real.site import Publisher, Site, payload, reading, wait_until
 
 BROKER, BROKER_WRONG, BROKER_URL = "Br0ker;pass=1", "Br0ker-wrong-2", "Br0ker-url-3"
 DATABASE, DATABASE_WRONG, DATABASE_URL = "D4tabase ñ漢 1", "D4tabase-wrong-2", "D4tabase-url-3"
+TOKEN = "T0ken-of-the-database-1=="
 NEW_USER, LOST_USER = "Sch3ma-user-1", "Sch3maUser2"
 STRAY = "Str4y-line-1"
 SECRETS = [value for name, value in sorted(globals().items()) if name.isupper() and isinstance(value, str)]
@@ -149,10 +151,27 @@ def test_what_a_server_says_is_shown_without_the_login_and_without_control_chara
         assert not [line for line in text.splitlines() if line.startswith("1970")]
 
 
+def test_a_token_that_a_server_quotes_is_hidden(site: Site, scripted: ScriptedServer) -> None:
+    scripted.otherwise = Answer(500, json.dumps({"error": f"what is {TOKEN}? Bearer {TOKEN}"}).encode())
+    site.configure(influxdb={"url": scripted.url, "schema": "", "database": "sky", "token": TOKEN})
+    site.start()
+    site.wait_for_log("500 what is ***? Bearer *** (")
+    checked = site.run("--check")
+    site.stop()
+    assert scripted.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+    for text in (site.logged(), checked.stdout + checked.stderr):
+        assert "***" in text
+        assert shown(text) == []
+
+
 STRAYS: list[tuple[str, dict[str, object]]] = [
     ("mqtt", {"broker": f"mqtt://tessflux:{BROKER_URL}@127.0.0.1"}),
     ("influxdb", {"url": f"http://admin:{DATABASE_URL}@127.0.0.1:8086"}),
     ("mqtt", {"username": "tessflux", "password_file": STRAY}),
+    ("influxdb", {"database": "sky", "token": f"{TOKEN} {STRAY}"}),
+    ("influxdb", {"database": "sky", "token_file": STRAY}),
+    ("influxdb", {"database": "sky", "token": TOKEN, "dbname": "tessdb"}),
+    ("influxdb", {"token": TOKEN}),
     ("mqtt", {"username": "tessflux", "pasword": STRAY}),
     ("mqtt", {"username": "tessflux", "password": f"{BROKER}\n{STRAY}"}),
     ("mqtt", {"username": "tessflux", "password": f"{BROKER}\n  {STRAY}"}),
@@ -186,15 +205,17 @@ def test_nothing_that_knows_a_secret_shows_it(tmp_path: Path, monkeypatch: pytes
     file.write_text(
         f"[mqtt]\nbroker = tls:h:1\ntls_cert = {key}\ntls_key = {key}\n"
         f"username = tessflux\npassword = {BROKER}\n"
-        f"[influxdb]\nusername = admin\npassword = ${{{VARIABLE}}}\n"
+        f"[influxdb]\nurl = http://h\nusername = admin\npassword = ${{{VARIABLE}}}\n"
+        f"[influxdb b]\nurl = http://h\norg = o\nbucket = b\ntoken = {TOKEN}\n"
     )
     config = load(str(file), {VARIABLE: DATABASE})
     mqtt = config.mqtt
     session = PahoClient(Socket(lambda data: None, lambda: None), mqtt, keep=True)
     http = Http(config.influxdb, None, None)  # type: ignore[arg-type]
     client = InfluxClient(config.influxdb, http)
+    other = Http(config.outputs["influxdb b"], None, None)  # type: ignore[arg-type]
     private = key.read_text().split("PRIVATE KEY-----")[1].split("\n")[1]
-    for known in (config, config.mqtt, config.influxdb, mqtt.password, session, http, client):
+    for known in (config, config.mqtt, config.influxdb, mqtt.password, session, http, client, other):
         for text in (repr(known), str(known), f"{known}", trace(RuntimeError(known))):
             assert shown(text) == []
             assert private not in text
