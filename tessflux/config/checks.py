@@ -148,15 +148,13 @@ def _one_dialect(file: File, section: str) -> None:
 
 
 def _bucket_is_whole(file: File, section: str) -> None:
-    given = {key: bool(file.stated(section, key)) for key in ("org", "bucket")}
-    given["token"] = bool(file.stated(section, "token") or file.stated(section, "token_file"))
-    lacking = " and ".join(key for key, is_given in given.items() if not is_given)
+    keys = {"org": ("org",), "bucket": ("bucket",), "token": ("token", "token_file")}
+    lacking = [key for key, ways in keys.items() if not any(file.stated(section, way) for way in ways)]
+    given = next((key for key in ("org", "bucket") if key not in lacking), "")
     creates = bool(file.values[section].get("create"))
-    for key in ("org", "bucket"):
-        if given[key] and lacking:
-            file.problem(section, key, f": needs {lacking} beside it, as InfluxDB 2 does")
-            break
-    if creates and not (given["org"] or given["bucket"]):
+    if given and lacking:
+        file.problem(section, given, f": needs {' and '.join(lacking)} beside it, as InfluxDB 2 does")
+    if creates and not given:
         file.problem(section, "create", ": needs org and bucket beside it; it is for InfluxDB 2")
     if file.values[section].get("retention") and not creates:
         file.problem(section, "retention", ": needs create = yes beside it; it is for a bucket that is made")

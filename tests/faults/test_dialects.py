@@ -90,8 +90,8 @@ def test_2000_readings_are_the_same_rows_in_influxdb_1_2_and_3(
     for database in (two, three):
         paths = {request.path.partition("?")[0] for request in database.requests}
         assert not {path for path in paths if path.endswith(("/write", "/query"))} - {"/api/v2/write"}
-    # Ten bad lines in a request cost one more.
-    assert len(two.requests) + len(three.requests) < 300
+    # A hundred bad lines cost a request or two each time, not a search for each of them.
+    assert len(two.requests) + len(three.requests) < 60
     assert TOKEN not in site.logged()
 
 
