@@ -149,20 +149,22 @@ class Http:
     async def _request(
         self, method: bytes, path: str, headers: Mapping[str, str], body: _Body | None
     ) -> Answer:
-        others = len(self._urls) - 1
-        while True:
+        for others in reversed(range(len(self._urls))):
             if self._away:
                 self._urls.rotate(-1)
             try:
                 answer = await self._request_once(method, path, headers, body)
             except NoAnswer as error:
                 self._away = True
-                if error.connected or not others:
+                if error.connected or len(self._urls) == 1:
                     raise
-                others -= 1
+                if not others:
+                    reason = f"{str(error).rstrip('.')}; no other url can be reached either"
+                    raise NoAnswer(reason, slow=False, connected=False) from None
             else:
                 self._away = False
                 return answer
+        raise AssertionError("the config has no url")
 
     async def _request_once(
         self, method: bytes, path: str, headers: Mapping[str, str], body: _Body | None

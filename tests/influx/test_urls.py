@@ -65,6 +65,7 @@ class UrlsTest(ClientCase):
         verdict = await client.write(["x"])
         assert isinstance(verdict, Unreachable)
         assert (verdict.connected, verdict.cut_off) == (False, True)
+        assert verdict.reason.endswith("refused; no other url can be reached either")
         number = int(self.urls[0].rpartition(":")[2])
         self.ports[0] = self.reactor.listenTCP(number, self.port.factory, interface="127.0.0.1")
         assert await client.write(["x"]) == Delivered()
