@@ -17,16 +17,13 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
+    CertificateOptions,
     PrivateCertificate,
-    optionsForClientTLS,
     platformTrust,
     trustRootFromCertificates,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
-
-_UNCHECKED = "0.0.0.0"
-"""What Twisted gets in place of the host: it refuses names with an underscore. The check is our own."""
 
 NO_TLS = "wrong version number"
 """What OpenSSL says of an answer that is no TLS."""
@@ -61,11 +58,13 @@ class VerifiedTLS:
 
     def __init__(self, host: str, authorities: Any, client: PrivateCertificate | None = None) -> None:
         self._host = host
-        self._options = optionsForClientTLS(_UNCHECKED, trustRoot=authorities, clientCertificate=client)
+        ours = {"privateKey": client.privateKey.original, "certificate": client.original} if client else {}
+        # Not optionsForClientTLS, which checks the host itself and refuses names with an underscore.
+        self._context = CertificateOptions(trustRoot=authorities, **ours).getContext()
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """A connection that verifies the chain of certificates and the host."""
-        connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
+        connection = SSL.Connection(self._context, None)
         if not _is_address(self._host):
             connection.set_tlsext_host_name(self._host.encode("ascii"))
         connection.set_verify(
