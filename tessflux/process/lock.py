@@ -52,7 +52,8 @@ class PidFile:
         self._path = Path(path).absolute()
         self._state = Path(f"{self._path}.state")
         try:
-            self._lock = Lock(self._path, os.O_RDWR | os.O_CREAT)
+            # Never through a link, which another user may have put there for root to follow.
+            self._lock = Lock(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
             os.fchmod(self.descriptor, 0o644)
         except BlockingIOError:
             raise AlreadyRunning(
@@ -75,11 +76,16 @@ class PidFile:
         if state:
             _inform(self._state, 0o644, state)
         else:
+            self._forget_state()
+
+    def _forget_state(self) -> None:
+        # It only informs others: what is in its place is no reason not to start or stop.
+        with suppress(OSError):
             self._state.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete both files and release the lock."""
-        self._state.unlink(missing_ok=True)
+        self._forget_state()
         self._path.unlink(missing_ok=True)
         self._lock.release()
 
@@ -129,8 +135,8 @@ def _inform(path: Path, mode: int, *lines: str) -> None:
     """Write a file that only informs others. A full disk must not prevent a start, which may free some of
     it."""
     with suppress(OSError):
-        # Never through a link, which another user may have put there for root to follow.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, mode)
+        # Never through a link, nor into a pipe that nobody reads, which another user may have put there.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
         try:
             _write(descriptor, *lines)
             # Whatever the umask is.

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,29 @@ def test_the_state_is_not_written_through_a_link(tmp_path: Path) -> None:
     ours.write()
     assert not Path(f"{path}.state").is_symlink()
     ours.remove()
+
+
+def test_a_pid_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "pid"
+    victim.write_text("important")
+    victim.chmod(0o600)
+    path.symlink_to(victim)
+    with pytest.raises(CannotCreate, match="choose another file with --pid-file"):
+        PidFile(str(path))
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("important", 0o600)
+
+
+@pytest.mark.parametrize("odd", [Path.mkdir, os.mkfifo], ids=["directory", "pipe"])
+def test_whatever_is_in_the_place_of_the_state_hinders_nothing(
+    tmp_path: Path, odd: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "pid"
+    odd(Path(f"{path}.state"))
+    ours = PidFile(str(path))
+    ours.write("odd")
+    ours.write()
+    ours.remove()
+    assert not path.exists()
 
 
 def test_a_pid_file_that_was_replaced_while_we_locked_it_is_locked_anew(
