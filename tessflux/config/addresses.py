@@ -194,9 +194,13 @@ def _host(text: str) -> str:
     certificate."""
     if ":" in text:
         try:
-            ipaddress.IPv6Address(text)
+            address = ipaddress.IPv6Address(text)
         except ValueError:
             raise ValueError("has an IPv6 address that is not valid") from None
+        if address.scope_id is not None:
+            raise ValueError(
+                "has an IPv6 address with a zone (%...), which is of use on one link only; take another"
+            )
         return text
     if not re.fullmatch(r"[^\s/\\@?#=%\[\]]+", text):
         raise ValueError("needs the name or the address of a host")

@@ -285,6 +285,12 @@ class Session(BrokerProtocol):
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseConnection()
 
+    def peer_closes(self, reason: str) -> None:
+        """The broker is about to close the transport: nothing more leaves or comes, and if the transport is
+        not gone soon, it is aborted."""
+        self._reason = self._reason or reason
+        self._close()
+
     def _begin_to_close(self) -> None:
         # What was written never leaves when nobody reads it.
         if self._state is OPEN:

@@ -104,6 +104,8 @@ class WebSocket(BrokerProtocol):
         self._websocket = WSConnection(ConnectionType.CLIENT)
         self._agreed = False
         self._ended: Exception | None = None
+        self._closed: Exception | None = None
+        """That the broker has closed the WebSocket, and why."""
         self._producer: _Producer | None = None
 
     def connectionMade(self) -> None:
@@ -129,6 +131,8 @@ class WebSocket(BrokerProtocol):
             self._fail(ServerError(f"the broker speaks no WebSocket: {who or self._hide(str(error))}"))
         if parts:
             self._session.dataReceived(b"".join(parts))
+        if self._closed:
+            self._session.peer_closes(str(self._closed))
 
     def _take(self, event: Event) -> bool:
         """Do what an event asks for; returns whether the connection goes on."""
@@ -149,10 +153,10 @@ class WebSocket(BrokerProtocol):
                 who = "the broker closed the WebSocket"
                 if self._websocket.state is ConnectionState.OPEN:
                     who = "the broker sends what is no WebSocket"
-                self._ended = ServerError(f"{who}: {int(code)} {self._hide(reason or '')}".rstrip())
                 self._send(event.response())
-                assert self.transport is not None
-                self.transport.loseConnection()
+                self._ended = self._closed = ServerError(
+                    f"{who}: {int(code)} {self._hide(reason or '')}".rstrip()
+                )
         return self._ended is None
 
     def _fail(self, error: Exception) -> None:

@@ -27,7 +27,7 @@ from wsproto.frame_protocol import CloseReason
 from tessflux.config.addresses import BrokerAddress
 from tessflux.config.secret import Secret
 from tessflux.errors import ServerError
-from tessflux.mqtt.session import Session
+from tessflux.mqtt.session import CLOSE_TIMEOUT, Session
 from tessflux.mqtt.websocket import WebSocketEndpoint
 from tests.mqtt.site import CONFIG, Case, Network
 from tests.mqtt.wire import CONNECT, DISCONNECT, PUBACK, Wire, connack, packets, publish
@@ -252,6 +252,16 @@ class EndTest(WebSocketCase):
         assert isinstance(answer, CloseConnection)
         assert self.lost(session) == "the broker closed the WebSocket: 1008 too long"
         assert not broker.wire.aborted
+
+    def test_a_broker_that_closes_the_websocket_and_no_more_is_left_soon(self) -> None:
+        """Over TLS, the connection ends only when both sides have closed it."""
+        session, broker = self.accepted()
+        broker.wire._stuck = True
+        broker.send(CloseConnection(CloseReason.GOING_AWAY))
+        assert broker.wire.producer is None
+        self.clock.advance(CLOSE_TIMEOUT)
+        assert broker.wire.aborted
+        assert self.lost(session) == "the broker closed the WebSocket: 1001"
 
     def test_a_loss_after_the_agreement_brings_no_advice_about_the_address(self) -> None:
         session, opened, broker = self.connect()
