@@ -17,6 +17,10 @@ log = Logger(namespace="tessflux")
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
+LOOKS, TOGETHER = 10, 0.001
+"""How often both clocks are read at most until they were read within so many seconds: a busy computer may
+interrupt us between the two."""
+
 _TIME_ERROR = 5  # linux/timex.h
 _STA_UNSYNC = 0x40
 
@@ -100,7 +104,7 @@ class Clock:
 
     def date(self, passed: int) -> int:
         """The time, in ms since 1970, when so many ms of this boot had passed; right if `known`."""
-        return int(self.now() * 1000) - self.passed() + passed
+        return round(self._boot_date() * 1000) + passed
 
     def look(self) -> bool:
         """Whether the time has become known just now. Logs it."""
@@ -127,4 +131,8 @@ class Clock:
 
     def _boot_date(self) -> float:
         """It changes only when the clock is set."""
-        return self._wall() - self._boot_seconds()
+        for _ in range(LOOKS):
+            before, wall, after = self._boot_seconds(), self._wall(), self._boot_seconds()
+            if after - before < TOGETHER:
+                break
+        return wall - (before + after) / 2

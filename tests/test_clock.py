@@ -144,6 +144,22 @@ def test_once_the_clock_is_right_each_moment_of_this_boot_has_its_true_time(wron
     }
 
 
+def test_a_computer_that_interrupts_us_between_two_looks_makes_no_time_wrong() -> None:
+    computer = Computer(synchronised=True)
+    clock = computer.clock()
+    passed, at = clock.passed(), computer.time
+    busy = [0.04, 0.04]
+
+    def interrupted() -> float:
+        time = computer.time
+        if busy:
+            computer.later(busy.pop())
+        return time
+
+    clock._wall = interrupted
+    assert clock.date(passed) == pytest.approx(at * 1000, abs=1)
+
+
 def test_what_has_passed_does_not_change_when_the_clock_is_set() -> None:
     computer = Computer(up=12.3456)
     clock = computer.clock()
