@@ -58,9 +58,11 @@ class Load:
         self._thread.start()
 
     def stop(self) -> None:
-        """Publish no more, and wait until the broker has acknowledged everything."""
+        """Publish one more reading at QoS 1, and wait until the broker has acknowledged everything. Since the
+        order is kept, that reading is the last to arrive: at QoS 0 it might be published to no broker."""
         self._stopping.set()
         self._thread.join()
+        self._publish_new(1)
         deadline = time.monotonic() + DEADLINE
         while self._forget_acknowledged() and time.monotonic() < deadline:
             time.sleep(TICK)
@@ -69,10 +71,6 @@ class Load:
         if self.failure is not None:
             raise self.failure
         assert not self._unacknowledged, f"the broker did not take {len(self._unacknowledged)} messages"
-
-    def last(self) -> None:
-        """Publish one more reading at QoS 1. Since the order is kept, it is the last to arrive."""
-        self._publish_new(1)
 
     def _run(self) -> None:
         try:

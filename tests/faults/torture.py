@@ -44,7 +44,6 @@ def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Fin
         chaos.turn()
         time.sleep(TICK)
     chaos.heal()
-    load.last()
     load.stop()
     _drain(world, ledger)
     world.restarts = False
