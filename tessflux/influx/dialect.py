@@ -41,7 +41,7 @@ class Dialect:
         """What a server answered, with the login in it hidden: some proxies quote the whole request."""
         if not self.authorization(config):
             return said
-        return config.password.hide(config.username, said)
+        return config.hide(said)
 
 
 def dialect(config: InfluxConfig) -> Dialect:

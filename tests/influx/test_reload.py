@@ -12,6 +12,7 @@ from tessflux.influx.definition import Ran
 from tessflux.influx.server import IDLE_SECONDS
 from tessflux.influx.verdict import BadLines, Delivered, Missing, TooLarge
 from tessflux.influx.writer import PACE
+from tests.config.test_sections import INFLUX, LIVE
 from tests.influx.site import CONFIG, DOWN, FAILING, Case
 
 
@@ -96,18 +97,7 @@ class ReloadTest(Case):
             unknown: Annotated[int, int] = 0
 
         before = Later(url="http://db:8086")
-        live = {
-            "resend",
-            "required",
-            "begin",
-            "measurement",
-            "extra_fields",
-            "batch",
-            "flush_interval",
-            "stats",
-            "log_level",
-        }
-        for name in {field.name for field in fields(Later)} - live:
+        for name in {field.name for field in fields(Later)} - LIVE[INFLUX]:
             with self.subTest(name):
                 self.fresh()
                 writer = self.start(before)
