@@ -199,6 +199,8 @@ class Server:
             if not self.config.url:
                 raise NoServer
             connection = self._connection
+            # Who mends something and resumes during the attempt means the next one, at once.
+            self._sleeper.forget()
             verdict = await self._post_once(connection, lines)
             answer = about_lines(verdict, len(lines), connection.timeouts)
             blame = blame_lines(verdict, len(lines))

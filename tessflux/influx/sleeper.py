@@ -5,14 +5,22 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Sleeper:
-    """One sleeps at a time; `wake` may be called at any time."""
+    """One sleeps at a time. `wake` may be called at any time: if nobody sleeps, it ends the next sleep."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._sleep: Deferred[None] | None = None
+        self._woken = False
+
+    def forget(self) -> None:
+        """What has woken us until now ends no sleep that is still to come."""
+        self._woken = False
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds, or as soon as `wake` is called."""
+        if self._woken:
+            self._woken = False
+            return
         self._sleep = Deferred()
         timer = self._clock.callLater(seconds, self.wake)
         try:
@@ -26,3 +34,5 @@ class Sleeper:
         """End the sleep, if there is one."""
         if self._sleep is not None:
             self._sleep.callback(None)
+        else:
+            self._woken = True

@@ -1,7 +1,10 @@
-"""The lines on disk that wait for one output, oldest first, until they are retired."""
+"""The lines on disk that wait for one output, oldest first, until they are retired.
+
+While a full batch is being delivered the next one is read, so that the database need not wait for the disk.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -10,12 +13,21 @@ from tessflux.readings import Quarantined
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Batch
 from tessflux.spool.positions import Keeping, Position
-from tessflux.spool.store import Store
+from tessflux.spool.store import NO_LINES, Store
 
 log = Logger(namespace="spool")
 
 OVERDUE = float("-inf")
 """An arrival time so early that the lines are due at once."""
+
+
+@dataclass
+class _Ahead:
+    """A batch that is being read before it is asked for."""
+
+    after: int
+    limit: int
+    batch: Deferred[Batch]
 
 
 class Queue:
@@ -24,6 +36,7 @@ class Queue:
     def __init__(self, store: Store, output: str, *, wake: Callable[[], None]) -> None:
         self._store, self._output, self._wake = store, output, wake
         self._keeping, self._once = self._position.keeping, False
+        self._ahead: _Ahead | None = None
         # What is on disk already has been waiting since before.
         self.oldest: float | None = OVERDUE if self.waiting else None
         """When the oldest line arrived that `head` has not yet given out (clock seconds)."""
@@ -82,12 +95,25 @@ class Queue:
     async def head(self, limit: int) -> Batch:
         """The oldest lines that are not retired, in whole chunks; empty when there are none."""
         self.oldest = None
+        ahead, self._ahead = self._ahead, None
+        batch = NO_LINES
+        if ahead and (ahead.after, ahead.limit) == (self._position.retired, limit):
+            batch = await ahead.batch
+        if not batch.lines or batch.generation != self._position.generation:
+            batch = await self._read(self._position.retired, limit)
+        if batch.lines and self.waiting > len(batch.lines):
+            if self.oldest is None:
+                self.oldest = OVERDUE
+            if self.waiting >= len(batch.lines) + limit:
+                following = Deferred.fromCoroutine(self._read(batch.last, limit))
+                self._ahead = _Ahead(batch.last, limit, following)
+        return batch
+
+    async def _read(self, after: int, limit: int) -> Batch:
         position = self._position
-        again, generation = position.retired < position.answered, position.generation
+        again, generation = after < position.answered, position.generation
         until = position.answered if again else None
-        batch = await self._store.head(position.retired, limit, until)
-        if batch.lines and self.waiting > len(batch.lines) and self.oldest is None:
-            self.oldest = OVERDUE
+        batch = await self._store.head(after, limit, until)
         return batch._replace(again=again, generation=generation)
 
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:

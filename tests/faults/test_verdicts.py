@@ -59,7 +59,7 @@ def plain(tmp_path: Path) -> Iterator[tuple[FaultSite, Publisher]]:
 
 
 def try_again(site: Site) -> None:
-    """Make the next attempt at once: call this after the one before has failed."""
+    """Make the next attempt at once, also if one is still under way."""
     site.signal(signal.SIGUSR1)
     site.signal(signal.SIGUSR2)
 

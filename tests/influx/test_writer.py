@@ -167,6 +167,17 @@ class PauseTest(Case):
                 writer.resume()
                 assert self.database.requests == [[], lines, lines]
 
+    def test_whoever_mends_the_server_during_an_attempt_and_resumes_means_the_next_attempt(self) -> None:
+        writer = self.start()
+        lines = self.add(writer, 1, 2, 3)
+        writer.pause()
+        writer.resume()
+        self.reply(DOWN)
+        assert self.requests == [lines, lines]
+        self.reply(DOWN)
+        # What was asked during the first attempt does not hasten the third.
+        assert self.requests == [lines, lines]
+
     def test_while_a_batch_is_bisected(self) -> None:
         writer = self.start()
         lines = self.add(writer, 1, 2, 3)

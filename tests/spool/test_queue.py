@@ -1,9 +1,13 @@
 """Lines wait until the database has answered for them, and no longer."""
 
+from typing import cast
+
 from twisted.internet.defer import CancelledError, Deferred
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.readings import Quarantined
+from tessflux.spool.journal import Batch
+from tessflux.spool.positions import Keeping
 from tessflux.spool.queue import OVERDUE
 from tessflux.spool.store import ATTEMPTS, RETRY
 from tests.spool.site import FLUSH, Case, disk_error, line, lines, refused
@@ -151,3 +155,63 @@ class Delivery(Case):
         self.clock.advance(100.0)
         self.head(GROUP_READINGS)
         assert self.site.queue.oldest == OVERDUE
+
+
+class ReadAhead(Case):
+    """While a full batch is delivered the next one is read; what changes meanwhile makes it be read again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for _ in range(4):
+            self.site.take(GROUP_READINGS)
+
+    def taken(self, first: int) -> list[str]:
+        return lines(first * GROUP_READINGS, (first + 1) * GROUP_READINGS)
+
+    def test_a_full_batch_is_there_before_it_is_asked_for(self) -> None:
+        batch = self.head(GROUP_READINGS)
+        self.thread.held = True
+        self.retire(batch)
+        batch = self.head(GROUP_READINGS)
+        assert batch.lines == self.taken(1)
+        # The third is being read, and comes when the thread has it.
+        assert self.thread.waiting == 1
+        self.retire(batch)
+        third = Deferred.fromCoroutine(self.site.queue.head(GROUP_READINGS))
+        self.assertNoResult(third)
+        self.thread.release()
+        batch = cast(Batch, self.successResultOf(third))
+        assert batch.lines == self.taken(2)
+
+    def test_less_than_a_full_batch_is_not_read_early_for_more_may_come(self) -> None:
+        batch = self.head(3 * GROUP_READINGS)
+        self.retire(batch)
+        self.site.take(GROUP_READINGS)
+        assert self.head(3 * GROUP_READINGS).lines == self.taken(3) + self.taken(4)
+
+    def test_a_batch_that_is_not_retired_comes_again(self) -> None:
+        assert self.head(GROUP_READINGS).lines == self.taken(0)
+        assert self.head(GROUP_READINGS).lines == self.taken(0)
+
+    def test_another_limit_counts_at_once(self) -> None:
+        self.retire(self.head(GROUP_READINGS))
+        assert self.head(2 * GROUP_READINGS).lines == self.taken(1) + self.taken(2)
+
+    def test_what_is_to_be_sent_again_comes_first(self) -> None:
+        self.site.queue.keep(Keeping(resend=60.0))
+        self.retire(self.head(GROUP_READINGS))
+        batch = self.head(GROUP_READINGS)
+        assert batch.lines == self.taken(1)
+        self.site.queue.rewind()
+        self.retire(batch)
+        assert self.head(GROUP_READINGS).lines == self.taken(0)
+
+    def test_a_disk_that_failed_meanwhile_is_asked_again(self) -> None:
+        batch = self.head(GROUP_READINGS)
+        self.thread.error = disk_error()
+        self.retire(batch)
+        batch = self.head(GROUP_READINGS)
+        assert batch.lines == self.taken(1)
+        self.retire(batch)
+        self.thread.error = None
+        assert self.head(GROUP_READINGS).lines == self.taken(2)
