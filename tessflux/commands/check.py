@@ -53,7 +53,7 @@ async def check(config: Config, reactor: Any, report: Report) -> int:
             # Each is asked, not only the first that answers.
             await check_database(replace(output, url=url), reactor, findings)
         if not output.url:
-            findings.note("database", "none: [influxdb] url is empty, readings will wait in the spool")
+            findings.note("database", f"none: [{section}] url is empty, readings will wait in the spool")
     return findings.exit_code
 
 
@@ -103,7 +103,9 @@ async def _check_server(config: InfluxConfig, http: Http, findings: Findings) ->
     try:
         name = await influx.name() or "a server without a name"
     except ServerError as error:
-        findings.fail("database", f"{config.url}: {error}; check [influxdb] url, and whether the server runs")
+        findings.fail(
+            "database", f"{config.url}: {error}; {_see(config, 'url')}, and whether the server runs"
+        )
         return
     # What else it answers to a ping says little: some databases know none.
     findings.ok("database", f"{name} answers at {config.url}")
@@ -175,9 +177,13 @@ async def check_write(
         case Missing(reason):
             findings.fail("write", f"{reason}; {target.unmade}")
         case Unauthorised(reason):
-            findings.fail("write", f"{reason}; check [influxdb] {target.login}")
+            findings.fail("write", f"{reason}; {_see(config, target.login)}")
         case _:
-            findings.fail("write", f"{verdict.reason}; check [influxdb] url, and the log of the server")
+            findings.fail("write", f"{verdict.reason}; {_see(config, 'url')}, and the log of the server")
+
+
+def _see(config: InfluxConfig, keys: str) -> str:
+    return f"check [{config.section}] {keys}"
 
 
 async def check_organization(config: InfluxConfig, http: Http, missing: str, findings: Findings) -> None:
@@ -185,7 +191,7 @@ async def check_organization(config: InfluxConfig, http: Http, missing: str, fin
     try:
         await bucket.find_organization(config, http)
     except (ServerError, bucket.NoOrganization) as error:
-        findings.fail("write", f"{missing}; {error}: check [influxdb] org and token")
+        findings.fail("write", f"{missing}; {error}: {_see(config, 'org and token')}")
     else:
         findings.note("write", f"warning: {missing}; it will be created, if the token may create buckets")
 

@@ -37,7 +37,10 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
         path=os.path.abspath(path),
         global_=GlobalConfig(**file.values["global"]),
         mqtt=MqttConfig(**mqtt),
-        outputs={name: InfluxConfig(**file.values[name]) for name in (FIRST_OUTPUT, *file.sections(OUTPUT))},
+        outputs={
+            section: InfluxConfig(section=section, **file.values[section])
+            for section in (FIRST_OUTPUT, *file.sections(OUTPUT))
+        },
         spool=SpoolConfig(**file.values["spool"]),
         warnings=tuple(file.warnings),
     )

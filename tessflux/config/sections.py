@@ -60,6 +60,7 @@ class InfluxConfig(ServerConfig):
     """The database and how readings are sent to it. It is an InfluxDB 2 if it has a `bucket`, an InfluxDB 3
     if it has a `database`, or else an InfluxDB 1."""
 
+    section: str = FIRST_OUTPUT  # no key, but the name of the section
     # One or several with commas between them; "" = none: the readings wait in the spool.
     url: Annotated[str, addresses.http_urls] = ""
     schema: Annotated[str, converters.readable_file] = ""  # path of the data definition file, "" = none
@@ -142,7 +143,8 @@ class Config:
 
 def _marks(section: type) -> dict[str, tuple[Any, ...]]:
     """What stands behind the type of each key."""
-    return {key: hint.__metadata__ for key, hint in get_type_hints(section, include_extras=True).items()}
+    hints = get_type_hints(section, include_extras=True).items()
+    return {key: hint.__metadata__ for key, hint in hints if hasattr(hint, "__metadata__")}
 
 
 def _keys(section: type) -> dict[str, Converter]:

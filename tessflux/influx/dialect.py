@@ -65,7 +65,7 @@ def _one(config: InfluxConfig) -> Dialect:
         "username, password and the user's rights",
         maker=config.schema,
         made=f"Ran the data definition file {config.schema}",
-        unmade="create it, or name a data definition file in [influxdb] schema",
+        unmade=f"create it, or name a data definition file in [{config.section}] schema",
         unable="mend the file, or have an administrator run it",
     )
 
@@ -80,7 +80,7 @@ def _two(config: InfluxConfig) -> Dialect:
         "token, and whether it may write to the bucket",
         maker="create = yes" if config.create else "",
         made=f"Created the bucket {config.bucket}",
-        unmade="create it, or write create = yes in [influxdb]",
+        unmade=f"create it, or write create = yes in [{config.section}]",
         unable="create it, or take a token that may create buckets",
     )
 

@@ -155,6 +155,12 @@ TWO_AND_THREE: dict[str, tuple[dict[str, Any], list[Answer], list[str], list[str
         [],
         ["401 unauthorized access; check [influxdb] token, and whether it may write to the bucket"],
     ),
+    "2 as a further output": (
+        {**BUCKET, "section": "influxdb copy"},
+        [Answer(204, headers=DEV), UNAUTHORISED],
+        [],
+        ["401 unauthorized access; check [influxdb copy] token, and whether it may write to the bucket"],
+    ),
     "2 without the bucket": (
         BUCKET,
         [Answer(204, headers=DEV), NO_BUCKET],

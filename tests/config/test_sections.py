@@ -13,6 +13,7 @@ LIVE = {
     MQTT: {"topics", "share_group", "share_member", "validation", "whitelist", "blacklist"}
     | {"new_photometers", "silence", "backlog_wait", "stats", "log_level"},
     INFLUX: {
+        "section",  # It is no key; another section is another output.
         "resend",
         "required",
         "begin",

@@ -67,6 +67,11 @@ def test_the_login_is_hidden_in_what_a_server_says(config: InfluxConfig, said: s
     [
         (ONE, "", "create it, or name a data definition file in [influxdb] schema"),
         (replace(ONE, schema="/file"), "/file", ""),
+        (
+            replace(ONE, section="influxdb copy"),
+            "",
+            "create it, or name a data definition file in [influxdb copy] schema",
+        ),
         (TWO, "", "create it, or write create = yes in [influxdb]"),
         (replace(TWO, create=True), "create = yes", ""),
         (THREE, "", "create it"),
