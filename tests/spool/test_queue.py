@@ -1,12 +1,9 @@
 """Lines wait until the database has answered for them, and no longer."""
 
-from typing import cast
-
 from twisted.internet.defer import CancelledError, Deferred
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.readings import Quarantined
-from tessflux.spool.journal import Batch
 from tessflux.spool.positions import Keeping
 from tessflux.spool.queue import OVERDUE
 from tessflux.spool.store import ATTEMPTS, RETRY
@@ -180,7 +177,7 @@ class ReadAhead(Case):
         third = Deferred.fromCoroutine(self.site.queue.head(GROUP_READINGS))
         self.assertNoResult(third)
         self.thread.release()
-        batch = cast(Batch, self.successResultOf(third))
+        batch = self.successResultOf(third)
         assert batch.lines == self.taken(2)
 
     def test_less_than_a_full_batch_is_not_read_early_for_more_may_come(self) -> None:
