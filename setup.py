@@ -56,6 +56,8 @@ setup(
         "zope.interface >= 6",
         # Names of hosts with letters outside ASCII. Twisted has it too.
         "idna >= 3.3",
+        # The format of /metrics; Debian 12 has 0.16.
+        "prometheus-client >= 0.16",
     ],
     extras_require={
         "test": [

@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from random import random
@@ -29,9 +28,22 @@ from tessflux.influx import Http, InfluxClient, Ran, Server, agent, bucket, read
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.outputs import Outputs, keeping
+from tessflux.overview import Overview
 from tessflux.readings import Admission, Judge
 from tessflux.spool import Queue, Spool
 from tessflux.stats import HELD, InfluxStats, MqttLine, MqttStats
+from tessflux.status import (
+    REOPEN,
+    Exposition,
+    Recent,
+    Site,
+    Sockets,
+    actions,
+    everyone,
+    is_ours,
+    own_names,
+    pages,
+)
 from tessflux.tls import trust
 from tessflux.watch import LOOK, Watch
 
@@ -111,14 +123,14 @@ class App:
             endpoint=lambda mqtt: broker_endpoint(reactor, mqtt),
             backoff=_backoff,
         )
-        self._outputs = Outputs(
-            self._spool, server=self._server, clock=reactor, now=time.time, state=lambda: self._state
-        )
+        self._outputs = Outputs(self._spool, server=self._server, clock=reactor, now=time.time)
+        self._sockets = self._site()
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._stopping = False
         self._state, self._tell = "", tell
         """What is not as usual: that the delivery is paused. It ends with this process."""
+        self._metrics: Exposition | None = None
         self._hourly = MqttLine(self._mqtt_stats)
         self._periodic = [
             self._every(PERIOD, self._report),
@@ -126,7 +138,32 @@ class App:
             self._every(REQUEUE, self._intake.requeue),
             self._every(RELEASE, self._intake.dating.release),
             self._every(LOOK, self._watch.look),
+            self._every(REOPEN, self._sockets.open_missing),
         ]
+
+    def _site(self) -> Sockets:
+        overview = Overview(
+            lambda: self._config,
+            self._clock,
+            self._reactor,
+            self._spool,
+            self._mqtt_stats,
+            self._subscriber,
+            self._outputs,
+        )
+        recent = Recent(overview.take, self._reactor)
+        shown = pages(recent, self._exposition)
+        names = own_names()
+        unix = Site(shown, actions(recent, self), knows_host=everyone, clock=self._reactor)
+        tcp = Site(shown, {}, knows_host=lambda host: is_ours(host, names), clock=self._reactor)
+        return Sockets(self._reactor, unix, tcp, self._config.spool.directory)
+
+    async def _exposition(self) -> Exposition:
+        if self._metrics is None:
+            # Imported only now: most daemons are never asked for metrics.
+            metrics = await self._read(import_module, "tessflux.status.metrics")
+            self._metrics = metrics.Metrics().text
+        return self._metrics
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Read a small file, in a thread of Twisted's."""
@@ -168,6 +205,7 @@ class App:
             ) from None
         self._outputs.start(self._config.outputs)
         self._subscriber.startService()
+        self._sockets.start(self._config.status)
         for loop, seconds in self._periodic:
             loop.start(seconds, now=False)
         if not self._config.influxdb.url:
@@ -177,6 +215,7 @@ class App:
         """Stop in this order: read no more, commit what is here, disconnect, deliver for a moment, close."""
         log.info("tessflux stops")
         self._stopping = True
+        self._sockets.stop()
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
@@ -203,12 +242,18 @@ class App:
             self._thread.stop()
 
     def reload(self) -> None:
-        """Read the config again and use it, unless anything in it is wrong. Reopens the log file in any
-        case."""
-        work = self._one_reload.run(lambda: Deferred.fromCoroutine(self._reload()))
+        """As `reload_now`, for whoever cannot wait: the log says how it ended."""
+        work = Deferred.fromCoroutine(self.reload_now())
+        work.addErrback(lambda failure: failure.trap(OperatorError))
         work.addErrback(lambda failure: log.failure("The reload failed", failure))
 
-    async def _reload(self) -> None:
+    async def reload_now(self) -> str:
+        """Read the config again and use it. Reopens the log file in any case. Raises OperatorError if
+        anything in it is wrong: then nothing else has changed."""
+        done: str = await self._one_reload.run(lambda: Deferred.fromCoroutine(self._reload()))
+        return done
+
+    async def _reload(self) -> str:
         before = self._config
         try:
             config: Config = await self._read(load, before.path, os.environ)
@@ -216,9 +261,9 @@ class App:
         except OperatorError as error:
             self._reopen(before.global_.log_file)
             log.error("The config stays as it was: {error}", error=error)
-            return
+            raise
         if self._stopping:
-            return
+            return "tessflux stops"
         if config.spool.directory != before.spool.directory:
             log.warn("[spool] directory changes only at a restart")
             config = replace(config, spool=replace(config.spool, directory=before.spool.directory))
@@ -231,7 +276,10 @@ class App:
         self._clock.wait = config.global_.clock_wait
         await self._outputs.reconfigure(config.outputs)
         self._subscriber.reconfigure(config.mqtt)
+        self._sockets.reconfigure(config.status)
+        self._tell_state()
         log.info("Reloaded {config}", config=config.path)
+        return "\n".join((f"Reloaded {config.path}", *config.warnings))
 
     def _reopen(self, log_file: str) -> None:
         try:
@@ -239,20 +287,28 @@ class App:
         except OperatorError as error:
             log.error("The log stays where it was: {error}", error=error)
 
-    def pause(self) -> None:
-        """Deliver nothing; readings are still received and wait in the spool."""
-        self._outputs.pause()
-        if not self._state:
-            self._change_state(f"delivery is paused since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
-        log.info("Delivery is paused; readings wait in the spool")
+    def pause(self, output: str = "") -> str:
+        """Deliver nothing, or nothing to one output; readings are still received and wait in the spool.
+        Raises UsageError if there is no such output."""
+        section = self._config.section_of(output) if output else ""
+        self._outputs.pause(section)
+        return self._did(f"Delivery{_to(section)} is paused; readings wait in the spool")
 
-    def resume(self) -> None:
-        """Deliver again."""
-        self._outputs.resume()
-        self._change_state("")
-        log.info("Delivery is resumed")
+    def resume(self, output: str = "") -> str:
+        """Deliver again. Raises UsageError as `pause` does."""
+        section = self._config.section_of(output) if output else ""
+        self._outputs.resume(section)
+        return self._did(f"Delivery{_to(section)} is resumed")
 
-    def _change_state(self, state: str) -> None:
+    def _did(self, what: str) -> str:
+        self._tell_state()
+        log.info("{what}", what=what)
+        return what
+
+    def _tell_state(self) -> None:
+        state = self._outputs.state
+        if state == self._state:
+            return
         self._state = state
         try:
             self._tell(state)
@@ -305,6 +361,10 @@ class App:
 def _flush_interval(config: Config) -> float:
     """A commit must come in time for every output."""
     return min(output.flush_interval for output in config.outputs.values())
+
+
+def _to(section: str) -> str:
+    return f" to [{section}]" if section else ""
 
 
 async def _wait_for(work: Awaitable[object]) -> None:

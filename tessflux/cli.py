@@ -9,13 +9,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tessflux import __version__, run
 from tessflux.commands import output
 from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
 from tessflux.process import detach, privileges, signals
+
+if TYPE_CHECKING:
+    from tessflux.commands import daemon
 
 CONFIG_FILE = "/etc/tessflux/config"
 PID_FILE = "/run/tessflux.pid"
@@ -26,8 +29,9 @@ Without a command or an option, tessflux detaches from the terminal and runs as 
 signals: HUP reads the config again and reopens the log, USR1 pauses delivery to InfluxDB (readings wait
 on disk), USR2 resumes it, TERM and INT stop the daemon.
 
-exit codes: 0 success, 64 wrong command line, 69 --check found a server that is not ready, 70 a bug in
-tessflux, 73 a file cannot be created, 75 tessflux is already running, 78 the config is wrong.
+exit codes: 0 success, 64 wrong command line, 65 the daemon refuses, 69 --check found a server that is not
+ready, or no daemon answers, 70 a bug in tessflux, 73 a file cannot be created, 75 tessflux is already
+running, 77 this user may not ask the daemon, 78 the config is wrong. 'status --nagios' has Nagios's: 0 to 3.
 
 try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
 """
@@ -88,6 +92,18 @@ def _run(options: argparse.Namespace) -> int:
 
             config = _load(options)
             export.export(config.spool, output.in_utf8(), _output(config, options.output))
+        case "status" if options.form == "nagios":
+            from tessflux.commands import status
+
+            return status.nagios(lambda: _daemon(options), output.print_line)
+        case "status":
+            from tessflux.commands import status
+
+            status.status(_daemon(options), output.in_utf8(), form=options.form, watch=options.watch)
+        case "pause" | "resume" | "reload" as action:
+            from tessflux.commands import control
+
+            control.control(_daemon(options), action, getattr(options, "of", ""), output.print_line)
         case "refused" if options.requeue:
             from tessflux.commands import requeue
 
@@ -121,13 +137,17 @@ def _load(options: argparse.Namespace) -> Config:
     return load(options.config, os.environ)
 
 
+def _daemon(options: argparse.Namespace) -> "daemon.Daemon":
+    from tessflux.commands import daemon
+
+    if options.socket:
+        return daemon.Daemon(options.socket)
+    return daemon.find(_load(options))
+
+
 def _output(config: Config, name: str) -> str:
     """The section of an output that goes by this name. Raises UsageError if there is none."""
-    known = [section for section in config.outputs if name in (section, section.partition(" ")[2])]
-    if name and not known:
-        names = ", ".join(section.partition(" ")[2] or section for section in config.outputs)
-        raise UsageError(f"--output {name}: {config.path} has no such output; there are: {names}")
-    return known[0] if name else ""
+    return config.section_of(name) if name else ""
 
 
 def _load_as_owner(options: argparse.Namespace) -> Config:
@@ -197,7 +217,44 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     form.add_argument("--requeue", action="store_true", help="try them again, also while tessflux runs")
     refused.set_defaults(command="refused", form="table")
+    status = commands.add_parser("status", help="what the daemon does, and whether all is well")
+    _add_daemon(status)
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_const", dest="form", const="json", help="as JSON")
+    form.add_argument(
+        "--nagios",
+        action="store_const",
+        dest="form",
+        const="nagios",
+        help="one line and an exit code of 0 to 3",
+    )
+    form.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    status.set_defaults(command="status", form="screen")
+    for command, text in (
+        ("pause", "deliver nothing to the database; readings wait in the spool"),
+        ("resume", "deliver again"),
+    ):
+        action = commands.add_parser(command, help=text)
+        _add_daemon(action)
+        action.add_argument(
+            "of",
+            metavar="NAME",
+            nargs="?",
+            default="",
+            help="only the database of the section [influxdb NAME]",
+        )
+        action.set_defaults(command=command)
+    reload = commands.add_parser("reload", help="have the daemon read its config again")
+    _add_daemon(reload)
+    reload.set_defaults(command="reload")
     return parser.parse_args(argv)
+
+
+def _add_daemon(parser: argparse.ArgumentParser) -> None:
+    _add_config(parser, argparse.SUPPRESS)
+    parser.add_argument(
+        "--socket", metavar="FILE", default="", help="the daemon's socket, instead of a config"
+    )
 
 
 def _add_output(parser: argparse.ArgumentParser, what: str) -> None:

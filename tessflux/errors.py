@@ -3,8 +3,11 @@
     TessfluxError
     ├── OperatorError      the person who runs tessflux: each kind has its exit code
     │   ├── UsageError     64  the command line
+    │   ├── Refused        65  the running daemon will not do it: a reload of a wrong config, for instance
+    │   ├── NoDaemon       69  no daemon answers
     │   ├── CannotCreate   73  a file or directory that tessflux needs
     │   ├── AlreadyRunning 75  another tessflux holds the pid file or the spool
+    │   ├── NotAllowed     77  this user may not ask the daemon
     │   └── ConfigError    78  the config file, all its problems at once
     └── ServerError        the broker or the database; tessflux keeps trying
 
@@ -31,6 +34,24 @@ class UsageError(OperatorError):
     """The command line is wrong."""
 
     exit_code = 64
+
+
+class Refused(OperatorError):
+    """The running daemon does not do what it was asked for; the message has its reasons."""
+
+    exit_code = 65
+
+
+class NoDaemon(OperatorError):
+    """No daemon answers; the message says where it was looked for."""
+
+    exit_code = 69
+
+
+class NotAllowed(OperatorError):
+    """This user may not ask the daemon; the message says who may."""
+
+    exit_code = 77
 
 
 class CannotCreate(OperatorError):

@@ -70,6 +70,12 @@ HEADER_BYTES = 65_536
 ANSWER_BYTES = 65_536
 """Bytes of a server's answer that are read; the rest would say nothing more."""
 
+STATUS_CONNECTIONS = 64
+"""Connections to a socket of the site. One more ends the oldest, which is slow: each should take some ms."""
+
+STATUS_REQUEST = 16_384
+"""Bytes of a request, which has no body: browsers send some 1,000, and cookies of others on this host."""
+
 REPORTED_PAIRS = 200
 """Pairs of photometer and cause that have log lines of their own in one period; all others share one."""
 

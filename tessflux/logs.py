@@ -30,7 +30,7 @@ from tessflux.config import Config
 from tessflux.errors import CannotCreate
 from tessflux.limits import LOG_LINE, REPORTED_PAIRS, TRACEBACK_LINES, TRACEBACKS
 
-OTHERS = {"twisted": "warn", "stdout": "info"}
+OTHERS = {"twisted": "warn", "log_legacy": "warn", "stdout": "info"}
 """Namespaces of the libraries, and the level from which on they are of interest."""
 
 

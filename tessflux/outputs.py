@@ -6,6 +6,7 @@ away, slow or wrong takes nothing from the others. A reload may add outputs, cha
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -24,12 +25,22 @@ MakeServer = Callable[[InfluxConfig, InfluxStats, Queue], Server]
 
 
 @dataclass
-class _Output:
+class Output:
+    """One of them, as far as others may look at it. Times are clock seconds, but `paused`."""
+
     config: InfluxConfig
+    stats: InfluxStats
     queue: Queue
+    server: Server
     writer: Writer
     reports: Reports
-    line: InfluxLine
+    paused: float | None
+    """Since when (seconds since 1970), None if it is not."""
+
+    @property
+    def state(self) -> str:
+        """That it is paused, and since when; "" if it is not."""
+        return _paused_since("delivery", self.paused)
 
 
 class Outputs:
@@ -42,12 +53,28 @@ class Outputs:
         server: MakeServer,
         clock: IReactorTime,
         now: Callable[[], float],
-        state: Callable[[], str],
     ) -> None:
         self._spool, self._make_server = spool, server
-        self._clock, self._now, self._state = clock, now, state
-        self._outputs: dict[str, _Output] = {}
-        self._paused = False
+        self._clock, self._now = clock, now
+        self._outputs: dict[str, Output] = {}
+        self._lines: dict[str, InfluxLine] = {}
+        self._all_paused: float | None = None
+        """Since when all are, also those that a reload adds."""
+
+    @property
+    def by_name(self) -> Mapping[str, Output]:
+        """By their sections."""
+        return self._outputs
+
+    @property
+    def state(self) -> str:
+        """What is paused, and since when; "" if nothing is."""
+        if self._all_paused and all(output.paused for output in self._outputs.values()):
+            return _paused_since("delivery", self._all_paused)
+        paused = (
+            _paused_since(f"delivery to [{name}]", output.paused) for name, output in self._outputs.items()
+        )
+        return "; ".join(filter(None, paused))
 
     @property
     def waiting(self) -> int:
@@ -64,7 +91,8 @@ class Outputs:
         if not self._outputs:
             return
         gone = {name: self._outputs.pop(name) for name in self._outputs.keys() - configs.keys()}
-        for output in gone.values():
+        for name, output in gone.items():
+            del self._lines[name]
             await output.writer.stopService()
         self._spool.keep_for(keeping(configs))
         for name, config in configs.items():
@@ -79,11 +107,16 @@ class Outputs:
         reports = Reports(log, self._clock)
         server = self._make_server(config, stats, queue)
         writer = Writer(server, queue, stats, reports, clock=self._clock, now=self._now)
-        line = InfluxLine(
-            stats, name, waiting=lambda: queue.undelivered, missed=lambda: queue.missed, state=self._state
+        output = Output(config, stats, queue, server, writer, reports, self._all_paused)
+        self._outputs[name] = output
+        self._lines[name] = InfluxLine(
+            stats,
+            name,
+            waiting=lambda: queue.undelivered,
+            missed=lambda: queue.missed,
+            state=lambda: output.state,
         )
-        self._outputs[name] = _Output(config, queue, writer, reports, line)
-        if self._paused:
+        if output.paused:
             writer.pause()
         writer.startService()
 
@@ -92,17 +125,25 @@ class Outputs:
         if known := self._outputs.get(name):
             known.writer.wake()
 
-    def pause(self) -> None:
-        """Deliver nothing."""
-        self._paused = True
-        for output in self._outputs.values():
+    def pause(self, name: str = "") -> None:
+        """Deliver nothing to this output; without a name to none, nor to those that a reload adds."""
+        now = self._now()
+        if not name:
+            self._all_paused = self._all_paused or now
+        for output in self._chosen(name):
+            output.paused = output.paused or now
             output.writer.pause()
 
-    def resume(self) -> None:
-        """Deliver again."""
-        self._paused = False
-        for output in self._outputs.values():
+    def resume(self, name: str = "") -> None:
+        """Deliver again, to this output or to all."""
+        if not name:
+            self._all_paused = None
+        for output in self._chosen(name):
+            output.paused = None
             output.writer.resume()
+
+    def _chosen(self, name: str) -> list[Output]:
+        return [self._outputs[name]] if name else list(self._outputs.values())
 
     async def drain(self, seconds: float) -> None:
         """Deliver what waits, for as long as the servers take it; `seconds` at most."""
@@ -118,10 +159,16 @@ class Outputs:
 
     def report(self) -> None:
         """Log the hourly lines."""
-        for output in self._outputs.values():
+        for name, output in self._outputs.items():
             output.reports.period()
             if output.config.stats:
-                output.line.log()
+                self._lines[name].log()
+
+
+def _paused_since(what: str, since: float | None) -> str:
+    if since is None:
+        return ""
+    return f"{what} is paused since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def keeping(configs: Mapping[str, InfluxConfig]) -> dict[str, Keeping]:

@@ -70,7 +70,7 @@ def until_stopped(
             reactor.stop()
             return
         reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
-        actions = (service.reload, service.pause, service.resume)
+        actions: tuple[Callable[[], object], ...] = (service.reload, service.pause, service.resume)
         for number, action in zip(signals.CONTROL, actions, strict=True):
             signal.signal(number, partial(_call_in_reactor, reactor, action))
         signals.unblock()
@@ -94,7 +94,7 @@ def _reactor() -> Any:
     return reactor
 
 
-def _call_in_reactor(reactor: Any, action: Callable[[], None], _number: int, _frame: object) -> None:
+def _call_in_reactor(reactor: Any, action: Callable[[], object], _number: int, _frame: object) -> None:
     reactor.callFromThread(action)
 
 

@@ -4,6 +4,7 @@ Every message that is received ends as exactly one of stored, filtered, refused 
 cause. While it waits for its commit it is counted as received only. One that is on disk, but whose time is
 not known yet, is counted as held for so long."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ class MqttStats:
 
     received: int = 0
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    last_stored: float | None = None
+    """When a reading was last made durable (clock seconds)."""
 
     def total(self, kind: str) -> int:
         """How many ended as `kind`."""
@@ -45,6 +48,27 @@ class InfluxStats:
     quarantined: int = 0
     again: int = 0
     """Lines that were delivered once more, after the output was away."""
+    last_delivered: float | None = None
+    """When the database last took a reading (clock seconds)."""
+
+
+COMMIT_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds: a commit takes some ms on an SSD, 50 ms on an SD card, and seconds on one that is about to die."""
+
+
+@dataclass
+class CommitStats:
+    """How long commits took; `counts` has those up to each bound but not up to the one before it, and last
+    those beyond all."""
+
+    seconds: float = 0.0
+    counts: list[int] = field(default_factory=lambda: [0] * (len(COMMIT_BOUNDS) + 1))
+    failed: int = 0
+
+    def took(self, seconds: float) -> None:
+        """One has succeeded."""
+        self.seconds += seconds
+        self.counts[bisect_left(COMMIT_BOUNDS, seconds)] += 1
 
 
 class MqttLine:

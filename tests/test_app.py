@@ -200,7 +200,7 @@ class Reload(SynchronousTestCase):
         (state,) = self.told
         assert re.fullmatch(r"delivery is paused since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", state)
         self.app.reload()
-        assert self.app._outputs._state() == state
+        assert self.app._outputs.state == state
         self.app.resume()
         assert self.told == [state, ""]
 

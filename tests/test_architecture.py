@@ -14,6 +14,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PURE = (
     *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
     *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict", "influx/dialect"),
+    *("status/snapshot", "status/metrics", "commands/words"),
 )
 
 FLOORS = (
@@ -21,10 +22,11 @@ FLOORS = (
     ("hosts", "tls", "clock", "readings", "process"),
     ("config",),
     ("stats", "logs", "simulator"),
-    ("spool", "watch"),
+    ("spool", "watch", "status"),
     ("mqtt", "influx"),
     ("dating",),
     ("intake", "outputs"),
+    ("overview",),
     ("app", "commands"),
     ("run",),
     ("cli",),

@@ -37,7 +37,6 @@ class OutputsCase(SynchronousTestCase):
         self.directory = directory.name
         self.databases: dict[str, Database] = {}
         self.answers: dict[str, Callable[[Iterable[str]], Verdict]] = {}
-        self.state = ""
         self.twice = ""
         self.number = 0
 
@@ -48,9 +47,7 @@ class OutputsCase(SynchronousTestCase):
             flush_interval=1.0,
             wake=lambda output: self.outputs.wake(output),
         )
-        self.outputs = Outputs(
-            self.spool, server=self.server, clock=self.clock, now=lambda: 1.5, state=lambda: self.state
-        )
+        self.outputs = Outputs(self.spool, server=self.server, clock=self.clock, now=lambda: 1.5)
         self.successResultOf(Deferred.fromCoroutine(self.spool.open(keeping(configs))))
         self.outputs.start(configs)
         self.addCleanup(self.end)
@@ -153,15 +150,34 @@ class EachTest(OutputsCase):
         self.wait(2)
         assert (self.sent("first"), self.sent("copy")) == (lines, lines)
 
+    def test_one_may_be_paused_while_the_others_go_on(self) -> None:
+        self.begin(influxdb=FIRST, copy=COPY)
+        self.outputs.pause("copy")
+        lines = self.take(2)
+        assert (self.sent("first"), self.sent("copy")) == (lines, [])
+        assert self.outputs.state == "delivery to [copy] is paused since 1970-01-01 00:00:01 UTC"
+        self.outputs.resume("copy")
+        self.wait(2)
+        assert (self.sent("copy"), self.outputs.state) == (lines, "")
+
+    def test_of_all_that_are_paused_one_may_be_resumed(self) -> None:
+        self.begin(influxdb=FIRST, copy=COPY)
+        self.outputs.pause()
+        assert self.outputs.state == "delivery is paused since 1970-01-01 00:00:01 UTC"
+        self.outputs.resume("copy")
+        lines = self.take(2)
+        assert (self.sent("first"), self.sent("copy")) == ([], lines)
+        assert self.outputs.state == "delivery to [influxdb] is paused since 1970-01-01 00:00:01 UTC"
+
     def test_each_has_an_hourly_line_unless_it_wants_none(self) -> None:
         self.begin(influxdb=FIRST, copy=COPY, quiet=replace(COPY, stats=False))
         self.take(2)
-        self.state = "delivery is paused"
+        self.outputs.pause()
         self.outputs.report()
         first, copy = [text for text in self.log(LogLevel.info) if "Write Stats" in text]
         assert first.startswith("InfluxDB Write Stats [Requested, Ok, Reject, Fail] = ")
         assert copy.startswith("InfluxDB Write Stats of [copy] [Requested, Ok, Reject, Fail] = ")
-        assert copy.endswith("; delivery is paused")
+        assert copy.endswith("; delivery is paused since 1970-01-01 00:00:01 UTC")
 
     def test_a_drain_delivers_to_all(self) -> None:
         self.begin(influxdb=replace(FIRST, batch=100, flush_interval=60.0), copy=replace(COPY, batch=100))

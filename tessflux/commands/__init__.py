@@ -9,10 +9,26 @@ Out:  lines for the operator, and an exit code.
     tessflux export               export      the readings that wait in the spool
     tessflux refused              refused     what is in quarantine
     tessflux refused --requeue    requeue     have it tried again
+    tessflux status               status      what the running daemon does
+    tessflux pause                control     deliver nothing
+    tessflux resume               control     deliver again
+    tessflux reload               control     read the config again
 
-Each has one function of the same name. They share `output` (lines on standard output), `spoolview` (the spool
-seen from outside), `shipped`, `manifest` and `system` (what is installed, whose it is now, and where). To
+Each module has one function of the same name. They share `output` (lines on standard output), `spoolview`
+(the spool seen from outside), `daemon` (the running one, over its socket), `words` (numbers and times for
+people), `shipped`, `manifest` and `system` (what is installed, whose it is now, and where). To
 `check` belong `brokercheck` and `findings`.
 """
 
-__all__ = ["check", "export", "install", "output", "refused", "requeue", "uninstall"]
+__all__ = [
+    "check",
+    "control",
+    "daemon",
+    "export",
+    "install",
+    "output",
+    "refused",
+    "requeue",
+    "status",
+    "uninstall",
+]

@@ -7,7 +7,7 @@ Out:  a frozen `Config`, or a ConfigError with every problem in the file at once
 reads the address of a broker that comes from elsewhere.
 """
 
-from tessflux.config.addresses import BrokerAddress
+from tessflux.config.addresses import BrokerAddress, ListenAddress
 from tessflux.config.loading import load
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.config.sections import (
@@ -16,6 +16,7 @@ from tessflux.config.sections import (
     InfluxConfig,
     MqttConfig,
     SpoolConfig,
+    StatusConfig,
     Version,
 )
 
@@ -25,9 +26,11 @@ __all__ = [
     "Config",
     "GlobalConfig",
     "InfluxConfig",
+    "ListenAddress",
     "MqttConfig",
     "Secret",
     "SpoolConfig",
+    "StatusConfig",
     "Version",
     "addresses",
     "load",

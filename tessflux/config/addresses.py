@@ -90,6 +90,33 @@ def broker(text: str) -> BrokerAddress:
     return BrokerAddress(transport, _host(host), _port(arguments["port"]), "")
 
 
+@dataclass(frozen=True)
+class ListenAddress:
+    """Where tessflux itself listens; `listen` takes its str again."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return _netloc(self.host, self.port)
+
+
+def listen(text: str) -> ListenAddress:
+    """An address of this computer, and a port."""
+    host, colon, port = text.rpartition(":")
+    try:
+        bare = host.removeprefix("[").removesuffix("]") if ":" in host else host
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else bare)
+        if not colon or (address.version == 6) != host.startswith("["):
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            "must be an address of this computer and a port: 127.0.0.1:9273 or [::1]:9273;"
+            " with 0.0.0.0:9273 or [::]:9273 the whole network can look"
+        ) from None
+    return ListenAddress(str(address), _port(port))
+
+
 def http_urls(text: str) -> str:
     """Addresses of an InfluxDB, with commas between them; "" for none."""
     urls = (each.strip() for each in re.split(r"[,\n]", text))

@@ -15,6 +15,7 @@ from tessflux.config.sections import (
     InfluxConfig,
     MqttConfig,
     SpoolConfig,
+    StatusConfig,
 )
 from tessflux.errors import ConfigError
 
@@ -42,5 +43,6 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
             for section in (FIRST_OUTPUT, *file.sections(OUTPUT))
         },
         spool=SpoolConfig(**file.values["spool"]),
+        status=StatusConfig(**file.values["status"]),
         warnings=tuple(file.warnings),
     )

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 from tessflux.config import addresses, converters
-from tessflux.config.addresses import BrokerAddress
+from tessflux.config.addresses import BrokerAddress, ListenAddress
 from tessflux.config.converters import Converter
 from tessflux.config.secret import NO_SECRET, Secret
+from tessflux.errors import UsageError
 from tessflux.limits import SHARE_MEMBERS
 
 Version = Literal["3.1.1", "5"]
@@ -123,6 +124,14 @@ class SpoolConfig:
 
 
 @dataclass(frozen=True)
+class StatusConfig:
+    """Where others can look at tessflux. Without a `socket`, it is in /run/tessflux or with the spool."""
+
+    socket: Annotated[str, converters.path] = ""
+    listen: Annotated[ListenAddress | None, converters.or_blank(addresses.listen)] = None
+
+
+@dataclass(frozen=True)
 class Config:
     """A config that can be used; `path` is absolute, `warnings` are lines for the log."""
 
@@ -134,11 +143,21 @@ class Config:
     encoded for all."""
     spool: SpoolConfig
     warnings: tuple[str, ...]
+    status: StatusConfig = StatusConfig()
 
     @property
     def influxdb(self) -> InfluxConfig:
         """The first output."""
         return self.outputs[FIRST_OUTPUT]
+
+    def section_of(self, output: str) -> str:
+        """The section of an output that goes by this name, with `influxdb ` before it or without. Raises
+        UsageError if there is none."""
+        for section in self.outputs:
+            if output in (section, section.partition(" ")[2]):
+                return section
+        names = ", ".join(section.partition(" ")[2] or section for section in self.outputs)
+        raise UsageError(f"{self.path} has no output {output}; there are: {names}")
 
 
 def _marks(section: type) -> dict[str, tuple[Any, ...]]:
@@ -165,5 +184,6 @@ KEYS = {
     OUTPUT: {key: convert for key, convert in _keys(InfluxConfig).items() if key not in FOR_ALL},
     "mqtt": _keys(MqttConfig),
     "spool": _keys(SpoolConfig),
+    "status": _keys(StatusConfig),
 }
 """What converts a key: section -> key -> converter."""

@@ -135,6 +135,10 @@ class Server:
         self._connect(config)
         self.takes_lines = False
         """Whether the server took lines at the last request."""
+        self.problem = ""
+        """Why it does not, in words; "" if it does, or was not asked yet."""
+        self.since = self._clock.seconds()
+        """When one of these began (clock seconds)."""
         self._is_new = True
         # A problem with this server is news, even if the former server had the same.
         self._problems.over()
@@ -348,8 +352,10 @@ class Server:
             self._connect(replace(self.config, password=secret))
 
     def _log_problem(self, reason: str, advice: str) -> None:
-        self.takes_lines = False
         text = f"{reason} ({advice})"
+        if not self.problem:
+            self.since = self._clock.seconds()
+        self.takes_lines, self.problem = False, text
         if self._problems.admits(text):
             log.error(
                 "InfluxDB at {url} takes no readings: {text}; they wait in the spool",
@@ -358,7 +364,9 @@ class Server:
             )
 
     def _log_end_of_problem(self) -> None:
-        self.takes_lines = True
+        if not self.takes_lines:
+            self.since = self._clock.seconds()
+        self.takes_lines, self.problem = True, ""
         if self._problems.over() or self._is_new:
             self._is_new = False
             log.info(

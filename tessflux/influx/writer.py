@@ -171,6 +171,8 @@ class Writer(Service):
             return
         result = await self._delivery.deliver(batch.lines)
         self._undecided = False
+        if result.delivered:
+            self._stats.last_delivered = self._clock.seconds()
         if not await self._queue.retire(batch, result.refused):
             # It is delivered once more, and counted then.
             await self._after_error.sleep(PARK_SECONDS)

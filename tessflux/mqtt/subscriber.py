@@ -102,6 +102,11 @@ class Subscriber(Service):
         self._session_losses = 0
         self._remarks = RateLimit(clock, period=REMARK_PERIOD, lines=PROBLEM_LINES)
         self._qos_known = self._heard = False
+        self._problem = ""
+        self.connected = False
+        """Whether the broker has accepted us and our topics."""
+        self.since = clock.seconds()
+        """When that began or ended (clock seconds)."""
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -121,6 +126,17 @@ class Subscriber(Service):
     def listening(self) -> bool:
         """Whether the broker can send us what is published on our topics, and we read it."""
         return self._subscription is not None and not self._backpressure
+
+    @property
+    def problem(self) -> str:
+        """Why nothing comes, or not everything, in words; "" if all is well or was not tried yet."""
+        if self.connected and self._subscription is not None and (refused := self._subscription.refused):
+            return f"it refuses {', '.join(refused)}"
+        return self._problem
+
+    def _is_connected(self, connected: bool) -> None:
+        if connected != self.connected:
+            self.connected, self.since = connected, self._clock.seconds()
 
     def backpressure(self, on: bool) -> None:
         """Stop reading from the broker, or go on."""
@@ -226,16 +242,20 @@ class Subscriber(Service):
             watch.start(WATCH_PERIOD, now=False)
             await self._subscribe(session, subscribed)
             self._problems.over()
+            self._is_connected(True)
+            self._problem = ""
             self._remark(session, subscribed)
             reason = await session.lost
         finally:
             self._session = self._subscription = None
+            self._is_connected(False)
             if watch.running:
                 watch.stop()
             session.abort("given up")
             if not session.lost.called:
                 await session.lost
         if not self._interrupted:
+            self._problem = f"the connection was lost: {reason}"
             log.warn(
                 "Lost the connection to the broker {broker}: {reason}",
                 broker=str(config.broker),
@@ -319,7 +339,10 @@ class Subscriber(Service):
 
     def _log_problem(self, error: Exception) -> None:
         problem = _describe(error)
-        if not self._interrupted and self._problems.admits(problem):
+        if self._interrupted:
+            return
+        self._problem = problem
+        if self._problems.admits(problem):
             log.error(
                 "Cannot use the broker {broker}: {problem}; tessflux keeps trying",
                 broker=str(self._config.broker),

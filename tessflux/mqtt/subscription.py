@@ -71,6 +71,11 @@ class Subscription:
         return bool(self._refused) and self._clock.seconds() - self._refused_at >= self._retry
 
     @property
+    def refused(self) -> tuple[str, ...]:
+        """The topics that the broker refuses."""
+        return tuple(sorted(self._refused))
+
+    @property
     def _retry(self) -> float:
         return RETRY_IN_USE if self._in_use & self._refused.keys() else RETRY_REFUSED
 

@@ -11,21 +11,23 @@ whole. `second_look` opens the file beside a running tessflux, for the commands.
 from tessflux.spool.committer import Committer
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
-from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, second_look
+from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Figures, second_look
 from tessflux.spool.positions import Keeping
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
 from tessflux.spool.spool import Spool
-from tessflux.spool.store import DISK_FAILED, Store
+from tessflux.spool.store import DISK_FAILED, LOSSES, Store
 
 __all__ = [
     "CHOSEN",
     "COLUMNS",
     "DISK_FAILED",
     "FILE_NAME",
+    "LOSSES",
     "RESERVE",
     "Batch",
     "Committer",
+    "Figures",
     "Group",
     "HeldAtStart",
     "Keeping",

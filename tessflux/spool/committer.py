@@ -156,6 +156,7 @@ class Committer:
         try:
             group.count_and_acknowledge(self._stats)
             if group.lines:
+                self._stats.last_stored = self._clock.seconds()
                 self._added(group.since)
         except Exception:
             log.failure("What follows a commit went wrong")

@@ -101,6 +101,16 @@ class Mark(NamedTuple):
     answered: int
 
 
+class Figures(NamedTuple):
+    """What the file holds: bytes in use and at most, rows in quarantine, and for each output the time of the
+    oldest reading that it lacks, in ms since 1970."""
+
+    used: int
+    limit: int
+    quarantined: int
+    oldest: Mapping[str, int]
+
+
 NO_OUTPUTS: Mapping[str, Mark | None] = {}
 
 
@@ -278,6 +288,23 @@ class Journal:
             self._db.execute("DELETE FROM broker")
             self._db.execute("INSERT INTO broker VALUES (?, ?, ?)", (broker, version, since))
 
+    def figures(self, delivered: Mapping[str, int]) -> Figures:
+        """What the file holds; each output has had the lines up to a number."""
+        oldest = {}
+        for name, number in delivered.items():
+            row = self._db.execute(
+                "SELECT substr(lines, 1, instr(lines || char(10), char(10)) - 1)"
+                " FROM chunk WHERE id > ? ORDER BY id LIMIT 1",
+                (number,),
+            ).fetchone()
+            if row:
+                oldest[name] = int(row[0].rpartition(" ")[2])
+        return Figures(self._used_pages * _PAGE, self._max_pages * _PAGE, self.quarantine.rows, oldest)
+
+    @property
+    def _used_pages(self) -> int:
+        return self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+
     def _insert(self, table: str, number: int, readings: int, text: str) -> None:
         self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", (number, readings, text))
 
@@ -309,8 +336,7 @@ class Journal:
 
     def is_full(self, group: Group) -> bool:
         """Whether the largest size has no room for a group: SQLITE_FULL may also mean the disk."""
-        used = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
-        return used + _pages(group) > self._max_pages
+        return self._used_pages + _pages(group) > self._max_pages
 
     def _leave_reserve(self, group: Group) -> None:
         """Raise NoRoom if the disk has none for a group, and neither has the file itself."""

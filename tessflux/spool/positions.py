@@ -46,6 +46,11 @@ class Position:
     def __post_init__(self) -> None:
         self.retired = self.settled
 
+    @property
+    def delivered(self) -> int:
+        """The output has had all lines up to this number, though some may be sent to it again."""
+        return max(self.retired, self.answered)
+
     def keep(self, keeping: Keeping) -> None:
         """Keep lines as the output asks for it now."""
         self.keeping = keeping
@@ -100,7 +105,7 @@ class Position:
 
     def skip(self, number: int) -> int:
         """Go on after this line, whatever was delivered; returns how many lines the output never had."""
-        missed = max(0, number - max(self.answered, self.retired))
+        missed = max(0, number - self.delivered)
         self.missed += missed
         self.settled = max(self.settled, number)
         if self.retired < self.settled:

@@ -42,6 +42,11 @@ class Quarantine:
         """Change the bounds; they apply when something is added."""
         self._rows, self._largest = rows, size
 
+    @property
+    def rows(self) -> int:
+        """How many it holds."""
+        return self._held[0]
+
     def requeued(self, limit: int) -> dict[int, Quarantined]:
         """The oldest that are to be tried again, by their numbers."""
         rows = self._db.execute(

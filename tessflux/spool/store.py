@@ -23,8 +23,9 @@ from tessflux.readings import Admitted, Held, Quarantined
 from tessflux.spool.file import SpoolFile
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
-from tessflux.spool.journal import Batch, Journal, Mark, NoRoom
+from tessflux.spool.journal import Batch, Figures, Journal, Mark, NoRoom
 from tessflux.spool.positions import Keeping, Position
+from tessflux.stats import CommitStats
 
 log = Logger(namespace="spool")
 
@@ -44,6 +45,8 @@ GIVE_WAY = 10
 SPOOL_FULL = "spool full"
 DISK_FAILED = "disk failed"
 BUG = "internal error"
+LOSSES = (SPOOL_FULL, DISK_FAILED, BUG)
+"""What a reading can be lost by."""
 
 _ADVICE = {
     SPOOL_FULL: "Bring the database back or raise [spool] max_size",
@@ -77,6 +80,7 @@ class Store:
         """Quarantined payloads that went because newer ones came."""
         self.failing = ""
         """Why no commit succeeds now, "" while they do."""
+        self.commits = CommitStats()
         self._first = 0
         """No line up to this number is on disk."""
         self._recorded: dict[str, Mark] = {}
@@ -147,9 +151,11 @@ class Store:
         changed = {name: mark for name, mark in marks.items() if self._recorded.get(name) != mark}
         gone = self._gone
         self._running += 1
+        began = self._clock.seconds()
         try:
             forgotten = await self._ask(Journal.commit, group, first, changed | gone)
         except Exception as error:
+            self.commits.failed += 1
             cause = await self._cause(error, group)
             if (cause == SPOOL_FULL or isinstance(error, NoRoom)) and self._make_room():
                 return await self.commit(group, output, batch)
@@ -157,6 +163,7 @@ class Store:
             return False
         finally:
             self._running -= 1
+        self.commits.took(self._clock.seconds() - began)
         self.last += len(group.lines)
         self._first = max(first, self._first)
         # Not all marks: a file that was begun anew has no others.
@@ -247,6 +254,11 @@ class Store:
         """The oldest lines after number `after`, in whole chunks, and none after number `until`; empty when
         there are none."""
         return await self._read(lambda journal: journal.head(after, limit, until), otherwise=NO_LINES)
+
+    async def figures(self) -> Figures | None:
+        """What the file holds; None if the disk fails. It waits for the calls before it."""
+        delivered = {name: position.delivered for name, position in self.positions.items()}
+        return await self._read(lambda journal: journal.figures(delivered), otherwise=None)
 
     async def requeued(self, limit: int) -> dict[int, Quarantined]:
         """The oldest in quarantine that an operator wants to be tried again, by their numbers."""

@@ -4,7 +4,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tessflux.config import BrokerAddress, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.config import (
+    BrokerAddress,
+    GlobalConfig,
+    InfluxConfig,
+    MqttConfig,
+    SpoolConfig,
+    StatusConfig,
+)
 from tessflux.config.loading import load
 from tessflux.config.sections import KEYS, OUTPUT
 
@@ -42,6 +49,7 @@ def test_the_example_shows_the_defaults() -> None:
         "influxdb": InfluxConfig(),
         "mqtt": MqttConfig(LOCAL_BROKER),
         "spool": SpoolConfig(),
+        "status": StatusConfig(),
     }
     for (section, key), text in shown_in_example().items():
         if (section, key) in deliberate:

@@ -1,0 +1,43 @@
+"""Numbers, sizes and durations as people read them. Pure."""
+
+from collections.abc import Mapping
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_SIZES = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `2 h 5 min`."""
+    left = round(max(0.0, seconds))
+    parts: list[str] = []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(filter(None, parts)) or "0 s"
+
+
+def ago(when: float, now: float) -> str:
+    """`5 s ago`."""
+    return f"{duration(now - when)} ago"
+
+
+def size(count: int) -> str:
+    """`3.2 MB`, `1 GB`."""
+    for unit, name in _SIZES:
+        if count >= unit:
+            return f"{count / unit:.1f}".removesuffix(".0") + f" {name}"
+    return f"{count} bytes"
+
+
+def number(count: int) -> str:
+    """`12,345`."""
+    return f"{count:,}"
+
+
+def causes(counts: Mapping[str, int]) -> str:
+    """` (retained 3, duplicate 2)`, the most frequent first; "" if there are none."""
+    some = sorted(((count, cause) for cause, count in counts.items() if count), reverse=True)
+    return f" ({', '.join(f'{cause} {number(count)}' for count, cause in some)})" if some else ""
