@@ -29,6 +29,7 @@ from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.outputs import Outputs, keeping
 from tessflux.overview import Overview
+from tessflux.photometers import TICK, Photometers
 from tessflux.readings import Admission, Judge
 from tessflux.spool import Queue, Spool
 from tessflux.stats import HELD, InfluxStats, MqttLine, MqttStats
@@ -79,7 +80,7 @@ class App:
     ) -> None:
         self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
-        self._thread = ThreadPool(1, 1, "spool")
+        self._thread, self._second_thread = ThreadPool(1, 1, "spool"), ThreadPool(1, 1, "photometers")
         self._mqtt_stats = MqttStats()
         self._judge = Judge(Admission())
         # The spool calls the two ends, which are made after it: hence the lambdas.
@@ -100,6 +101,14 @@ class App:
             failing=lambda: self._spool.store.failing,
             listening=lambda: self._subscriber.listening,
         )
+        self._photometers = Photometers(
+            config.status,
+            config.spool.directory,
+            clock=reactor,
+            now=time.time,
+            in_thread=partial(deferToThreadPool, reactor, self._second_thread),
+            listening=self._hears,
+        )
         self._photometer_reports = logs.Reports(Logger(namespace="mqtt"), reactor)
         self._intake = Intake(
             config.mqtt,
@@ -110,6 +119,7 @@ class App:
             self._mqtt_stats,
             self._photometer_reports,
             self._watch,
+            self._photometers.register,
             self._clock,
         )
         self._subscriber = Subscriber(
@@ -139,6 +149,7 @@ class App:
             self._every(RELEASE, self._intake.dating.release),
             self._every(LOOK, self._watch.look),
             self._every(REOPEN, self._sockets.open_missing),
+            self._every(TICK, self._photometers.tick),
         ]
 
     def _site(self) -> Sockets:
@@ -189,6 +200,7 @@ class App:
             log.warn("{warning}", warning=warning)
         log.info("tessflux {version} starts with {config}", version=__version__, config=self._config.path)
         self._thread.start()
+        self._second_thread.start()
         try:
             admitted = await self._spool.open(keeping(self._config.outputs))
             self._judge.admission.restore(admitted, now=int(time.time() * 1000))
@@ -203,6 +215,7 @@ class App:
             raise CannotCreate(
                 f"cannot open the spool in {directory}: {error}; see who owns it and the files in it"
             ) from None
+        await self._photometers.open()
         self._outputs.start(self._config.outputs)
         self._subscriber.startService()
         self._sockets.start(self._config.status)
@@ -226,7 +239,7 @@ class App:
             "disconnect": self._subscriber.stopService,
             "deliver": lambda: self._outputs.drain(DRAIN),
             "end the delivery": self._outputs.stop,
-            "close": self._spool.close,
+            "close": self._close,
         }
         for name, step in steps.items():
             try:
@@ -236,10 +249,18 @@ class App:
         self._report()
         log.info("tessflux has stopped, {waiting} readings wait", waiting=self._outputs.waiting)
 
+    async def _close(self) -> None:
+        """Close both files, in their threads."""
+        photometers = Deferred.fromCoroutine(self._photometers.close())
+        photometers.addErrback(lambda failure: log.failure("The photometers could not be kept", failure))
+        await self._spool.close()
+        await photometers
+
     def end_threads(self) -> None:
         """Call it last, even after a start that failed: Python does not exit before its threads do."""
-        if self._thread.started:
-            self._thread.stop()
+        for thread in (self._thread, self._second_thread):
+            if thread.started:
+                thread.stop()
 
     def reload(self) -> None:
         """As `reload_now`, for whoever cannot wait: the log says how it ended."""
@@ -273,6 +294,7 @@ class App:
         self._logs.set_levels(logs.levels(config))
         self._spool.reconfigure(config.spool, _flush_interval(config))
         self._intake.reconfigure(config.mqtt, config.influxdb)
+        self._photometers.reconfigure(config.status)
         self._clock.wait = config.global_.clock_wait
         await self._outputs.reconfigure(config.outputs)
         self._subscriber.reconfigure(config.mqtt)
@@ -314,6 +336,10 @@ class App:
             self._tell(state)
         except OSError as error:
             log.warn("The state cannot be written beside the pid file: {error}", error=error)
+
+    def _hears(self) -> bool:
+        """Whether a message that is published now is judged."""
+        return self._subscriber.listening and self._clock.known and not self._spool.store.failing
 
     def _report(self) -> None:
         self._photometer_reports.period()

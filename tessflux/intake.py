@@ -10,6 +10,7 @@ from tessflux.config import InfluxConfig, MqttConfig
 from tessflux.dating import Dating
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
+from tessflux.photometers import Register
 from tessflux.readings import Acknowledge, Admit, Judge, Message, Outcome, internal_error
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
@@ -31,9 +32,11 @@ class Intake:
         stats: MqttStats,
         reports: Reports,
         watch: Watch,
+        register: Register,
         clock: Clock,
     ) -> None:
-        self._judge, self._stats, self._reports, self._watch = judge, stats, reports, watch
+        self._judge, self._register = judge, register
+        self._stats, self._reports, self._watch = stats, reports, watch
         self._committer, self._store = committer, store
         self.dating = Dating(clock, judge.admission, committer, store, stats, reports, self._outcome)
         self.reconfigure(mqtt, influx)
@@ -71,6 +74,10 @@ class Intake:
             return internal_error(message, error)
         if outcome.remark is not None:
             self._reports.note(*outcome.remark)
+        try:
+            self._register.take(message, outcome, admit)
+        except Exception:
+            self._reports.bug("The photometers that were heard could not be noted")
         return outcome
 
     async def requeue(self) -> None:

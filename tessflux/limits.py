@@ -56,6 +56,27 @@ and 3 MB while their times are reckoned."""
 PHOTOMETERS = 200_000
 """Photometers whose last reading is remembered; the one that was silent longest is forgotten first."""
 
+STRANGERS = 1_000
+"""Photometers that the register shows though nothing of them was stored yet. Whoever invents names in
+messages that are refused pushes out only those of his kind."""
+
+JUDGED = 1_000
+"""Messages that wait for the register: it takes them in at once, in a millisecond or two."""
+
+CAUSES = 4
+"""Causes for which the register remembers when a message of a photometer was filtered or refused last."""
+
+UNSAVED_MEANS = 400_000
+"""Means of five minutes that wait for the disk: two of each photometer, or a night of four thousand
+photometers that come late. Each takes 300 bytes."""
+
+HISTORY_BYTES = 256 * 1024 * 1024
+"""Bytes of the file with the history: seven nights of 8,000 photometers. With more of them it has fewer
+nights, with 100,000 the last 15 hours."""
+
+SPARKLINES = 2_000
+"""Photometers whose last night is read at the same time: more than a page shows."""
+
 SHARE_MEMBERS = 16
 """Daemons that may share the readings of a broker: each has every sixteenth millisecond for itself, so a
 reading without a time of its own is moved by less than that."""

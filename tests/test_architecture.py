@@ -23,7 +23,7 @@ FLOORS = (
     ("config",),
     ("stats", "logs", "simulator"),
     ("spool", "watch", "status"),
-    ("mqtt", "influx"),
+    ("mqtt", "influx", "photometers"),
     ("dating",),
     ("intake", "outputs"),
     ("overview",),

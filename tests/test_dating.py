@@ -17,6 +17,7 @@ from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig
 from tessflux.intake import Intake
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
+from tessflux.photometers import Register
 from tessflux.readings import LONGEST_WAIT, Admission, Judge, Message, Reckoned, Track
 from tessflux.readings import reckon as reckon_times
 from tessflux.readings.admission import NO_TIME
@@ -72,6 +73,7 @@ class Case(SynchronousTestCase):
             self.stats,
             Reports(Logger(observer=cast(ILogObserver, lambda event: None)), self.clock),
             Mock(Watch, unseen=()),
+            Register(history=False),
             self.time,
         )
         admission.restore(admitted, now=int(self.time.now() * 1_000))

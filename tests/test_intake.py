@@ -19,6 +19,7 @@ from tessflux.clock import Clock as TimeOfDay
 from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.logs import Reports
+from tessflux.photometers import Register
 from tessflux.readings import Acknowledge, Admission, Filtered, Judge, Message, Outcome, Quarantined, Stored
 from tessflux.spool import FILE_NAME, Committer, Store
 from tessflux.spool.positions import Keeping
@@ -66,6 +67,7 @@ class Taking:
             self.stats,
             self.reports,
             self.watch,
+            Register(history=False),
             TimeOfDay(0),
         )
 
@@ -246,6 +248,7 @@ class Storing:
             self.stats,
             reports,
             Mock(Watch, unseen=()),
+            Register(history=False),
             TimeOfDay(0),
         )
 

@@ -14,7 +14,7 @@ from tessflux.config.sections import SpoolConfig
 from tessflux.influx import Delivered, Ran, Server
 from tessflux.influx.verdict import BadLines, Unreachable, Verdict
 from tessflux.outputs import Outputs, keeping
-from tessflux.readings import Admitted, Stored
+from tessflux.readings import Admitted, Reading, Stored
 from tessflux.spool import Queue, second_look
 from tessflux.stats import InfluxStats
 from tests.influx.site import Database, line
@@ -86,7 +86,9 @@ class OutputsCase(SynchronousTestCase):
         """So many readings come."""
         lines = [line(self.number + number) for number in range(count)]
         for each in lines:
-            self.spool.committer.take(Stored(each, Admitted("stars1", self.number, self.number)), None)
+            self.spool.committer.take(
+                Stored(each, Admitted("stars1", self.number, self.number), Reading("stars1", {}, None)), None
+            )
             self.number += 1
         self.wait(2)
         return lines

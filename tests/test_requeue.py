@@ -16,6 +16,7 @@ from tessflux.config.sections import InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.intake import Intake
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
+from tessflux.photometers import Register
 from tessflux.readings import Admission, Judge, Quarantined
 from tessflux.readings.message import Message
 from tessflux.spool.journal import Journal
@@ -57,6 +58,7 @@ class Requeue(SynchronousTestCase):
             self.site.stats,
             self.reports,
             mock.Mock(Watch, unseen=()),
+            Register(history=False),
             TimeOfDay(0),
         )
 
@@ -176,6 +178,7 @@ class Requeue(SynchronousTestCase):
             self.site.stats,
             self.reports,
             mock.Mock(Watch, unseen=()),
+            Register(history=False),
             TimeOfDay(0),
         )
         self.take(dark(1))

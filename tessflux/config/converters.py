@@ -24,6 +24,7 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # Control characters but tab and newline, and the marks of bytes that were not UTF-8.
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_TIME_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 # The readings that are remembered take some MB of the spool, and one commit may add 16 MB.
 _SMALLEST_SPOOL = 64 * 2**20
 # The largest database that SQLite can keep with its default page size of 4 KiB is 16 TiB.
@@ -112,6 +113,23 @@ def seconds(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> C
             number = float("nan")
         if not (low <= number <= high or (zero and number == 0)):
             raise ValueError(f"must be a number of seconds: {range_}")
+        return number
+
+    return convert
+
+
+def duration(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> Converter:
+    """A time from `low` to `high`, as seconds or as a number with s, m, h or d; with `zero` also 0."""
+
+    def convert(value: str) -> float:
+        found = re.fullmatch(r"([0-9.]+) ?([smhd]?)", value, re.IGNORECASE)
+        try:
+            number = float(found[1]) * _TIME_UNITS[found[2].lower()] if found else float("nan")
+        except ValueError:
+            number = float("nan")
+        if not (low <= number <= high or (zero and number == 0)):
+            range_ = f"{'0, or ' if zero else ''}{low:g} to {high:.0f} seconds"
+            raise ValueError(f"must be a time like 90m, 2h or 7200: {range_}")
         return number
 
     return convert

@@ -125,10 +125,13 @@ class SpoolConfig:
 
 @dataclass(frozen=True)
 class StatusConfig:
-    """Where others can look at tessflux. Without a `socket`, it is in /run/tessflux or with the spool."""
+    """Where others can look at tessflux, and what they see of the photometers. Without a `socket`, it is in
+    /run/tessflux or with the spool."""
 
     socket: Annotated[str, converters.path] = ""
     listen: Annotated[ListenAddress | None, converters.or_blank(addresses.listen)] = None
+    silent: Annotated[float, converters.duration(10, zero=True)] = 7_200.0  # seconds, 0 = never
+    history: Annotated[int, converters.whole(0, 366)] = 7  # nights, 0 = none
 
 
 @dataclass(frozen=True)
@@ -142,8 +145,8 @@ class Config:
     """By their sections. That of the first one, [influxdb], is always there, and says how readings are
     encoded for all."""
     spool: SpoolConfig
+    status: StatusConfig
     warnings: tuple[str, ...]
-    status: StatusConfig = StatusConfig()
 
     @property
     def influxdb(self) -> InfluxConfig:

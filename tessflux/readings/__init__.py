@@ -8,7 +8,14 @@ Out:  its `Outcome`: `Stored` with its line for the database, `Filtered`, `Quara
 which time, `lineprotocol` encodes it. `backlog` notices readings that came late, and reckons their times.
 """
 
-from tessflux.readings.admission import BLACKLISTED, DUPLICATE, NOT_WHITELISTED, RETAINED, Admission
+from tessflux.readings.admission import (
+    BLACKLISTED,
+    DUPLICATE,
+    NEW_NAME,
+    NOT_WHITELISTED,
+    RETAINED,
+    Admission,
+)
 from tessflux.readings.backlog import LONGEST_WAIT, Episode, Reckoned, Track, reckon
 from tessflux.readings.fields import EXTRA_FIELDS
 from tessflux.readings.judge import OTHER_KINDS, Admit, Judge
@@ -23,12 +30,14 @@ from tessflux.readings.outcome import (
     Stored,
     internal_error,
 )
+from tessflux.readings.reading import Reading
 
 __all__ = [
     "BLACKLISTED",
     "DUPLICATE",
     "EXTRA_FIELDS",
     "LONGEST_WAIT",
+    "NEW_NAME",
     "NOT_WHITELISTED",
     "OTHER_KINDS",
     "RETAINED",
@@ -45,6 +54,7 @@ __all__ = [
     "Message",
     "Outcome",
     "Quarantined",
+    "Reading",
     "Reckoned",
     "Stored",
     "Track",

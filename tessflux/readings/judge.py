@@ -59,7 +59,7 @@ class Judge:
                 remark = _skew(reading.name, tstamp - message.received_at)
             if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
                 remark = _misrouted(reading.name, message.topic, remark)
-            return Stored(f"{series} {values} {decision.time}", decision, remark)
+            return Stored(f"{series} {values} {decision.time}", decision, reading, remark)
         if isinstance(decision, Filtered):
             return decision
         if isinstance(decision, Late):

@@ -7,6 +7,7 @@ import msgspec
 
 from tessflux.limits import MAX_NAME, MAX_PAYLOAD
 from tessflux.readings.message import Message
+from tessflux.readings.reading import Reading
 
 INTERNAL_ERROR = "internal error"
 
@@ -47,6 +48,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
     line: str
     admitted: Admitted
+    reading: Reading
     remark: Remark | None = None
 
 

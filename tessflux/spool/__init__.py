@@ -9,6 +9,7 @@ whole. `second_look` opens the file beside a running tessflux, for the commands.
 """
 
 from tessflux.spool.committer import Committer
+from tessflux.spool.file import is_damaged, move_aside
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
 from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Figures, second_look
@@ -34,6 +35,8 @@ __all__ = [
     "Queue",
     "Spool",
     "Store",
+    "is_damaged",
+    "move_aside",
     "quarantined",
     "second_look",
 ]

@@ -126,7 +126,7 @@ class SpoolFile:
         copy = path.with_name(f"{FILE_NAME}.copy")
         try:
             journal.copy(copy)
-            aside = move_aside(self.config.directory)
+            aside = move_aside(Path(self.config.directory) / FILE_NAME)
             copy.rename(path)
         finally:
             copy.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ class SpoolFile:
         return new
 
     def _move_aside(self, error: sqlite3.Error) -> None:
-        aside = move_aside(self.config.directory)
+        aside = move_aside(Path(self.config.directory) / FILE_NAME)
         log.error(
             "The spool was damaged ({error}). It was moved to {path}, and a new one was begun."
             " Readings that waited and can still be read are in the old file.",
@@ -195,13 +195,13 @@ def is_damaged(error: sqlite3.Error) -> bool:
     return (code & 0xFF) in damages or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
-def move_aside(directory: str) -> Path:
-    """Rename a damaged spool, so that a new one can be begun. Returns the new name, which has the time in it.
+def move_aside(path: Path) -> Path:
+    """Rename a damaged spool, or another database, so that a new one can be begun. Returns the new name,
+    which has the time in it.
 
     Raises OSError.
     """
-    path = Path(directory) / FILE_NAME
-    stem = f"{FILE_NAME}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    stem = f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
     names = (path.with_name(f"{stem}-{number}" if number else stem) for number in count())
     aside = next(name for name in names if not name.exists())
     for suffix in reversed(SUFFIXES):

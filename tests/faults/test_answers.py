@@ -24,7 +24,7 @@ from tessflux.influx.server import LONGEST_RETRY_AFTER, PARK_SECONDS, Server, lo
 from tessflux.influx.verdict import Busy, Missing, Unauthorised, Unreachable
 from tessflux.influx.writer import Writer
 from tessflux.logs import Reports
-from tessflux.readings import Admitted, Stored
+from tessflux.readings import Admitted, Reading, Stored
 from tessflux.spool import Queue, Spool
 from tessflux.spool.journal import second_look
 from tessflux.spool.positions import Keeping
@@ -127,7 +127,10 @@ class AnswerTest(TestCase):
         spool = self.spool(directory, clock)
         await spool.open({OUTPUT: Keeping()})
         for number, line in enumerate(LINES):
-            spool.committer.take(Stored(line, Admitted(f"stars{number}", number, number)), None)
+            spool.committer.take(
+                Stored(line, Admitted(f"stars{number}", number, number), Reading(f"stars{number}", {}, None)),
+                None,
+            )
         await spool.stop()
         await spool.close()
 

@@ -28,6 +28,7 @@ from tessflux.logs import Reports
 from tessflux.mqtt.pahoclient import LARGEST_IDENTIFIER
 from tessflux.mqtt.session import CLOSE_TIMEOUT
 from tessflux.mqtt.subscriber import Subscriber
+from tessflux.photometers import Register
 from tessflux.readings import Admission, Judge
 from tessflux.watch import Watch
 from tests.log_lines import record
@@ -142,6 +143,7 @@ class Case(SynchronousTestCase):
             self.site.stats,
             unlogged,
             Mock(Watch, unseen=()),
+            Register(history=False),
             TimeOfDay(0),
         )
         self.published = 0

@@ -19,6 +19,7 @@ from tessflux.intake import Intake
 from tessflux.limits import LOG_LINE, MAX_NAME, REPORTED_PAIRS
 from tessflux.logs import Reports, format_line
 from tessflux.mqtt.subscriber import Subscriber
+from tessflux.photometers import Register
 from tessflux.readings import Admission, Judge, Quarantined
 from tessflux.readings.message import Message
 from tessflux.readings.reading import Reading, parse
@@ -112,6 +113,7 @@ class VolumeTest(SynchronousTestCase):
             MqttStats(),
             reports,
             Mock(Watch, unseen=()),
+            Register(history=False),
             TimeOfDay(0),
         )
         for number in range(50_000):

@@ -14,7 +14,7 @@ from tessflux.influx.server import IDLE_SECONDS, PARK_SECONDS
 from tessflux.influx.verdict import BadLines, Delivered
 from tessflux.influx.writer import PACE, Writer
 from tessflux.limits import BATCH_LINES
-from tessflux.readings import Admitted, Stored
+from tessflux.readings import Admitted, Reading, Stored
 from tessflux.spool.journal import Batch, second_look
 from tessflux.spool.positions import Keeping
 from tessflux.spool.spool import Spool
@@ -353,7 +353,10 @@ class SpoolTest(Case):
     def store(self, spool: Spool, *numbers: int) -> list[str]:
         lines = [line(number) for number in numbers]
         for number, each in zip(numbers, lines, strict=True):
-            spool.committer.take(Stored(each, Admitted(f"stars{number}", number, number)), None)
+            spool.committer.take(
+                Stored(each, Admitted(f"stars{number}", number, number), Reading(f"stars{number}", {}, None)),
+                None,
+            )
         self.clock.advance(1)
         return lines
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome, Quarantined, Stored
+from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome, Quarantined, Reading, Stored
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
 from tessflux.spool.positions import Keeping
@@ -180,7 +180,9 @@ class Site:
         admitted = 0
         for _ in range(count):
             number = self.sent
-            admitted += self._take(Stored(line(number), Admitted("stars1", number, number)), qos)
+            admitted += self._take(
+                Stored(line(number), Admitted("stars1", number, number), Reading("stars1", {}, None)), qos
+            )
         return admitted
 
     def acknowledge(self, number: int) -> Acknowledge:

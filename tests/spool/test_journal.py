@@ -716,7 +716,7 @@ def test_a_damaged_file_is_moved_aside_whole_and_a_second_one_does_not_replace_i
     for content in (b"first", b"second", b"third"):
         for suffix in ("", "-wal", "-shm"):
             (tmp_path / f"{FILE_NAME}{suffix}").write_bytes(content + suffix.encode())
-        asides.append(move_aside(str(tmp_path)))
+        asides.append(move_aside(tmp_path / FILE_NAME))
     assert len(set(asides)) == 3
     assert not list(tmp_path.glob(FILE_NAME)) + list(tmp_path.glob(f"{FILE_NAME}-*"))
     for aside, content in zip(asides, (b"first", b"second", b"third"), strict=True):

@@ -1,0 +1,54 @@
+"""Photometers that are silent, or heard again: an event each, also for a thousand of them at once. Pure."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+SILENT, HEARD = "silent", "heard again"
+
+NAMED = 5
+"""Photometers that the text of an event names at most."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """`kind` is SILENT or HEARD. `since` is when the last of these photometers fell silent, in milliseconds
+    since 1970 UTC."""
+
+    kind: str
+    names: tuple[str, ...]
+    since: int
+
+    def __str__(self) -> str:
+        """In words, with a few of the names."""
+        count, since = (
+            len(self.names),
+            f"{datetime.fromtimestamp(self.since / 1_000, UTC):%Y-%m-%d %H:%M} UTC",
+        )
+        are, were = ("is", "it was") if count == 1 else ("are", "they were")
+        who = self.names[0] if count == 1 else f"{count:,} photometers"
+        state = f"{are} silent since {since}" if self.kind == SILENT else f"{are} heard again; {were} silent"
+        state += "" if self.kind == SILENT else f" since {since}"
+        if count == 1:
+            return f"{who} {state}"
+        among = "these are" if count <= NAMED else "among them"
+        return f"{who} {state}: {among} {', '.join(self.names[:NAMED])}"
+
+
+class Settling:
+    """Those of whom there is something to say may come one after the other, as photometers do that publish
+    once a minute. It is said of all at once: when a look finds no more of them, at the latest at the sixth
+    look."""
+
+    LOOKS = 6
+
+    def __init__(self) -> None:
+        self._before = self._looks = 0
+
+    def settled(self, count: int) -> bool:
+        """Whether to say it now, with so many of whom it is not said yet."""
+        self._looks = self._looks + 1 if count else 0
+        done = 0 < count == self._before or self._looks >= self.LOOKS
+        if done:
+            self._looks = 0
+        self._before = 0 if done else count
+        return done

@@ -1,0 +1,331 @@
+"""Who was heard, from the outcomes of their messages. Pure: times come in as arguments.
+
+Nearly all that is done for a message is to note it. What was noted is taken in together: that counts each
+reading, and looks at one of each photometer in a second. So the way of a reading stays nearly as short as it
+was, and a photometer that publishes more often than that has its means from a part of its readings.
+
+Anyone may publish under any name. A photometer is known once a reading of it was stored, of which
+`new_photometers` in the config bounds the number. Of those of whom everything was refused, a few are shown as
+strangers; who has no name is nobody. When there is no room for one more, the one that was heard longest ago
+leaves.
+
+A photometer is silent when it was not heard for so long, of the time in which we listened: if we were away,
+or the broker was, that is not its silence. One that was silent for 30 such days leaves.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import msgspec
+
+from tessflux.limits import JUDGED, PHOTOMETERS, STRANGERS
+from tessflux.photometers.event import HEARD, SILENT, Event, Settling
+from tessflux.photometers.means import Means, Sums
+from tessflux.photometers.photometer import HOUR_MS, Photometer, name_in, pack, place_in, with_cause
+from tessflux.readings import (
+    DUPLICATE,
+    NEW_NAME,
+    Admit,
+    Filtered,
+    Message,
+    Outcome,
+    Quarantined,
+    Stored,
+)
+
+FORGET = 30 * 86_400.0
+"""Seconds of listening after which a photometer that was not heard leaves."""
+
+replace = msgspec.structs.replace
+
+
+class _Turned(msgspec.Struct, gc=False):
+    """Messages of a photometer that were filtered or refused for one cause: how many, when the last one came,
+    and whether it tells that the photometer is alive."""
+
+    is_filtered: bool
+    count: int = 0
+    at: int = 0
+    live: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What outlasts this process: all photometers, or those that changed; the numbers of those that left; the
+    `next_number` to give; and for how many seconds we have listened in all."""
+
+    photometers: Sequence[Photometer] = ()
+    gone: Sequence[int] = ()
+    next_number: int = 0
+    listened: float = 0.0
+    sums: Sums | None = None
+    """Means that were not saved yet."""
+
+
+class Register:
+    """`restore` it first. `take` every message, `listen` and `digest` every second, `look` now and then. With
+    `history`, it gathers means too."""
+
+    def __init__(self, *, history: bool) -> None:
+        self.history = history
+        self._judged: list[tuple[Message, Outcome, Admit | None]] = []
+        self._readings: dict[tuple[str, int], tuple[Message, Stored, Admit | None]] = {}
+        """The last reading of a photometer in each second that is not digested yet."""
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        """How many there were."""
+        self._turned: dict[tuple[str, str], _Turned] = {}
+        """What was filtered or refused, by photometer and cause."""
+        self._known: dict[str, Photometer] = {}
+        """The one that was heard longest ago is the first."""
+        self._strangers: dict[str, Photometer] = {}
+        self._next_number = 0
+        self._listened = 0.0
+        self._means = Means()
+        self._changed: set[str] = set()
+        self._gone: list[int] = []
+        self._silent = 0
+        self._back: dict[str, int] = {}
+        """Who was silent and is heard again, and since when it had been silent."""
+        self._silences, self._returns = Settling(), Settling()
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._strangers)
+
+    @property
+    def silent(self) -> int:
+        """How many are silent."""
+        return self._silent
+
+    def all(self) -> list[Photometer]:
+        """Everyone, also strangers, as of the last second."""
+        return [*self._known.values(), *self._strangers.values()]
+
+    def get(self, name: str) -> Photometer | None:
+        """The photometer of this name (lower case)."""
+        return self._known.get(name) or self._strangers.get(name)
+
+    @property
+    def listened(self) -> float:
+        """Seconds in which we could hear, in all."""
+        return self._listened
+
+    def restore(self, kept: Kept) -> None:
+        """Remember what an earlier process kept."""
+        for each in sorted(kept.photometers, key=lambda each: each.heard)[-PHOTOMETERS:]:
+            (self._known if each.last else self._strangers)[each.name] = each
+        self._next_number, self._listened = kept.next_number, kept.listened
+        self._silent = sum(each.silent for each in self._known.values())
+
+    def keep(self) -> Kept:
+        """What changed since this was called last; it is to be saved now."""
+        changed = [each for name in self._changed if (each := self.get(name))]
+        kept = Kept(changed, self._gone, self._next_number, self._listened, self._means.sums)
+        self._changed, self._gone, self._means = set(), [], Means()
+        return kept
+
+    def not_kept(self, kept: Kept) -> None:
+        """It could not be saved: all but the means is to be saved later."""
+        self._changed.update(each.name for each in kept.photometers if self.get(each.name))
+        self._gone.extend(kept.gone)
+
+    def keep_all(self) -> None:
+        """The file is new: everyone is to be saved."""
+        self._changed.update(self._known, self._strangers)
+
+    @property
+    def unsaved_means(self) -> int:
+        """How many means wait to be saved."""
+        return self._means.count
+
+    def listen(self, seconds: float) -> None:
+        """So many seconds more have passed in which we could hear."""
+        self._listened += seconds
+
+    def take(self, message: Message, outcome: Outcome, admit: Admit | None) -> None:
+        """Note a message that was judged; `admit` as `Judge.judge` got it."""
+        judged = self._judged
+        judged.append((message, outcome, admit))
+        if len(judged) >= JUDGED:
+            self._sort(message.received_at)
+
+    def _sort(self, now: int) -> None:
+        judged, self._judged = self._judged, []
+        readings, counts = self._readings, self._counts
+        for each in judged:
+            outcome = each[1]
+            if type(outcome) is Stored:
+                admitted = outcome.admitted
+                name = admitted.name
+                # Making a tuple of another type would cost as much as counting.
+                readings[name, admitted.time // 1_000] = each  # type: ignore[assignment]
+                counts[name] += 1
+            elif isinstance(outcome, Filtered | Quarantined):
+                self._turn_away(*each, outcome)
+        if len(readings) + len(self._turned) >= JUDGED:
+            self._digest(now)
+
+    def _turn_away(
+        self, message: Message, _: Outcome, admit: Admit | None, outcome: Filtered | Quarantined
+    ) -> None:
+        is_filtered = isinstance(outcome, Filtered)
+        name = name_in(message.payload) if isinstance(outcome, Filtered) else self._whose(outcome)
+        if not name or (is_filtered and self.get(name) is None and name not in self._counts):
+            return
+        cause = outcome.cause
+        turned = self._turned.get((name, cause))
+        if turned is None:
+            turned = self._turned[name, cause] = _Turned(is_filtered)
+        turned.count += 1
+        turned.at = message.received_at
+        turned.live |= admit is None and not message.retained and cause != DUPLICATE
+
+    def digest(self, now: int) -> None:
+        """Take in what was noted; `now` in milliseconds since 1970 UTC."""
+        self._sort(now)
+        self._digest(now)
+
+    def _digest(self, now: int) -> None:
+        readings, self._readings = self._readings, {}
+        counts, self._counts = self._counts, defaultdict(int)
+        hour = now // HOUR_MS
+        for (name, _), (message, outcome, admit) in readings.items():
+            reading, time, arrival = outcome.reading, outcome.admitted.time, message.received_at
+            live = admit is None and not message.retained
+            heard = arrival if live else min(time, arrival)
+            before = self._known.pop(name, None) or self._new(name, heard)
+            last, place = before.last, before.place
+            if heard >= before.heard or live or not last:
+                last, place = pack(reading.fields), place_in(message.payload) or place
+            self._changed.add(name)
+            heard, listened, silent = self._heard(before, heard, now, live)
+            count = counts.pop(name, 0)
+            self._known[name] = Photometer(
+                name,
+                before.number,
+                before.first,
+                heard,
+                listened,
+                silent,
+                last,
+                before.stored.add(hour, count) if count else before.stored,
+                before.filtered,
+                before.refused,
+                before.causes,
+                place,
+            )
+            if self.history:
+                self._means.add(time, before.number, reading.fields)
+        turned_away, self._turned = self._turned, {}
+        for (name, cause), turned in turned_away.items():
+            self._count_turned(name, cause, turned, now)
+
+    def _heard(self, before: Photometer, heard: int, now: int, live: bool) -> tuple[int, float, bool]:
+        """When it was heard last, how long we had listened then, and whether it goes on being silent."""
+        if live:
+            listened = self._listened
+        else:
+            heard = max(heard, before.heard)
+            listened = max(before.listened, self._listened - max(0, now - heard) / 1_000)
+        if before.silent and live:
+            self._silent -= 1
+            self._back[before.name] = before.heard
+            return heard, listened, False
+        return heard, listened, before.silent
+
+    def _new(self, name: str, heard: int) -> Photometer:
+        """One that is known from now on. The time of its silence begins now."""
+        if stranger := self._strangers.pop(name, None):
+            return stranger
+        if len(self._known) >= PHOTOMETERS:
+            self._forget(next(iter(self._known)))
+        return self._numbered(name, heard)
+
+    def _numbered(self, name: str, heard: int) -> Photometer:
+        self._next_number += 1
+        return Photometer(name, self._next_number - 1, heard, heard, self._listened)
+
+    def _forget(self, name: str) -> None:
+        gone = self._known.pop(name, None) or self._strangers.pop(name)
+        self._silent -= gone.silent
+        self._gone.append(gone.number)
+        self._changed.discard(name)
+        self._back.pop(name, None)
+
+    def _whose(self, refused: Quarantined) -> str:
+        """The photometer that published what was refused. If the payload has no name, one that is known may
+        have published it: its topic says so. "" for nobody."""
+        if refused.photometer:
+            # It is not known, and is not to be.
+            return "" if refused.cause == NEW_NAME else refused.photometer
+        name = refused.topic.lower().rpartition("/")[0].rpartition("/")[2]
+        return name if self.get(name) else ""
+
+    def _count_turned(self, name: str, cause: str, turned: _Turned, now: int) -> None:
+        before = self.get(name)
+        if before is None:
+            if turned.is_filtered:
+                return
+            if len(self._strangers) >= STRANGERS:
+                self._forget(next(iter(self._strangers)))
+            before = self._numbered(name, turned.at)
+        everyone = self._known if name in self._known else self._strangers
+        heard, listened, silent = before.heard, before.listened, before.silent
+        if turned.live:
+            heard, listened, silent = self._heard(before, turned.at, now, True)
+            everyone.pop(name, None)
+        hour = now // HOUR_MS
+        filtered, refused = before.filtered, before.refused
+        everyone[name] = replace(
+            before,
+            heard=heard,
+            listened=listened,
+            silent=silent,
+            filtered=filtered.add(hour, turned.count) if turned.is_filtered else filtered,
+            refused=refused if turned.is_filtered else refused.add(hour, turned.count),
+            causes=with_cause(before.causes, cause, turned.at),
+        )
+        self._changed.add(name)
+
+    def look(self, silent: float) -> list[Event]:
+        """Who fell silent, or was heard again, since the last look: at most an event of each kind. `silent`
+        is in seconds of listening; with 0 nobody is ever silent."""
+        self._forget_unheard()
+        now_silent: Iterable[Photometer] = ()
+        if silent:
+            before = self._listened - silent
+            now_silent = [
+                each for each in self._known.values() if each.listened <= before and not each.silent
+            ]
+        else:
+            self._back.clear()
+            self._nobody_is_silent()
+        return [*self._silence(list(now_silent)), *self._return()]
+
+    def _silence(self, found: list[Photometer]) -> Iterable[Event]:
+        if self._silences.settled(len(found)):
+            for each in found:
+                self._known[each.name] = replace(each, silent=True)
+            self._changed.update(each.name for each in found)
+            self._silent += len(found)
+            names = sorted(each.name for each in found)
+            yield Event(SILENT, tuple(names), max(each.heard for each in found))
+
+    def _return(self) -> Iterable[Event]:
+        if self._returns.settled(len(self._back)):
+            back, self._back = self._back, {}
+            yield Event(HEARD, tuple(sorted(back)), max(back.values()))
+
+    def _nobody_is_silent(self) -> None:
+        for each in [each for each in self._known.values() if each.silent]:
+            self._known[each.name] = replace(each, silent=False)
+            self._changed.add(each.name)
+        self._silent = 0
+
+    def _forget_unheard(self) -> None:
+        before = self._listened - FORGET
+        if before > 0:
+            everyone = chain(self._known.values(), self._strangers.values())
+            for name in [each.name for each in everyone if each.listened < before]:
+                self._forget(name)
