@@ -166,7 +166,7 @@ async def check_write(
         case Delivered():
             findings.ok("write", f"into {target.place}")
             if config.resend and (needed := await client.stores_twice()):
-                text = f"warning: it stores twice what it gets twice, so resend is off: {needed}"
+                text = f"warning: it may store twice what it gets twice, so resend is off: {needed}"
                 findings.note("write", text)
         case Missing(reason) if config.create:
             await check_organization(config, http, reason, findings)

@@ -37,6 +37,7 @@ DATABASE_HEADERS = tuple(
 )
 """InfluxDB 1 and 2 send two of them with every answer, VictoriaMetrics one, openGemini its own."""
 
+DEDUP_FLAG = "-dedup.minScrapeInterval=1ms"
 _DEDUP = re.compile(rb'^-dedup\.minScrapeInterval=(?!"?0s?\b)', re.MULTILINE)
 NO_LINE = b"tessflux"
 """A measurement without a field: a database refuses it, so it leaves nothing behind."""
@@ -88,12 +89,8 @@ class InfluxClient:
         try:
             # VictoriaMetrics lists the flags with which it was started.
             flags = await self._http.get("/flags")
-            if flags.code == 200 and flags.header("X-Server-Hostname"):
-                if b"-storageNode=" in flags.body:
-                    return "a VictoriaMetrics cluster does not show whether it deduplicates"
-                return (
-                    "" if _DEDUP.search(flags.body) else "VictoriaMetrics needs -dedup.minScrapeInterval=1ms"
-                )
+            if flags.header("X-Server-Hostname"):
+                return _victoria_metrics_needs(flags)
             # QuestDB
             query = f"SELECT dedup FROM tables() WHERE table_name = '{self._measurement}'"
             answer = await self._http.get(f"/exec?{urlencode({'query': query})}")
@@ -144,6 +141,15 @@ class InfluxClient:
             return Unreachable(f"{said} from {name or 'a server without a name'}, but {stranger}")
         # It is busy, or lets us in no more: that is the trouble, not who it is.
         return doubt
+
+
+def _victoria_metrics_needs(flags: Answer) -> str:
+    if flags.code != 200:
+        hidden = "VictoriaMetrics does not show its flags; start it without -flagsAuthKey"
+        return f"{hidden}, and with {DEDUP_FLAG}"
+    if b"-storageNode=" in flags.body:
+        return "a VictoriaMetrics cluster does not show whether it deduplicates"
+    return "" if _DEDUP.search(flags.body) else f"VictoriaMetrics needs {DEDUP_FLAG}"
 
 
 def _is_from_database(answer: Answer) -> bool:

@@ -235,7 +235,7 @@ class Server:
             needed = await connection.client.stores_twice()
             if needed:
                 log.warn(
-                    "{url} stores twice what it gets twice, so nothing is sent again after it was away;"
+                    "{url} may store twice what it gets twice, so nothing is sent again after it was away;"
                     " to change that: {needed}",
                     url=url,
                     needed=needed,

@@ -113,6 +113,18 @@ class ClientTest(ClientCase):
             with self.subTest(body):
                 assert await self.client().stores_twice() == needed
 
+    async def test_one_that_hides_its_flags_may_store_twice_what_it_gets_twice(self) -> None:
+        for status in ("401 Unauthorized", "400 Bad Request"):
+            body = b"The provided authKey doesn't match -flagsAuthKey"
+            self.react = lambda server, status=status, body=body: server.answer(  # type: ignore[misc]
+                status, body, "X-Server-Hostname: a"
+            )
+            with self.subTest(status):
+                assert await self.client().stores_twice() == (
+                    "VictoriaMetrics does not show its flags; start it without -flagsAuthKey,"
+                    " and with -dedup.minScrapeInterval=1ms"
+                )
+
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
         client = self.client(username="wríter", password=Secret("sésame:1"))
         await client.write(["x"])

@@ -73,5 +73,5 @@ def test_a_check_looks_at_each(site: Site, victoria: VictoriaMetrics, tmp_path: 
         "copy]",
         "plain]",
     ]
-    warning = "it stores twice what it gets twice, so resend is off: VictoriaMetrics needs "
+    warning = "it may store twice what it gets twice, so resend is off: VictoriaMetrics needs "
     assert [line for line in lines if "warning" in line] == [f"write      warning: {warning}{DEDUPLICATE}"]
