@@ -37,6 +37,9 @@ DAEMONS = "/usr/sbin:/sbin"
 
 LOOPBACK = "127.0.0.1"
 
+Sample = tuple[str, int, str, Any]
+"""A field of a stored reading: photometer, time in ms since 1970 UTC, field, value."""
+
 _LISTEN = "0A"
 """How /proc/net/tcp writes it."""
 
@@ -59,6 +62,20 @@ def find_program(name: str, package: str) -> str:
     if path is None:
         raise ServerFailed(f"the program {name} is missing; as root: apt-get install {package}")
     return path
+
+
+def ask(url: str, data: bytes | None = None) -> bytes:
+    """What a server on this machine answers; raises ServerFailed with what it says."""
+    # A proxy of the environment has no way to this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, data, timeout=QUERY_SECONDS) as response:
+            body: bytes = response.read()
+            return body
+    except urllib.error.HTTPError as error:
+        raise ServerFailed(f"{url}: {error.read().decode(errors='replace')}") from error
+    except OSError as error:
+        raise ServerFailed(f"{url} does not answer: {error}") from error
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
@@ -330,15 +347,7 @@ class Influxd(Server):
         # In the address, where InfluxDB looks for credentials too; the text may be longer than one.
         address = urllib.parse.urlencode({"db": db, "epoch": "ms", **parameters})
         form = urllib.parse.urlencode({"q": text}).encode()
-        # A proxy of the environment has no way to this machine.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with opener.open(f"{self.url}/query?{address}", form, timeout=QUERY_SECONDS) as response:
-                answer = json.load(response)
-        except urllib.error.HTTPError as error:
-            raise ServerFailed(f"influxd: {error.read().decode(errors='replace')}") from error
-        except OSError as error:
-            raise ServerFailed(f"influxd does not answer: {error}") from error
+        answer = json.loads(ask(f"{self.url}/query?{address}", form))
         for result in answer["results"]:
             if "error" in result:
                 raise ServerFailed(f"influxd: {result['error']}")
@@ -356,6 +365,15 @@ class Influxd(Server):
             {**series.get("tags", {}), **dict(zip(series["columns"], values, strict=True))}
             for series in found
             for values in series["values"]
+        ]
+
+    def samples(self, db: str = "tessdb") -> list[Sample]:
+        """Every field of every reading."""
+        return [
+            (row["name"], row["time"], field, value)
+            for row in self.select('SELECT * FROM readings GROUP BY "name"', db)
+            for field, value in row.items()
+            if field not in ("name", "time") and value is not None
         ]
 
 
@@ -389,15 +407,25 @@ class VictoriaMetrics(Server):
         return f"http://{self.address}"
 
     def export(self) -> list[tuple[str, str, str, int, float]]:
-        """All that is stored, in order: database, name, field with its measurement, time in ms, value."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.url}/internal/force_flush", timeout=QUERY_SECONDS):
-            pass
-        match = urllib.parse.urlencode({"match[]": '{db!=""}', "start": 0})
-        with opener.open(f"{self.url}/api/v1/export?{match}", timeout=QUERY_SECONDS) as response:
-            series = [json.loads(line) for line in response]
-        return sorted(
-            (one["metric"]["db"], one["metric"]["name"], one["metric"]["__name__"], time, value)
-            for one in series
-            for time, value in zip(one["timestamps"], one["values"], strict=True)
-        )
+        """All that is stored; see `exported`."""
+        ask(f"{self.url}/internal/force_flush")
+        return exported(self.url)
+
+    def samples(self) -> list[Sample]:
+        """Every field of every reading."""
+        return [
+            (name, time, field.removeprefix("readings_"), value)
+            for _, name, field, time, value in self.export()
+        ]
+
+
+def exported(url: str) -> list[tuple[str, str, str, int, float]]:
+    """What a VictoriaMetrics gives out, in order: database, name, field with its measurement, time in ms,
+    value."""
+    match = urllib.parse.urlencode({"match[]": '{db!=""}', "start": 0})
+    series = map(json.loads, ask(f"{url}/api/v1/export?{match}").splitlines())
+    return sorted(
+        (one["metric"]["db"], one["metric"]["name"], one["metric"]["__name__"], time, value)
+        for one in series
+        for time, value in zip(one["timestamps"], one["values"], strict=True)
+    )

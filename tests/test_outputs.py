@@ -235,8 +235,8 @@ class AwayTest(OutputsCase):
         assert [self.sent("first").count(each) for each in lines] == [1, 1, 1]
         [warning] = self.log(LogLevel.warn)
         assert warning == (
-            "http://first:8086 may store twice what it gets twice, so nothing is sent again after it was away;"
-            " to change that: it needs a flag"
+            "http://first:8086 may store twice what it gets twice, so nothing is sent again after it was"
+            " away; to change that: it needs a flag"
         )
         # A reload of another key changes nothing about that.
         self.reload(influxdb=replace(FIRST, resend=30.0))

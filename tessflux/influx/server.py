@@ -103,6 +103,8 @@ class _Connection:
     """How many connections to the server had been made when it answered last."""
     url: str = ""
     """Where it answered last."""
+    asked: bool = False
+    """Whether it has said if it stores twice what it gets twice."""
 
 
 class Server:
@@ -231,8 +233,10 @@ class Server:
         restart; but some proxies close one after each request, so that counts only now and then."""
         url = connection.client.url
         moved = connection.url not in ("", url)
-        if self.config.resend and (moved or not connection.made):
+        if self.config.resend and (moved or not connection.asked):
             needed = await connection.client.stores_twice()
+            # QuestDB makes its table with the first line, and before that it shows nothing of it.
+            connection.asked = bool(needed or connection.taken)
             if needed:
                 log.warn(
                     "{url} may store twice what it gets twice, so nothing is sent again after it was away;"

@@ -144,6 +144,19 @@ class MoveTest(Case):
         self.reply(Delivered(), after=1)
         assert self.queue.once is True
 
+    def test_it_is_asked_again_once_it_has_lines(self) -> None:
+        """QuestDB makes its table with the first line, and shows nothing of it before that."""
+        writer = self.start()
+        assert self.queue.once is False
+        self.database.twice = "a statement"
+        self.add(writer, 1, 2, 3)
+        self.reply(Delivered(), after=1)
+        assert self.queue.once is True
+        self.database.twice = ""
+        self.add(writer, 4, 5, 6)
+        self.reply(Delivered(), after=1)
+        assert self.queue.once is True
+
     def test_servers_that_come_and_go_do_not_fill_the_log(self) -> None:
         writer = self.start(replace(CONFIG, resend=0.0))
         for number in range(100):
