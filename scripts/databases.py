@@ -8,10 +8,8 @@ import json
 import os
 import urllib.parse
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from servers import (
     LOOPBACK,
@@ -118,11 +116,11 @@ class _Part(Server):
 
 class VictoriaMetricsCluster:
     """Two vmstorage with a copy of everything in each, two vminsert and a vmselect, as docs/scaling.md has
-    them. In the context they run."""
+    them."""
 
     def __init__(self, directory: Path) -> None:
         inserts, selects = [[f"{LOOPBACK}:{free_port()}" for _ in range(2)] for _ in range(2)]
-        self.storages = [
+        self._storages = [
             _Part(
                 "vmstorage",
                 directory / f"vmstorage{number}",
@@ -137,30 +135,39 @@ class VictoriaMetricsCluster:
             for number, (insert, select) in enumerate(zip(inserts, selects, strict=True), 1)
         ]
         writes = [f"-storageNode={','.join(inserts)}", "-replicationFactor=2"]
-        self.inserts = [_Part("vminsert", directory / f"vminsert{number}", writes) for number in (1, 2)]
+        self._inserts = [_Part("vminsert", directory / f"vminsert{number}", writes) for number in (1, 2)]
         reads = [f"-storageNode={','.join(selects)}", "-replicationFactor=2", DEDUPLICATE]
-        self.select = _Part("vmselect", directory / "vmselect", reads)
+        self._select = _Part("vmselect", directory / "vmselect", reads)
+        self._kills = 0
 
     @property
     def url(self) -> str:
         """What [influxdb] url wants: both vminsert."""
-        return ", ".join(f"http://{insert.address}/insert/0/influx" for insert in self.inserts)
+        return ", ".join(f"http://{insert.address}/insert/0/influx" for insert in self._inserts)
+
+    def start(self) -> None:
+        """Start what does not run."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        """Stop all, in order."""
+        for part in reversed(self._parts):
+            part.stop()
+
+    def kill(self) -> None:
+        """End one vmstorage and one vminsert, the next time the others."""
+        for part in (self._storages[self._kills % 2], self._inserts[self._kills % 2]):
+            part.kill()
+        self._kills += 1
 
     def samples(self) -> list[Sample]:
         """Every field of every reading."""
-        for storage in self.storages:
+        for storage in self._storages:
             ask(f"http://{storage.address}/internal/force_flush")
-        found = exported(f"http://{self.select.address}/select/0/prometheus")
+        found = exported(f"http://{self._select.address}/select/0/prometheus")
         return [(name, time, field.removeprefix("readings_"), value) for _, name, field, time, value in found]
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            for part in (*self.storages, *self.inserts, self.select):
-                stack.enter_context(part)
-            self._running = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._running.close()
+    @property
+    def _parts(self) -> list[_Part]:
+        return [*self._storages, *self._inserts, self._select]

@@ -78,6 +78,7 @@ class InfluxConfig(ServerConfig):
     timeout: Annotated[float, converters.seconds(1, 600)] = 30.0  # seconds, one HTTP request
     extra_fields: Annotated[tuple[str, ...], converters.fields, LIVE] = ()
     resend: Annotated[float, converters.seconds(0, 3600), LIVE] = 60.0  # for which what was delivered stays
+    deduplicates: Annotated[bool, converters.flag] = False  # yes: a line twice is one, though that is hidden
     required: Flag = True  # no: a full spool lets it miss readings
     begin: Annotated[str, converters.choice("now", "oldest"), LIVE] = "now"  # with which line
     stats: Flag = True

@@ -38,6 +38,7 @@ DATABASE_HEADERS = tuple(
 """InfluxDB 1 and 2 send two of them with every answer, VictoriaMetrics one, openGemini its own."""
 
 DEDUP_FLAG = "-dedup.minScrapeInterval=1ms"
+SAY_SO = "deduplicates = yes"
 _DEDUP = re.compile(rb'^-dedup\.minScrapeInterval=(?!"?0s?\b)', re.MULTILINE)
 NO_LINE = b"tessflux"
 """A measurement without a field: a database refuses it, so it leaves nothing behind."""
@@ -55,6 +56,7 @@ class InfluxClient:
 
     def __init__(self, config: InfluxConfig, http: Http) -> None:
         self._http, self._measurement = http, config.measurement
+        self._deduplicates = config.deduplicates
         self._proven = NOT_PROVEN
         """The connection on which a server refused NO_LINE, as `http` counts them, its url and its name."""
         self._path = dialect(config).write
@@ -86,6 +88,8 @@ class InfluxClient:
     async def stores_twice(self) -> str:
         """What must be set at the server so that it does not store a line twice which it gets twice; nothing
         if it does not, or is not known for it."""
+        if self._deduplicates:
+            return ""
         try:
             # VictoriaMetrics lists the flags with which it was started.
             flags = await self._http.get("/flags")
@@ -145,10 +149,10 @@ class InfluxClient:
 
 def _victoria_metrics_needs(flags: Answer) -> str:
     if flags.code != 200:
-        hidden = "VictoriaMetrics does not show its flags; start it without -flagsAuthKey"
-        return f"{hidden}, and with {DEDUP_FLAG}"
+        return f"VictoriaMetrics does not show its flags; give it {DEDUP_FLAG}, and set {SAY_SO}"
     if b"-storageNode=" in flags.body:
-        return "a VictoriaMetrics cluster does not show whether it deduplicates"
+        where = f"give {DEDUP_FLAG} to vmselect and vmstorage"
+        return f"a VictoriaMetrics cluster does not show it; {where}, and set {SAY_SO}"
     return "" if _DEDUP.search(flags.body) else f"VictoriaMetrics needs {DEDUP_FLAG}"
 
 

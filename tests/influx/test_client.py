@@ -90,7 +90,10 @@ class ClientTest(ClientCase):
     async def test_it_knows_which_databases_store_twice_what_they_get_twice(self) -> None:
         flags = '-dedup.minScrapeInterval="{}"\n-retentionPeriod="1"\n'
         victoria = "VictoriaMetrics needs -dedup.minScrapeInterval=1ms"
-        cluster = "a VictoriaMetrics cluster does not show whether it deduplicates"
+        cluster = (
+            "a VictoriaMetrics cluster does not show it; give -dedup.minScrapeInterval=1ms"
+            " to vmselect and vmstorage, and set deduplicates = yes"
+        )
         questdb = 'QuestDB needs ALTER TABLE "readings" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
         for path, body, needed in (
             ("/flags", "", victoria),
@@ -121,9 +124,14 @@ class ClientTest(ClientCase):
             )
             with self.subTest(status):
                 assert await self.client().stores_twice() == (
-                    "VictoriaMetrics does not show its flags; start it without -flagsAuthKey,"
-                    " and with -dedup.minScrapeInterval=1ms"
+                    "VictoriaMetrics does not show its flags; give it -dedup.minScrapeInterval=1ms,"
+                    " and set deduplicates = yes"
                 )
+
+    async def test_one_of_which_the_operator_says_that_it_deduplicates_is_not_asked(self) -> None:
+        self.react = lambda server: server.answer("401 Unauthorized", b"", "X-Server-Hostname: a")
+        assert await self.client(deduplicates=True).stores_twice() == ""
+        assert self.requests == []
 
     async def test_the_login_is_in_a_header_and_nowhere_else(self) -> None:
         client = self.client(username="wríter", password=Secret("sésame:1"))
