@@ -189,6 +189,11 @@ class _Channel(HTTPChannel):
         if not self._refused:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
 
+    def lineReceived(self, line: bytes) -> None:
+        # Twisted goes on with the next header after one that is wrong.
+        if not self._refused:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
     def rawDataReceived(self, data: bytes) -> None:
         # There is no body, and what follows the request is not read.
         pass
@@ -202,19 +207,20 @@ class _Channel(HTTPChannel):
         elif len(self.requests[-1].requestHeaders.getRawHeaders(b"Host") or ()) > 1:
             self._refuse(400, b"Bad Request")
         else:
-            super().allHeadersReceived()  # type: ignore[no-untyped-call]
+            # Not that of HTTPChannel, which parses cookies and asks for the body of which there is none.
+            self.persistent = False
+            self.requests[-1].gotLength(0)
 
     def allContentReceived(self) -> None:
         if not self._refused:
             super().allContentReceived()  # type: ignore[no-untyped-call]
 
-    def checkPersistence(self, request: Request, version: bytes) -> bool:
-        return False
-
     def _respondToBadRequestAndDisconnect(self) -> None:
         self._refuse(400, b"Bad Request")
 
     def _refuse(self, code: int, reason: bytes) -> None:
+        if self._refused:
+            return
         self._refused = True
         self.transport.write(
             b"HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % (code, reason)
@@ -244,8 +250,9 @@ class _Request(Request):
         self._send(await self._ask(site), site)
 
     async def _ask(self, site: Site) -> Answer:
-        host = self.requestHeaders.getRawHeaders("Host") or [""]
-        if not site.knows_host(host[0]):
+        # As bytes: what is not UTF-8 could not be had as text.
+        host = self.requestHeaders.getRawHeaders(b"Host") or [b""]
+        if not site.knows_host(host[0].decode("latin-1")):
             return text(403, "403 ask by an address, or by the name of this computer: the Host is unknown")
         path, _, query = self.uri.decode("latin-1").partition("?")
         return await site.answer(self.method.decode("latin-1"), path, _parameters(query))
