@@ -69,9 +69,10 @@ def screen(snapshot: Snapshot) -> Iterator[str]:
     ended = {"filtered": messages.filtered, "refused": messages.refused, "lost": messages.lost}
     counts = [f"{number(sum(each.values()))} {kind}{causes(each)}" for kind, each in ended.items()]
     held = f", {number(messages.held)} held until their time is known" if messages.held else ""
+    pending = f", {number(messages.pending)} on their way to the disk" if messages.pending else ""
     rows = [
         ("broker", _server(snapshot.broker, snapshot.broker.address, now)),
-        ("received", f"{number(messages.received)}: {number(messages.stored)} stored{held}"),
+        ("received", f"{number(messages.received)}: {number(messages.stored)} stored{held}{pending}"),
         ("", ", ".join(counts)),
         ("stored", _last(messages.last_stored, now)),
         ("spool", f"{number(spool.waiting)} waiting{_since(spool.oldest_waiting, now)}, {_used(snapshot)}"),

@@ -45,7 +45,7 @@ def test_the_screen_when_all_is_well() -> None:
         "all is well",
         "",
         "broker    tcp:localhost:1883 up for 1 h",
-        "received  1,010: 1,000 stored, 2 held until their time is known",
+        "received  1,010: 1,000 stored, 2 held until their time is known, 3 on their way to the disk",
         "          4 filtered (retained 3, duplicate 1), 1 refused (no name 1), 0 lost",
         "stored    the last one 5 s ago",
         "spool     7 waiting (the oldest from 1 min 5 s ago), 3 MB of 1 GB used",
