@@ -61,7 +61,12 @@ STRANGERS = 1_000
 messages that are refused pushes out only those of his kind."""
 
 JUDGED = 1_000
-"""Messages that wait for the register: it takes them in at once, in a millisecond or two."""
+"""Messages that wait until the register sorts them, and readings that it takes in at once: that takes two or
+three milliseconds."""
+
+UNDIGESTED = 5_000
+"""Readings that the register has sorted, but not yet taken in: one of each photometer in a second. With their
+messages they take 5 MB."""
 
 CAUSES = 4
 """Causes for which the register remembers when a message of a photometer was filtered or refused last."""

@@ -1,8 +1,8 @@
 """Who was heard, from the outcomes of their messages. Pure: times come in as arguments.
 
 Nearly all that is done for a message is to note it. What was noted is taken in together: that counts each
-reading, and looks at one of each photometer in a second. So the way of a reading stays nearly as short as it
-was, and a photometer that publishes more often than that has its means from a part of its readings.
+reading, and looks at one of each photometer in about a second. So the way of a reading stays nearly as short
+as it was, and a photometer that publishes more often than that has its means from a part of its readings.
 
 Anyone may publish under any name. A photometer is known once a reading of it was stored, of which
 `new_photometers` in the config bounds the number. Of those of whom everything was refused, a few are shown as
@@ -13,14 +13,14 @@ A photometer is silent when it was not heard for so long, of the time in which w
 or the broker was, that is not its silence. One that was silent for 30 such days leaves.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import msgspec
 
-from tessflux.limits import JUDGED, PHOTOMETERS, STRANGERS
+from tessflux.limits import JUDGED, PHOTOMETERS, STRANGERS, UNDIGESTED
 from tessflux.photometers.event import HEARD, SILENT, Event, Settling
 from tessflux.photometers.means import Means, Sums
 from tessflux.photometers.photometer import HOUR_MS, Photometer, name_in, pack, place_in, with_cause
@@ -39,6 +39,9 @@ FORGET = 30 * 86_400.0
 """Seconds of listening after which a photometer that was not heard leaves."""
 
 replace = msgspec.structs.replace
+
+_Judged = tuple[Message, Outcome, Admit | None]
+"""As `take` gets it."""
 
 
 class _Turned(msgspec.Struct, gc=False):
@@ -70,11 +73,13 @@ class Register:
 
     def __init__(self, *, history: bool) -> None:
         self.history = history
-        self._judged: list[tuple[Message, Outcome, Admit | None]] = []
-        self._readings: dict[tuple[str, int], tuple[Message, Stored, Admit | None]] = {}
-        """The last reading of a photometer in each second that is not digested yet."""
-        self._counts: defaultdict[str, int] = defaultdict(int)
-        """How many there were."""
+        self._judged: list[_Judged] = []
+        self._live: dict[str, _Judged] = {}
+        """The last reading of each photometer that came as it was made and is not digested yet."""
+        self._late: dict[tuple[str, int], _Judged] = {}
+        """The last reading of those that came otherwise, in each second."""
+        self._counts = Counter[str]()
+        """How many there were of both."""
         self._turned: dict[tuple[str, str], _Turned] = {}
         """What was filtered or refused, by photometer and cause."""
         self._known: dict[str, Photometer] = {}
@@ -152,18 +157,22 @@ class Register:
 
     def _sort(self, now: int) -> None:
         judged, self._judged = self._judged, []
-        readings, counts = self._readings, self._counts
+        names: list[str] = []
+        # This loop is all that nearly every reading costs: each line of it shows in the throughput.
         for each in judged:
-            outcome = each[1]
+            message, outcome, _ = each
             if type(outcome) is Stored:
                 admitted = outcome.admitted
                 name = admitted.name
-                # Making a tuple of another type would cost as much as counting.
-                readings[name, admitted.time // 1_000] = each  # type: ignore[assignment]
-                counts[name] += 1
+                names.append(name)
+                if admitted.time == message.received_at:
+                    self._live[name] = each
+                else:
+                    self._late[name, admitted.time // 1_000] = each
             elif isinstance(outcome, Filtered | Quarantined):
                 self._turn_away(*each, outcome)
-        if len(readings) + len(self._turned) >= JUDGED:
+        self._counts.update(names)
+        if len(self._live) + len(self._late) + len(self._turned) >= UNDIGESTED:
             self._digest(now)
 
     def _turn_away(
@@ -181,45 +190,50 @@ class Register:
         turned.at = message.received_at
         turned.live |= admit is None and not message.retained and cause != DUPLICATE
 
-    def digest(self, now: int) -> None:
-        """Take in what was noted; `now` in milliseconds since 1970 UTC."""
+    def digest(self, now: int) -> bool:
+        """Take in what was noted, but not too much at once: False if there is more. `now` is in milliseconds
+        since 1970 UTC."""
         self._sort(now)
         self._digest(now)
+        return not (self._late or self._live or self._turned)
 
     def _digest(self, now: int) -> None:
-        readings, self._readings = self._readings, {}
-        counts, self._counts = self._counts, defaultdict(int)
-        hour = now // HOUR_MS
-        for (name, _), (message, outcome, admit) in readings.items():
-            reading, time, arrival = outcome.reading, outcome.admitted.time, message.received_at
-            live = admit is None and not message.retained
-            heard = arrival if live else min(time, arrival)
-            before = self._known.pop(name, None) or self._new(name, heard)
-            last, place = before.last, before.place
-            if heard >= before.heard or live or not last:
-                last, place = pack(reading.fields), place_in(message.payload) or place
-            self._changed.add(name)
-            heard, listened, silent = self._heard(before, heard, now, live)
-            count = counts.pop(name, 0)
-            self._known[name] = Photometer(
-                name,
-                before.number,
-                before.first,
-                heard,
-                listened,
-                silent,
-                last,
-                before.stored.add(hour, count) if count else before.stored,
-                before.filtered,
-                before.refused,
-                before.causes,
-                place,
-            )
-            if self.history:
-                self._means.add(time, before.number, reading.fields)
-        turned_away, self._turned = self._turned, {}
-        for (name, cause), turned in turned_away.items():
-            self._count_turned(name, cause, turned, now)
+        for place in list(islice(self._late, JUDGED)):
+            self._digest_reading(*self._late.pop(place), now)
+        for name in list(islice(self._live, JUDGED)):
+            self._digest_reading(*self._live.pop(name), now)
+        for name, cause in list(islice(self._turned, JUDGED)):
+            self._count_turned(name, cause, self._turned.pop((name, cause)), now)
+
+    def _digest_reading(self, message: Message, stored: Outcome, admit: Admit | None, now: int) -> None:
+        assert isinstance(stored, Stored)
+        name = stored.admitted.name
+        reading, time, arrival = stored.reading, stored.admitted.time, message.received_at
+        live = admit is None and not message.retained
+        heard = arrival if live else min(time, arrival)
+        before = self._known.pop(name, None) or self._new(name, heard)
+        last, place = before.last, before.place
+        if live or heard >= before.heard or not last:
+            last, place = pack(reading.fields), place_in(message.payload) or place
+        heard, listened, silent = self._heard(before, heard, now, live)
+        count = self._counts.pop(name, 0)
+        self._known[name] = Photometer(
+            name,
+            before.number,
+            before.first,
+            heard,
+            listened,
+            silent,
+            last,
+            before.stored.add(now // HOUR_MS, count) if count else before.stored,
+            before.filtered,
+            before.refused,
+            before.causes,
+            place,
+        )
+        self._changed.add(name)
+        if self.history:
+            self._means.add(time, before.number, reading.fields)
 
     def _heard(self, before: Photometer, heard: int, now: int, live: bool) -> tuple[int, float, bool]:
         """When it was heard last, how long we had listened then, and whether it goes on being silent."""

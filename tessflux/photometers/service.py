@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tessflux.config import StatusConfig
@@ -86,13 +87,15 @@ class Photometers:
         if self._listening():
             self.register.listen(min(seconds, LONGEST_TICK))
         now = self._now()
-        self.register.digest(int(now * 1_000))
+        while not self.register.digest(int(now * 1_000)):
+            await deferLater(self._clock, 0)
         self._ticks += 1
         has_happened = False
         if self._ticks % LOOK_TICKS == 0:
             has_happened = self._look()
         if has_happened or bucket(now) != self._saved or self.register.unsaved_means > UNSAVED_MEANS // 2:
-            await self.save()
+            # A disk that does not answer keeps nobody from being heard.
+            self._save_soon()
 
     def _look(self) -> bool:
         events = self.register.look(self._config.silent)
@@ -101,6 +104,11 @@ class Photometers:
             for listener in self.listeners:
                 listener(event)
         return bool(events)
+
+    def _save_soon(self) -> None:
+        if not self._one_save.locked:
+            saved = Deferred.fromCoroutine(self.save())
+            saved.addErrback(lambda failure: log.failure("The photometers could not be kept", failure))
 
     async def save(self) -> None:
         """Save what changed."""
@@ -136,6 +144,7 @@ class Photometers:
 
     async def close(self) -> None:
         """Save what there is, and close the file."""
-        self.register.digest(int(self._now() * 1_000))
+        while not self.register.digest(int(self._now() * 1_000)):
+            pass
         await self.save()
         await self._in_thread(self._database.close)
