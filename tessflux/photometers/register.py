@@ -213,7 +213,7 @@ class Register:
         heard = arrival if live else min(time, arrival)
         before = self._known.pop(name, None) or self._new(name, heard)
         last, place = before.last, before.place
-        if live or heard >= before.heard or not last:
+        if before.heard <= heard or before.heard > now or not last:
             last, place = pack(reading.fields), place_in(message.payload) or place
         heard, listened, silent = self._heard(before, heard, now, live)
         count = self._counts.pop(name, 0)
@@ -237,10 +237,12 @@ class Register:
 
     def _heard(self, before: Photometer, heard: int, now: int, live: bool) -> tuple[int, float, bool]:
         """When it was heard last, how long we had listened then, and whether it goes on being silent."""
+        if before.heard <= now:
+            # Else the clock was set back meanwhile.
+            heard = max(heard, before.heard)
         if live:
             listened = self._listened
         else:
-            heard = max(heard, before.heard)
             listened = max(before.listened, self._listened - max(0, now - heard) / 1_000)
         if before.silent and live:
             self._silent -= 1
