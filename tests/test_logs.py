@@ -179,7 +179,8 @@ def config(log_level: str, mqtt: str, influxdb: str) -> Config:
 
 def test_each_section_sets_the_level_of_its_namespace() -> None:
     assert levels(config("info", "debug", "error")) == {
-        "": "info", "mqtt": "debug", "influxdb": "error", "twisted": "warn", "stdout": "info"
+        "": "info", "mqtt": "debug", "influxdb": "error", "twisted": "warn",
+        "log_legacy": "warn", "stdout": "info",
     }  # fmt: skip
 
 
