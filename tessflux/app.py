@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from random import random
+from threading import get_native_id
 from typing import Any
 
 from twisted.application.internet import backoffPolicy
@@ -45,6 +46,7 @@ from tessflux.status import (
     own_names,
     pages,
 )
+from tessflux.supervision import Health
 from tessflux.tls import trust
 from tessflux.watch import LOOK, Watch
 
@@ -134,6 +136,15 @@ class App:
             backoff=_backoff,
         )
         self._outputs = Outputs(self._spool, server=self._server, clock=reactor, now=time.time)
+        self._overview = Overview(
+            lambda: self._config,
+            self._clock,
+            self._reactor,
+            self._spool,
+            self._mqtt_stats,
+            self._subscriber,
+            self._outputs,
+        )
         self._sockets = self._site()
         self._forgotten = 0
         self._one_reload = DeferredLock()
@@ -153,16 +164,7 @@ class App:
         ]
 
     def _site(self) -> Sockets:
-        overview = Overview(
-            lambda: self._config,
-            self._clock,
-            self._reactor,
-            self._spool,
-            self._mqtt_stats,
-            self._subscriber,
-            self._outputs,
-        )
-        recent = Recent(overview.take, self._reactor)
+        recent = Recent(self._overview.take, self._reactor)
         shown = pages(recent, self._exposition)
         names = own_names()
         unix = Site(shown, actions(recent, self), knows_host=everyone, clock=self._reactor)
@@ -262,11 +264,19 @@ class App:
             if thread.started:
                 thread.stop()
 
-    def reload(self) -> None:
-        """As `reload_now`, for whoever cannot wait: the log says how it ended."""
-        work = Deferred.fromCoroutine(self.reload_now())
+    def ask_spool(self) -> Deferred[int]:
+        """The id of the spool's thread, as soon as that has done what it was given before."""
+        return deferToThreadPool(self._reactor, self._thread, get_native_id)
+
+    def health(self) -> Health:
+        """How it fares; call it while it runs."""
+        return Health(self._outputs.waiting, self._overview.problems)
+
+    def reload(self) -> Deferred[None]:
+        """As `reload_now`, for whoever reads in the log how it ended. The result fires when it has."""
+        work: Deferred[Any] = Deferred.fromCoroutine(self.reload_now())
         work.addErrback(lambda failure: failure.trap(OperatorError))
-        work.addErrback(lambda failure: log.failure("The reload failed", failure))
+        return work.addErrback(lambda failure: log.failure("The reload failed", failure))
 
     async def reload_now(self) -> str:
         """Read the config again and use it. Reopens the log file in any case. Raises OperatorError if

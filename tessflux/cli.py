@@ -15,7 +15,7 @@ from tessflux import __version__, run
 from tessflux.commands import output
 from tessflux.config import Config, load
 from tessflux.errors import OperatorError, UsageError
-from tessflux.process import detach, privileges, signals
+from tessflux.process import detach, notify, privileges, signals
 
 if TYPE_CHECKING:
     from tessflux.commands import daemon
@@ -61,14 +61,17 @@ def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "daemon" if options.console:
             config = _load_as_owner(options)
-            return run.until_stopped(config, console=True, ready=lambda: None, tell=lambda state: None)
+            return detach.stay(
+                options.pid_file or "",
+                lambda ready, tell: run.until_stopped(config, console=True, ready=ready, tell=tell),
+            )
         case "daemon":
             config = _load(options)
             privileges.refuse_in_place_of_owner(Path(config.spool.directory))
             if not config.global_.log_file:
                 _warn("[global] log_file is not set, so there will be no log")
             return detach.detach(
-                options.pid_file,
+                options.pid_file or PID_FILE,
                 lambda ready, tell: run.until_stopped(config, console=False, ready=ready, tell=tell),
             )
         case "check":
@@ -159,7 +162,10 @@ def _load_as_owner(options: argparse.Namespace) -> Config:
 
 
 def _warn(line: str) -> None:
-    print(f"tessflux: {line}", file=sys.stderr)
+    # The journal takes each line for an entry of its own; 3: an error.
+    mark = "<3>" if notify.is_journal(sys.stderr, os.environ) else ""
+    for each in f"tessflux: {line}".split("\n"):
+        print(f"{mark}{each}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -189,7 +195,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     ):
         mode.add_argument(f"--{command}", action="store_const", dest="command", const=command, help=text)
     parser.add_argument(
-        "--pid-file", metavar="FILE", default=PID_FILE, help="the daemon's pid file (%(default)s)"
+        "--pid-file", metavar="FILE", help=f"the daemon's pid file ({PID_FILE}; with --console: none)"
     )
     parser.add_argument(
         "--root",

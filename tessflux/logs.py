@@ -33,6 +33,15 @@ from tessflux.limits import LOG_LINE, REPORTED_PAIRS, TRACEBACK_LINES, TRACEBACK
 OTHERS = {"twisted": "warn", "log_legacy": "warn", "stdout": "info"}
 """Namespaces of the libraries, and the level from which on they are of interest."""
 
+PRIORITIES = {
+    LogLevel.debug: 7,
+    LogLevel.info: 6,
+    LogLevel.warn: 4,
+    LogLevel.error: 3,
+    LogLevel.critical: 2,
+}
+"""Of the levels, as syslog(3) numbers them."""
+
 
 def escape(text: str) -> str:
     """The text on one line. What is not printable is shown as escapes, so that nothing can forge a line, move
@@ -58,13 +67,25 @@ def levels(config: Config) -> dict[str, str]:
 
 def format_line(event: LogEvent) -> str:
     """One event as text: time, namespace, level, message; with the traceback if there is one."""
+    first, *others = _lines(event)
+    return "".join((f"{formatTime(event.get('log_time'))} {first}", *others))
+
+
+def format_for_journal(event: LogEvent) -> str:
+    """The same for the journal, which has a time of its own, and takes the level as a number at the beginning
+    of each line (sd-daemon(3))."""
+    priority = PRIORITIES[event.get("log_level", LogLevel.info)]
+    return "".join(f"<{priority}>{line}" for line in _lines(event))
+
+
+def _lines(event: LogEvent) -> list[str]:
     text = _short(formatEvent(event))
     level = event.get("log_level", LogLevel.info).name
-    line = f"{formatTime(event.get('log_time'))} [{event.get('log_namespace', '-')}#{level}] {text}\n"
+    lines = [f"[{event.get('log_namespace', '-')}#{level}] {text}\n"]
     if "log_failure" in event:
         shown = event["log_failure"].getTraceback().splitlines()[-TRACEBACK_LINES:]
-        line += "".join(f"  {_short(each)}\n" for each in shown)
-    return line
+        lines += (f"  {_short(each)}\n" for each in shown)
+    return lines
 
 
 def _short(text: str) -> str:
@@ -78,9 +99,11 @@ def _short(text: str) -> str:
 class Logs:
     """The log of this process. Call `begin` once, then `reopen` and `set_levels` as often as needed."""
 
-    def __init__(self, *, console: bool, path: str) -> None:
-        """Raises CannotCreate when the file cannot be opened; "" means no file."""
+    def __init__(self, *, console: bool, journal: bool = False, path: str) -> None:
+        """With `journal` the console is the journal. Raises CannotCreate when the file cannot be opened; ""
+        means no file."""
         self._console = console
+        self._format_for_console = format_for_journal if journal else format_line
         self._file = self._open(path)
         self._predicate = LogLevelFilterPredicate()
         self._observer: ILogObserver = FilteringLogObserver(
@@ -127,12 +150,13 @@ class Logs:
         return self._predicate(event)
 
     def _write(self, event: LogEvent) -> None:
-        line = format_line(event)
-        for stream in (self._file, sys.stdout if self._console else None):
-            if stream is not None:
-                # A full disk or a closed terminal is no reason to stop.
-                with suppress(OSError):
-                    _print(line, stream)
+        # A full disk or a closed terminal is no reason to stop.
+        if self._file is not None:
+            with suppress(OSError):
+                _print(format_line(event), self._file)
+        if self._console:
+            with suppress(OSError):
+                _print(self._format_for_console(event), sys.stdout)
 
 
 def _print(line: str, stream: TextIO) -> None:

@@ -44,13 +44,19 @@ class Overview:
         self._started = self.clock.seconds()
         self._asking = False
 
+    @property
+    def problems(self) -> list[str]:
+        """Why readings do not go all the way, as far as can be told without waiting for the spool."""
+        spool, outputs = self._spool(answers=True, figures=None), self._outputs(None)
+        return problems(self.wall.known, self.outputs.state, spool, self._broker(), outputs)
+
     async def take(self) -> Snapshot:
         """What can be seen now. It waits for the spool, ANSWER_SECONDS at most."""
         answers, figures = await self._figures()
         config = self.config()
         spool = self._spool(answers, figures)
         broker = self._broker()
-        databases = [self._output(name, output, figures) for name, output in self.outputs.by_name.items()]
+        databases = self._outputs(figures)
         paused = self.outputs.state
         return Snapshot(
             version=__version__,
@@ -130,6 +136,9 @@ class Overview:
             since=self._date(subscriber.since),
             problem=problem,
         )
+
+    def _outputs(self, figures: Figures | None) -> list[Output]:
+        return [self._output(name, output, figures) for name, output in self.outputs.by_name.items()]
 
     def _output(self, name: str, output: RunningOutput, figures: Figures | None) -> Output:
         stats, server = output.stats, output.server

@@ -3,21 +3,27 @@
 This is the only module that imports the reactor, and it does so late: detaching would close its descriptors.
 """
 
+import faulthandler
 import gc
 import os
 import signal
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 
 from tessflux import logs
 from tessflux.config import Config
-from tessflux.process import lock, signals
+from tessflux.process import lock, notify, signals
+from tessflux.supervision import Supervision
+
+if TYPE_CHECKING:
+    from tessflux.app import App
 
 
 def until_complete(work: Callable[[Any], Awaitable[int]]) -> int:
@@ -40,7 +46,8 @@ def until_stopped(
     config: Config, *, console: bool, ready: Callable[[], None], tell: Callable[[str], None]
 ) -> int:
     """Run the daemon in this process until a signal stops it; calls `ready` once its services run, and `tell`
-    with its state when that changes.
+    with its state when that changes. What stays at the `console` may be a service of systemd's, which is told
+    how it fares.
 
     Returns the exit code. Raises OperatorError when the daemon cannot start.
     """
@@ -49,7 +56,8 @@ def until_stopped(
     reactor = _reactor()
     _collect_garbage_seldom()
     spool_lock = lock.SpoolLock(config.spool.directory)
-    log = logs.Logs(console=console, path=config.global_.log_file)
+    to_journal = console and notify.is_journal(sys.stdout, os.environ)
+    log = logs.Logs(console=console, journal=to_journal, path=config.global_.log_file)
     log.set_levels(logs.levels(config))
     log.begin()
 
@@ -58,9 +66,19 @@ def until_stopped(
             each(state)
 
     service = app.App(config, log, reactor, tell_all)
+    supervision = _supervision(service, reactor, os.environ if console else {})
     problems: list[Exception] = []
 
+    async def stop() -> None:
+        supervision.stopping()
+        await service.stop()
+
+    def reload() -> None:
+        supervision.reloading()
+        service.reload().addCallback(lambda _: supervision.reloaded())
+
     async def start() -> None:
+        supervision.begin()
         for number in signals.STOP:
             signal.signal(number, partial(_stop, reactor))
         try:
@@ -69,11 +87,12 @@ def until_stopped(
             problems.append(error)
             reactor.stop()
             return
-        reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(service.stop()))
-        actions: tuple[Callable[[], object], ...] = (service.reload, service.pause, service.resume)
+        reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
+        actions: tuple[Callable[[], object], ...] = (reload, service.pause, service.resume)
         for number, action in zip(signals.CONTROL, actions, strict=True):
             signal.signal(number, partial(_call_in_reactor, reactor, action))
         signals.unblock()
+        supervision.ready()
         ready()
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
@@ -84,6 +103,22 @@ def until_stopped(
     if problems:
         raise problems[0]
     return 0
+
+
+def _supervision(service: "App", reactor: Any, environ: Mapping[str, str]) -> Supervision:
+    """Tells systemd how the service fares, if that has started us with this environment."""
+    watchdog = notify.watchdog_seconds(environ)
+    if watchdog is not None:
+        # When that ends us, we tell where each thread was.
+        faulthandler.enable()
+    return Supervision(
+        notify.Notifier(environ.get("NOTIFY_SOCKET", "")),
+        reactor,
+        watchdog=watchdog,
+        ask_spool=service.ask_spool,
+        waits_for_disk=notify.waits_for_disk,
+        health=service.health,
+    )
 
 
 def _reactor() -> Any:

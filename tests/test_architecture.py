@@ -21,7 +21,7 @@ FLOORS = (
     ("errors", "limits", "__init__"),
     ("hosts", "tls", "clock", "readings", "process"),
     ("config",),
-    ("stats", "logs", "simulator"),
+    ("stats", "logs", "simulator", "supervision"),
     ("spool", "watch", "status"),
     ("mqtt", "influx", "photometers"),
     ("dating",),

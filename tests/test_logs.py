@@ -21,7 +21,7 @@ from tessflux.config.addresses import BrokerAddress
 from tessflux.config.sections import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig, StatusConfig
 from tessflux.errors import CannotCreate
 from tessflux.limits import LOG_LINE, TRACEBACK_LINES
-from tessflux.logs import Logs, escape, format_line, levels
+from tessflux.logs import Logs, escape, format_for_journal, format_line, levels
 
 ALL = {"": "debug"}
 SOFT_HYPHEN = 0xAD
@@ -138,6 +138,31 @@ def test_a_bug_of_ours_shows_its_traceback_below_its_line() -> None:
     assert first == "- [-#critical] it broke"
     assert traceback[0] == "  Traceback (most recent call last):"
     assert traceback[-1] == "  builtins.RuntimeError: oh"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"), [("debug", 7), ("info", 6), ("warn", 4), ("error", 3), ("critical", 2)]
+)
+def test_the_journal_gets_the_level_as_a_number_and_no_time(level: str, priority: int) -> None:
+    event: LogEvent = {
+        "log_time": 0.0,
+        "log_namespace": "mqtt",
+        "log_level": LogLevel.levelWithName(level),
+        "log_format": "{name} is silent",
+        "name": "stars1\n<0>",
+    }
+    assert format_for_journal(event) == f"<{priority}>[mqtt#{level}] stars1\\x0a<0> is silent\n"
+
+
+def test_each_line_of_a_traceback_is_an_entry_of_the_journal_with_the_same_priority() -> None:
+    try:
+        raise RuntimeError("oh")
+    except RuntimeError:
+        event: LogEvent = {"log_format": "it broke", "log_failure": Failure(), "log_level": LogLevel.critical}
+    lines = format_for_journal(event).splitlines()
+    assert lines[0] == "<2>[-#critical] it broke"
+    assert lines[-1] == "<2>  builtins.RuntimeError: oh"
+    assert all(line.startswith("<2>") for line in lines)
 
 
 @pytest.mark.parametrize("text", ["x" * 65_535, "\x1b" * 65_535, "\x1b" * (LOG_LINE // 2)])

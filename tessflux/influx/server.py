@@ -163,6 +163,11 @@ class Server:
         self._sleeper.wake()
         return True
 
+    @property
+    def url(self) -> str:
+        """Where the next request goes."""
+        return self._connection.client.url
+
     def pause(self) -> None:
         """Post nothing more after the request that is under way."""
         self.paused = True
@@ -363,7 +368,7 @@ class Server:
         if self._problems.admits(text):
             log.error(
                 "InfluxDB at {url} takes no readings: {text}; they wait in the spool",
-                url=self._connection.client.url,
+                url=self.url,
                 text=text,
             )
 
@@ -375,6 +380,6 @@ class Server:
             self._is_new = False
             log.info(
                 "InfluxDB at {url} takes readings into {target}",
-                url=self._connection.client.url,
+                url=self.url,
                 target=self._dialect.target,
             )

@@ -1,8 +1,8 @@
-"""Detaching from the terminal.
+"""Detaching from the terminal, or staying there, with a pid file.
 
-The process that was called stays until the daemon is ready or has failed, and returns the daemon's exit code,
-so that `service tessflux start` can be trusted. The reactor must not be imported before detaching, which
-would close its descriptors.
+When it detaches, the process that was called stays until the daemon is ready or has failed, and returns the
+daemon's exit code, so that `service tessflux start` can be trusted. The reactor must not be imported before
+detaching, which would close its descriptors.
 """
 
 import os
@@ -18,8 +18,23 @@ from tessflux.process.lock import PidFile
 
 UMASK = 0o027
 
+Serve = Callable[[Callable[[], None], Callable[[str], None]], int]
+"""Runs the daemon: see `detach`."""
 
-def detach(pid_file: str, serve: Callable[[Callable[[], None], Callable[[str], None]], int]) -> int:
+
+def stay(pid_file: str, serve: Serve) -> int:
+    """As `detach`, but in the process that was called; "" stands for no pid file."""
+    if not pid_file:
+        return serve(lambda: None, lambda state: None)
+    lock = PidFile(pid_file)
+    try:
+        lock.write()
+        return serve(lambda: None, lock.write)
+    finally:
+        lock.remove()
+
+
+def detach(pid_file: str, serve: Serve) -> int:
     """Run `serve` in a detached process. It calls its first argument once the daemon's services run, and the
     second with the daemon's state when that changes ("" as usual), which is shown beside the pid file.
 

@@ -1,11 +1,15 @@
 """Detaching: the calling process ends when the daemon is ready or has failed, with its exit code."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tessflux.errors import AlreadyRunning
+from tessflux.process.detach import stay
 from tests.real.site import DEADLINE, wait_until
 
 PROGRAM = """
@@ -63,3 +67,28 @@ def test_a_failure_after_the_start_is_written_into_no_file_of_the_daemon(tmp_pat
     files = "[open(place / str(number), 'wb') for number in range(20)]"
     assert detached(tmp_path, f"ready(); files = {files}; raise CannotCreate('later')") == (0, "")
     assert [path.stat().st_size for path in tmp_path.iterdir()] == [0] * 20
+
+
+def test_what_stays_has_a_pid_file_and_a_state_if_it_is_given_one(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    seen: list[dict[str, str]] = []
+
+    def serve(ready: object, tell: Callable[[str], None]) -> int:
+        tell("paused")
+        seen.append({path.name: path.read_text() for path in tmp_path.iterdir()})
+        with pytest.raises(AlreadyRunning, match=str(os.getpid())):
+            stay(str(pid_file), serve)
+        return 7
+
+    assert stay(str(pid_file), serve) == 7
+    assert seen == [{"pid": f"{os.getpid()}\n", "pid.state": "paused\n"}]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_what_stays_needs_no_pid_file(tmp_path: Path) -> None:
+    def serve(ready: Callable[[], None], tell: Callable[[str], None]) -> int:
+        ready()
+        tell("paused")
+        return 7
+
+    assert stay("", serve) == 7
