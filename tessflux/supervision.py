@@ -28,8 +28,8 @@ SAME = 60.0
 """Seconds for which another number of waiting readings alone is no news."""
 
 GRANTED = 60.0
-"""Seconds by which a start that still goes on may take longer. To open a large spool on a slow disk, or to
-repair one, takes more than systemd waits for other services."""
+"""Seconds by which a start that still goes on may take longer, again and again. Where a slow disk has much to
+catch up on after a power cut, it takes more than systemd waits for other services."""
 
 FEEDS = 4
 """How often the watchdog is fed in its time. One look that comes at a bad moment must not count."""

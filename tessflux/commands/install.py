@@ -1,10 +1,14 @@
 """`tessflux --install`: the files, the directories and the user of the service. Run it again to upgrade.
 
+Where systemd runs the service is a unit of its own. The init script is installed there too: it sends the
+signals for which systemd has no command, and logrotate calls it.
+
 What somebody else wrote or edited is never overwritten: `shipped` knows what to install, and `manifest` whose
 a file is. Nothing is started or stopped. What the system refuses is raised as CannotCreate.
 """
 
 import os
+import re
 import shlex
 from dataclasses import replace
 from importlib.resources.abc import Traversable
@@ -21,8 +25,11 @@ from tessflux.commands.manifest import (
 )
 from tessflux.commands.output import Report
 from tessflux.commands.shipped import (
+    AT_BOOT,
     CONFIG,
+    DEFAULTS,
     DIRECTORIES,
+    UNIT,
     USER,
     Shipped,
     own_files,
@@ -36,6 +43,8 @@ from tessflux.commands.system import (
     command_runner,
     find_owner,
     os_errors_explained,
+    reload_systemd,
+    systemd_runs,
 )
 
 NEW_VERSION = ".dpkg-dist"
@@ -55,7 +64,9 @@ def install_from(source: Traversable, root: Path, run: RunCommand | None, report
     """`install` the files in `source`; without `run` no user is added."""
     program = program_path(root)
     with os_errors_explained():
-        files = shipped_files(source, program)
+        unit = systemd_runs(root) and _is_for_unit(root, report)
+        files = shipped_files(source, program, unit=unit)
+        before = checksum_of(root / UNIT)
         manifest = Manifest.read(root)
         if run is not None and find_owner(root) is None:
             add_user(run, report)
@@ -67,12 +78,44 @@ def install_from(source: Traversable, root: Path, run: RunCommand | None, report
             _make_directory(root / directory, owner, report)
         for file in files:
             _install_file(root, file, owner, manifest, report)
+        if unit:
+            _start_at_boot_as_before(root, report)
         manifest.write(root)
+        if run is not None and checksum_of(root / UNIT) != before:
+            reload_systemd(run)
     report("next steps:")
     report(f"  edit {root / CONFIG}")
     report(f"  runuser -u {USER} -- {shlex.quote(str(program))} --check")
-    report("  update-rc.d tessflux defaults")
-    report("  service tessflux start")
+    if unit:
+        report("  systemctl enable --now tessflux")
+    else:
+        report("  update-rc.d tessflux defaults")
+        report("  service tessflux start")
+
+
+def _is_for_unit(root: Path, report: Report) -> bool:
+    """Whether the service runs as the user of the unit, for whom it would find its spool."""
+    defaults = root / DEFAULTS
+    if not defaults.exists():
+        return True
+    settings = defaults.read_text(errors="replace")
+    user = re.findall(r"^\s*RUN_AS=[\"']?([^\"'\s#]*)", settings, re.MULTILINE)[-1:]
+    if user == [USER]:
+        return True
+    report(
+        f"no unit for systemd, which would run tessflux as {USER}: by {defaults} it runs as"
+        f" {''.join(user) or 'root'}, and the init script starts it"
+    )
+    return False
+
+
+def _start_at_boot_as_before(root: Path, report: Report) -> None:
+    """A unit takes the place of an init script of its name, but not its links in /etc/rc?.d."""
+    link = root / AT_BOOT
+    if any(root.glob("etc/rc?.d/S??tessflux")) and not os.path.lexists(link):
+        make_parents(link)
+        link.symlink_to(Path("/") / UNIT)
+        report(f"linked {link}, since it starts at boot")
 
 
 def _make_directory(path: Path, owner: Owner | None, report: Report) -> None:

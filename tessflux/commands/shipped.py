@@ -11,9 +11,14 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 USER = "tessflux"
+PROGRAM = "/opt/tessflux/bin/tessflux"
+"""As the shipped files have it."""
 CONFIG = "etc/tessflux/config"
 DEFAULTS = "etc/default/tessflux"
 INIT_SCRIPT = "etc/init.d/tessflux"
+UNIT = "etc/systemd/system/tessflux.service"
+AT_BOOT = "etc/systemd/system/multi-user.target.wants/tessflux.service"
+"""The link with which `systemctl enable` has the unit started at boot."""
 DIRECTORIES = ("var/lib/tessflux", "var/log/tessflux")
 
 
@@ -34,12 +39,14 @@ def own_files() -> Traversable:
     return resources.files("tessflux") / "files"
 
 
-def shipped_files(source: Traversable, program: Path) -> list[Shipped]:
-    """All files of the service, for a daemon that is started as `program`."""
+def shipped_files(source: Traversable, program: Path, *, unit: bool) -> list[Shipped]:
+    """All files of the service, for a daemon that is started as `program`; with or without its unit for
+    systemd."""
     config = (source / "etc/tessflux/config.example").read_bytes()
     schema = (source / "etc/tessflux/influxdb.example").read_bytes()
     defaults = (
-        "# Settings of /etc/init.d/tessflux, as shell variables.\n"
+        "# Settings of /etc/init.d/tessflux, as shell variables. CONFIG_FILE and PIDFILE hold for the\n"
+        "# unit of systemd too; to change others there: systemctl edit tessflux\n"
         f"DAEMON={shlex.quote(str(program))}\n"
         "# The user; empty means root, who must then own the directories of the spool and the log.\n"
         f"RUN_AS={USER}\n"
@@ -48,7 +55,7 @@ def shipped_files(source: Traversable, program: Path) -> list[Shipped]:
         "# Seconds that `stop` waits before it kills the daemon.\n"
         "#STOP_SECONDS=30\n"
     )
-    return [
+    files = [
         Shipped("etc/tessflux/config.example", config),
         Shipped(CONFIG, config, mode=0o640, private=True, once=True),
         Shipped("etc/tessflux/influxdb.example", schema),
@@ -57,6 +64,16 @@ def shipped_files(source: Traversable, program: Path) -> list[Shipped]:
         Shipped("etc/logrotate.d/tessflux", (source / "logrotate.d/tessflux").read_bytes()),
         Shipped(DEFAULTS, defaults.encode()),
     ]
+    if unit:
+        text = (source / "systemd/tessflux.service").read_text().replace(PROGRAM, _in_unit(program))
+        files.append(Shipped(UNIT, text.encode()))
+    return files
+
+
+def _in_unit(program: Path) -> str:
+    """A program's path as it stands in a unit (systemd.service(5))."""
+    path = str(program).replace("%", "%%")
+    return f'"{path}"' if " " in path else path
 
 
 def program_path(root: Path) -> Path:

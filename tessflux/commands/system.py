@@ -50,8 +50,18 @@ def remove_user(run: RunCommand, report: Report) -> None:
     report(f"removed the user {USER}")
 
 
+def systemd_runs(root: Path) -> bool:
+    """Whether systemd has started the system in `root` (sd_booted(3))."""
+    return (root / "run/systemd/system").is_dir()
+
+
+def reload_systemd(run: RunCommand) -> None:
+    """Have systemd read its units. That starts and stops nothing."""
+    run(["systemctl", "daemon-reload"])
+
+
 def run_command(command: Sequence[str]) -> None:
-    """Run `command`, adduser or deluser, to its end. Raises CannotCreate with what it printed if it fails."""
+    """Run `command`, such as adduser, to its end. Raises CannotCreate with what it printed if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -5,13 +5,21 @@ Readings and logs stay, since they are the operator's to remove; and while anyth
 
 import errno
 import fcntl
+import os
 import re
 from pathlib import Path
 
 from tessflux.commands.manifest import MANIFEST, Manifest, checksum_of
 from tessflux.commands.output import Report
-from tessflux.commands.shipped import DEFAULTS, DIRECTORIES, INIT_SCRIPT, USER
-from tessflux.commands.system import RunCommand, command_runner, os_errors_explained, remove_user
+from tessflux.commands.shipped import AT_BOOT, DEFAULTS, DIRECTORIES, INIT_SCRIPT, UNIT, USER
+from tessflux.commands.system import (
+    RunCommand,
+    command_runner,
+    os_errors_explained,
+    reload_systemd,
+    remove_user,
+    systemd_runs,
+)
 from tessflux.errors import AlreadyRunning
 
 
@@ -32,6 +40,7 @@ def uninstall_from(root: Path, run: RunCommand | None, report: Report) -> None:
             report(f"nothing to remove: {root / MANIFEST} lists nothing")
             return
         kept = [path for path in manifest.sums if not _remove_file(root, path, manifest, report)]
+        _remove_link_to_unit(root, report)
         directories = [path for path in DIRECTORIES if not _remove_directory(root / path, report)]
         manifest.sums = {path: manifest.sums[path] for path in kept}
         if run is not None and manifest.made_user:
@@ -41,6 +50,8 @@ def uninstall_from(root: Path, run: RunCommand | None, report: Report) -> None:
                 remove_user(run, report)
                 manifest.made_user = False
         manifest.write(root)
+        if run is not None and systemd_runs(root):
+            reload_systemd(run)
     if any(root.glob("etc/rc?.d/[SK]??tessflux")) and not (root / INIT_SCRIPT).exists():
         report("next step: update-rc.d tessflux remove")
 
@@ -57,6 +68,14 @@ def _remove_file(root: Path, target: str, manifest: Manifest, report: Report) ->
     path.unlink()
     report(f"removed {path}")
     return True
+
+
+def _remove_link_to_unit(root: Path, report: Report) -> None:
+    """Undo `systemctl enable`, which systemctl cannot do without the unit."""
+    link = root / AT_BOOT
+    if link.is_symlink() and not os.path.lexists(root / UNIT):
+        link.unlink()
+        report(f"removed {link}")
 
 
 def _remove_directory(path: Path, report: Report) -> bool:

@@ -27,6 +27,8 @@ SOURCES = {
 """Of each file that is installed from one that is shipped: the name of that one."""
 
 FILES = [*SOURCES, "etc/default/tessflux"]
+UNIT = "etc/systemd/system/tessflux.service"
+AT_BOOT = "etc/systemd/system/multi-user.target.wants/tessflux.service"
 DIRECTORIES = ["var/lib/tessflux", "var/log/tessflux"]
 
 
@@ -36,32 +38,42 @@ class Site:
     def __init__(self, directory: Path) -> None:
         self.root = directory / "root"
         self.source = directory / "source"
-        self.accounts: list[str] | None = None
-        """The calls of adduser and deluser; None if users are not added here."""
+        self.calls: list[str] | None = None
+        """The calls of adduser, deluser and systemctl; None where none is made."""
         self.write("etc/passwd", ROOT_ENTRY + USER_ENTRY)
         self.ship("1")
 
     def ship(self, version: str) -> None:
-        for name in set(SOURCES.values()):
+        for name in {*SOURCES.values(), "systemd/tessflux.service"}:
             path = self.source / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{name} {version}\n")
 
+    def with_systemd(self) -> None:
+        """It has started the system; its commands are called."""
+        (self.root / "run/systemd/system").mkdir(parents=True)
+        self.calls = []
+
+    def started_at_boot(self) -> None:
+        """As `update-rc.d tessflux defaults` would have it."""
+        (self.root / "etc/rc2.d").mkdir(parents=True)
+        (self.root / "etc/rc2.d/S01tessflux").symlink_to("../init.d/tessflux")
+
     def without_user(self, *, may_add: bool) -> None:
         self.write("etc/passwd", ROOT_ENTRY)
-        self.accounts = [] if may_add else None
+        self.calls = [] if may_add else None
 
     def install(self) -> list[str]:
         """What is reported, with paths relative to the root."""
         lines: list[str] = []
-        run = None if self.accounts is None else self._run
+        run = None if self.calls is None else self._run
         install_from(self.source, self.root, run, lines.append)
         return self._relative(lines)
 
     def uninstall(self) -> list[str]:
         """What is reported, with paths relative to the root."""
         lines: list[str] = []
-        uninstall_from(self.root, None if self.accounts is None else self._run, lines.append)
+        uninstall_from(self.root, None if self.calls is None else self._run, lines.append)
         return self._relative(lines)
 
     def _relative(self, lines: list[str]) -> list[str]:
@@ -69,9 +81,10 @@ class Site:
 
     def _run(self, command: Sequence[str]) -> None:
         """Do to the passwd file what adduser and deluser would."""
-        assert self.accounts is not None
-        self.accounts.append(command[0])
-        self.write("etc/passwd", ROOT_ENTRY + USER_ENTRY * (command[0] == "adduser"))
+        assert self.calls is not None
+        self.calls.append(" ".join(command) if command[0] == "systemctl" else command[0])
+        if command[0] != "systemctl":
+            self.write("etc/passwd", ROOT_ENTRY + USER_ENTRY * (command[0] == "adduser"))
 
     def write(self, name: str, text: str) -> None:
         path = self.root / name

@@ -13,7 +13,7 @@ from tessflux.commands.shipped import own_files, program_path
 from tessflux.commands.system import run_command
 from tessflux.commands.uninstall import uninstall
 from tessflux.errors import CannotCreate
-from tests.commands.site import DIRECTORIES, FILES, GID, SOURCES, UID, USER_ENTRY, Site
+from tests.commands.site import AT_BOOT, DIRECTORIES, FILES, GID, SOURCES, UID, UNIT, USER_ENTRY, Site
 
 # The first installation
 
@@ -174,6 +174,84 @@ def test_an_interrupted_installation_is_completed_by_the_next(site: Site) -> Non
     assert "replaced etc/init.d/tessflux" in site.install()
 
 
+# The unit of systemd
+
+
+def test_where_systemd_runs_its_unit_is_installed_too_and_is_the_next_step(site: Site) -> None:
+    site.with_systemd()
+    lines = site.install()
+    assert lines[-5:] == [
+        f"installed {UNIT}",
+        "next steps:",
+        "  edit etc/tessflux/config",
+        f"  runuser -u tessflux -- {program_path(site.root)} --check",
+        "  systemctl enable --now tessflux",
+    ]
+    assert site.files() == {*FILES, UNIT}
+    assert site.read(UNIT) == "systemd/tessflux.service 1\n"
+    assert site.mode(UNIT) == 0o644
+
+
+def test_systemd_reads_its_units_again_only_if_ours_has_changed(site: Site) -> None:
+    site.with_systemd()
+    for version, calls in (("1", 1), ("1", 1), ("2", 2)):
+        site.ship(version)
+        site.install()
+        assert site.calls == ["systemctl daemon-reload"] * calls
+    site.write(UNIT, "edited\n")
+    site.ship("3")
+    assert f"kept {UNIT}, which is yours; the new version is {UNIT}.dpkg-dist" in site.install()
+    assert site.calls == ["systemctl daemon-reload"] * 2
+
+
+def test_what_started_at_boot_by_its_init_script_does_so_by_its_unit(site: Site) -> None:
+    """A unit takes the place of the script, whose links systemd ignores then."""
+    site.install()
+    site.started_at_boot()
+    site.with_systemd()
+    assert f"linked {AT_BOOT}, since it starts at boot" in site.install()
+    assert (site.root / AT_BOOT).readlink() == Path("/") / UNIT
+    assert not [line for line in site.install() if line.startswith("linked")]
+
+
+def test_what_did_not_start_at_boot_does_not_do_so_now(site: Site) -> None:
+    site.with_systemd()
+    site.install()
+    assert not os.path.lexists(site.root / AT_BOOT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "user"),
+    [
+        ("RUN_AS=\n", "root"),
+        ("RUN_AS='astro'\n", "astro"),
+        ("RUN_AS=tessflux\nRUN_AS=pi\n", "pi"),
+        ("", "root"),
+    ],
+)
+def test_a_service_of_another_user_stays_with_its_init_script(site: Site, settings: str, user: str) -> None:
+    """The unit runs as tessflux, for whom the spool would not be writable."""
+    site.with_systemd()
+    site.started_at_boot()
+    site.write("etc/default/tessflux", settings)
+    lines = site.install()
+    assert lines[0] == (
+        "no unit for systemd, which would run tessflux as tessflux: by etc/default/tessflux it runs as"
+        f" {user}, and the init script starts it"
+    )
+    assert lines[-1] == "  service tessflux start"
+    assert not (site.root / UNIT).exists()
+    assert not os.path.lexists(site.root / AT_BOOT)
+
+
+@pytest.mark.parametrize("settings", ["RUN_AS=tessflux\n", "RUN_AS='tessflux' # as usual\n"])
+def test_a_service_of_its_own_user_gets_the_unit(site: Site, settings: str) -> None:
+    site.with_systemd()
+    site.write("etc/default/tessflux", settings)
+    site.install()
+    assert (site.root / UNIT).exists()
+
+
 # The manifest
 
 
@@ -222,7 +300,7 @@ def test_a_missing_user_is_added_once_before_files_need_it(site: Site) -> None:
     assert site.install()[0] == "added the user tessflux"
     assert site.owner("var/lib/tessflux")[0] == UID
     assert "added the user tessflux" not in site.install()
-    assert site.accounts == ["adduser"]
+    assert site.calls == ["adduser"]
 
 
 def test_without_the_user_in_its_passwd_file_another_root_keeps_the_installers_owners(site: Site) -> None:

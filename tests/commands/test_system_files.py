@@ -228,7 +228,7 @@ def test_the_header_tells_init_when_to_start_and_stop() -> None:
 
 
 def test_the_settings_that_are_installed_as_comments_are_the_defaults_of_the_script() -> None:
-    *_, settings = shipped_files(own_files(), Path("/opt/tessflux/bin/tessflux"))
+    *_, settings = shipped_files(own_files(), Path("/opt/tessflux/bin/tessflux"), unit=False)
     shown = dict(re.findall(r"^#(\w+)=(.*)$", settings.content.decode(), re.MULTILINE))
     assert shown.keys() == {"CONFIG_FILE", "PIDFILE", "STOP_SECONDS"}
     script = INIT_SCRIPT.read_text()

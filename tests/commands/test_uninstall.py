@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tessflux.errors import AlreadyRunning
-from tests.commands.site import DIRECTORIES, FILES, Site
+from tests.commands.site import AT_BOOT, DIRECTORIES, FILES, UNIT, Site
 
 
 @contextmanager
@@ -91,6 +91,26 @@ def test_links_that_start_the_service_at_boot_are_a_next_step(site: Site) -> Non
     assert site.uninstall()[-1] == "next step: update-rc.d tessflux remove"
 
 
+def test_the_unit_is_removed_with_the_link_that_starts_it_at_boot_and_systemd_forgets_it(site: Site) -> None:
+    site.started_at_boot()
+    site.with_systemd()
+    site.install()
+    lines = site.uninstall()
+    assert f"removed {UNIT}" in lines
+    assert f"removed {AT_BOOT}" in lines
+    assert site.files() == {"etc/rc2.d/S01tessflux"}
+    assert site.calls == ["systemctl daemon-reload"] * 2
+
+
+def test_an_edited_unit_stays_and_starts_at_boot(site: Site) -> None:
+    site.started_at_boot()
+    site.with_systemd()
+    site.install()
+    site.write(UNIT, "edited\n")
+    assert f"kept {UNIT}, which is yours" in site.uninstall()
+    assert (site.root / AT_BOOT).is_symlink()
+
+
 def test_the_user_that_was_added_is_removed_when_nothing_of_it_is_left(site: Site) -> None:
     site.without_user(may_add=True)
     site.install()
@@ -98,12 +118,12 @@ def test_the_user_that_was_added_is_removed_when_nothing_of_it_is_left(site: Sit
     assert site.uninstall()[-1] == "kept the user tessflux, which owns what is left"
     (site.root / "var/lib/tessflux/spool.sqlite").unlink()
     assert site.uninstall()[-1] == "removed the user tessflux"
-    assert site.accounts == ["adduser", "deluser"]
+    assert site.calls == ["adduser", "deluser"]
     assert not (site.root / "etc/tessflux").exists()
 
 
 def test_a_user_from_before_the_installation_stays(site: Site) -> None:
-    site.accounts = []
+    site.calls = []
     site.install()
     site.uninstall()
-    assert site.accounts == []
+    assert site.calls == []
