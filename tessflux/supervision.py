@@ -3,7 +3,8 @@
 Alive means that the reactor turns and that the spool's thread answers, and nothing else. Only a hang in this
 process is cured by a restart. A broker or a database that is away is not; nor is a disk that does not answer,
 which would keep the killed process with its lock on the spool, and would cost the readings that wait in
-memory. So a thread that waits for the disk counts as alive, however long it does so.
+memory. So a thread that waits for the disk counts as alive, however long it does so. Only the reactor's own
+cannot say that of itself, should it wait for the log's disk.
 
 systemd ends a process that it takes for hung by SIGABRT; Python then tells the journal where each thread was.
 """
