@@ -108,6 +108,9 @@ class Supervision:
     def _tell_health(self) -> None:
         before, now = self._told, self._clock.seconds()
         health = self._health()
+        if self._asked_at is not None and now >= self._asked_at + LOOK:
+            # Not in the log: its file may be on the same disk, for which the reactor would wait then.
+            health = Health(health.waiting, ["the spool does not answer", *health.troubles])
         if before is None or health.troubles != before.troubles or now >= self._told_at + SAME:
             self._told, self._told_at = health, now
             if health != before:

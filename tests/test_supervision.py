@@ -158,6 +158,11 @@ class Supervised(SynchronousTestCase):
         assert self.said(LogLevel.error) == []
         # Asked once: nothing piles up before a thread that hangs.
         (answer,) = self.answers
+        text = "0 readings waiting; the spool does not answer"
+        assert self.told.those("STATUS")[-1] == text
         self.disk_hangs = False
         assert self.fed_in(PERIOD) == 0
+        self.answers_at_once = True
         answer.callback(THREAD)
+        self.clock.advance(LOOK)
+        assert self.told.those("STATUS")[-1] == "0 readings waiting; all is well"
