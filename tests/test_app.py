@@ -109,23 +109,19 @@ class Wiring(SynchronousTestCase):
         subscriber.redeliver.assert_called_once_with()
         outputs.wake.assert_called_once_with("influxdb")
 
-    def test_its_health_tells_of_the_spool_of_the_broker_of_a_pause_and_of_the_outputs(self) -> None:
+    def test_its_health_is_what_waits_and_the_problems_that_the_status_shows(self) -> None:
         with TemporaryDirectory() as directory:
             path = Path(directory) / "config"
-            path.write_text(f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n")
+            path.write_text(
+                "[global]\nclock_wait = 0\n"
+                f"[mqtt]\nbroker = tcp:localhost:1883\n[spool]\ndirectory = {directory}\n"
+            )
             app = App(load(str(path), {}), Logs(console=False, path=""), Reactor(), lambda state: None)
-        app._subscriber = Mock(Subscriber, listening=True)
-        app._outputs = Mock(Outputs, waiting=1204, troubles=[])
-        assert str(app.health()) == "1,204 readings waiting; all is well"
-        app.pause()
-        app._subscriber = Mock(Subscriber, listening=False)
         app._spool.store.failing = "disk failed"
-        app._outputs = Mock(Outputs, waiting=1204, troubles=["InfluxDB at http://there takes no readings"])
-        storing, broker, pause, output = app.health().troubles
-        assert storing == "cannot store readings: disk failed"
-        assert broker == "nothing comes from the broker"
-        assert pause.startswith("delivery is paused since ")
-        assert output == "InfluxDB at http://there takes no readings"
+        assert str(app.health()) == (
+            f"0 readings waiting; the spool in {directory} takes no readings: disk failed;"
+            " the broker at tcp:localhost:1883 has not answered yet"
+        )
 
     def watching(self, reactor: Reactor) -> App:
         """An App of which nothing runs but the look at lists and topics."""

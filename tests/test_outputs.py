@@ -107,17 +107,6 @@ class OutputsCase(SynchronousTestCase):
 
 
 class EachTest(OutputsCase):
-    def test_the_troubles_name_those_that_take_no_readings(self) -> None:
-        self.answers["copy"] = lambda lines: DOWN
-        self.begin(influxdb=FIRST, copy=COPY)
-        self.take(1)
-        assert self.outputs.troubles == ["InfluxDB at http://copy:8086 takes no readings"]
-        self.answers.clear()
-        self.wait(2)
-        assert self.outputs.troubles == []
-        self.reload(influxdb=replace(FIRST, url=""), copy=COPY)
-        assert self.outputs.troubles == ["[influxdb] has no url"]
-
     def test_one_that_is_away_takes_nothing_from_the_other_and_gets_all_when_it_is_back(self) -> None:
         self.answers["copy"] = lambda lines: DOWN
         self.begin(influxdb=FIRST, copy=COPY)

@@ -1,6 +1,7 @@
 """The real daemon as systemd starts it: with a socket to tell it how it is, and the journal to log to."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -64,7 +65,7 @@ class Systemd:
 
     def hear(self, line: str) -> None:
         """Wait until it has told this since the last time."""
-        wait_until(self._hears(line), f"it tells {line}; it told {self.heard}")
+        wait_until(self._hears(line), lambda: f"it tells {line}; it told {self.heard}")
         self.heard = self.heard[self.heard.index(line) + 1 :]
 
     def end(self) -> None:
@@ -89,7 +90,9 @@ def test_it_tells_systemd_what_it_does_and_obeys_the_init_script(systemd: System
     systemd.hear("STATUS=starting: opens the spool")
     systemd.hear("READY=1")
     systemd.hear("WATCHDOG=1")
-    systemd.hear("STATUS=0 readings waiting; nothing comes from the broker; [influxdb] has no url")
+    [broker] = re.findall(r"^broker = (.*)$", service.config.read_text(), re.MULTILINE)
+    refused = "Connection was refused by other side: 111: Connection refused."
+    systemd.hear(f"STATUS=0 readings waiting; the broker at {broker} is away: {refused}")
     systemd.hear("WATCHDOG=1")
     assert service.pid == systemd.process.pid
     assert service.code("status") == 0
