@@ -31,6 +31,13 @@ MAVEN = Path.home() / ".m2/repository/org/questdb/questdb"
 DEDUPLICATE = "-dedup.minScrapeInterval=1ms"
 """With it, VictoriaMetrics stores once what it gets twice."""
 
+CLUSTER = {
+    "vmstorage": ("-retentionPeriod=100y", DEDUPLICATE),
+    "vminsert": ("-replicationFactor=2",),
+    "vmselect": ("-replicationFactor=2", DEDUPLICATE),
+}
+"""The flags of each program of a cluster, besides addresses and directories."""
+
 
 def questdb_jar() -> Path:
     """The jar of QuestDB; raises ServerFailed."""
@@ -93,10 +100,10 @@ class QuestDB(Server):
 
 
 class _Part(Server):
-    """A program of a VictoriaMetrics cluster; `address` is that of its HTTP."""
+    """A program of a VictoriaMetrics cluster; `address` is that of its HTTP, `flags` are its places."""
 
     def __init__(self, name: str, directory: Path, flags: Sequence[str]) -> None:
-        self._flags = flags
+        self._flags = (*flags, *CLUSTER[name])
         super().__init__(name, f"(no package of Debian has {name})", directory, LOOPBACK, None)
 
     def find(self, name: str, package: str) -> str:
@@ -115,7 +122,7 @@ class _Part(Server):
 
 
 class VictoriaMetricsCluster:
-    """Two vmstorage with a copy of everything in each, two vminsert and a vmselect, as docs/scaling.md has
+    """Two vmstorage with a copy of everything in each, two vminsert and a vmselect, as docs/network.md has
     them."""
 
     def __init__(self, directory: Path) -> None:
@@ -128,15 +135,13 @@ class VictoriaMetricsCluster:
                     f"-storageDataPath={directory}/vmstorage{number}/data",
                     f"-vminsertAddr={insert}",
                     f"-vmselectAddr={select}",
-                    "-retentionPeriod=100y",
-                    DEDUPLICATE,
                 ],
             )
             for number, (insert, select) in enumerate(zip(inserts, selects, strict=True), 1)
         ]
-        writes = [f"-storageNode={','.join(inserts)}", "-replicationFactor=2"]
+        writes = [f"-storageNode={','.join(inserts)}"]
         self._inserts = [_Part("vminsert", directory / f"vminsert{number}", writes) for number in (1, 2)]
-        reads = [f"-storageNode={','.join(selects)}", "-replicationFactor=2", DEDUPLICATE]
+        reads = [f"-storageNode={','.join(selects)}"]
         self._select = _Part("vmselect", directory / "vmselect", reads)
         self._kills = 0
 

@@ -1,7 +1,10 @@
 """What scripts/crashes plans, counts and prints; tests/real/test_crashes.py runs it."""
 
+from pathlib import Path
+
 import pytest
 from crashes import FIELDS, Case, Found, Schedule, cases, compare, report
+from databases import CLUSTER
 from flood import Readings
 from servers import Sample
 
@@ -65,3 +68,10 @@ def test_a_table_has_a_row_for_each_case() -> None:
         "| influxd | yes | 0 | 60,000 | 0 | 0 | 0 |",
         "| victoria-metrics | no | 60 | 60,000 | 49,000 | 1 | 2 |",
     ]
+
+
+def test_the_cluster_that_is_killed_is_the_one_that_the_documents_recommend() -> None:
+    network = (Path(__file__).parents[2] / "docs/network.md").read_text().splitlines()
+    for program, flags in CLUSTER.items():
+        [command] = [line for line in network if line.startswith(f"{program} ")]
+        assert set(flags) <= set(command.split()), command
