@@ -27,6 +27,9 @@ MODE = 0o660
 RUN_DIRECTORY = "/run/tessflux"
 SOCKET = "status.sock"
 
+BACKLOG = 16
+"""Connections that wait in the kernel. The reactor takes all of them at a time, while readings wait."""
+
 REOPEN = 10.0
 """Seconds between two attempts to open a socket: at boot an address may not be there yet."""
 
@@ -92,10 +95,11 @@ class Sockets:
         for path in paths:
             try:
                 _remove_unused(Path(path))
-                port = self._reactor.listenUNIX(path, self._unix, mode=MODE)
+                port = self._reactor.listenUNIX(path, self._unix, backlog=BACKLOG, mode=MODE)
             except (OSError, CannotListenError) as error:
                 problems.append(f"{path}: {_reason(error)}")
                 continue
+            self._unix.listens(port)
             log.info("'tessflux status' finds its answers at {path}", path=path)
             return port
         self._problem(
@@ -106,13 +110,14 @@ class Sockets:
 
     def _open_tcp(self, listen: ListenAddress) -> Any:
         try:
-            port = self._reactor.listenTCP(listen.port, self._tcp, interface=listen.host)
+            port = self._reactor.listenTCP(listen.port, self._tcp, backlog=BACKLOG, interface=listen.host)
         except (OSError, CannotListenError) as error:
             self._problem(
                 "Cannot show the status at {why}; tessflux keeps trying. See [status] listen",
                 f"{listen}: {_reason(error)}",
             )
             return None
+        self._tcp.listens(port)
         log.info("The status is at http://{listen}/", listen=str(listen))
         return port
 

@@ -1,6 +1,7 @@
 """Requests of strangers: each is answered or refused within seconds, and nothing grows by it."""
 
 from typing import Any
+from unittest.mock import Mock, call
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -8,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.limits import STATUS_CONNECTIONS, STATUS_REQUEST
 from tessflux.status import is_ours
-from tessflux.status.http import HEADERS, SECONDS
+from tessflux.status.http import A_SECOND, HEADERS, SECONDS
 from tests.log_lines import record
 from tests.status.site import Visitor, World, ask
 
@@ -141,6 +142,26 @@ class BoundsTest(SiteCase):
         visitor.send(b"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         self.world.clock.advance(SECONDS)
         assert aborted == [True]
+
+    def test_after_many_connections_in_a_second_the_others_wait_for_the_next(self) -> None:
+        """The time of the reactor belongs to the readings."""
+        port, tcp = Mock(), self.world.tcp
+        tcp.listens(port)
+        for second in range(3):
+            for _ in range(A_SECOND):
+                assert port.mock_calls == second * [call.stopReading(), call.startReading()]
+                ask(tcp, "/healthz")
+            assert port.mock_calls[-1] == call.stopReading()
+            # Those that the reactor has taken already.
+            assert ask(tcp, "/healthz").code == 200
+            self.world.clock.advance(1)
+        for _ in range(3 * A_SECOND):
+            ask(tcp, "/healthz")
+            self.world.clock.advance(1.5 / A_SECOND)
+        assert port.mock_calls == 3 * [call.stopReading(), call.startReading()]
+        for _ in range(A_SECOND):
+            ask(tcp, "/healthz")
+        tcp.end()
 
     def test_of_too_many_connections_the_oldest_ends(self) -> None:
         slow = [Visitor(self.world.tcp) for _ in range(STATUS_CONNECTIONS)]
