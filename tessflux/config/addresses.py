@@ -103,18 +103,19 @@ class ListenAddress:
 
 def listen(text: str) -> ListenAddress:
     """An address of this computer, and a port."""
-    host, colon, port = text.rpartition(":")
+    match = re.fullmatch(r"(?:\[([^]]*)\]|([^][:]*)):(.*)", text)
+    v6, v4, port = match.groups() if match else (None, "", "")
     try:
-        bare = host.removeprefix("[").removesuffix("]") if ":" in host else host
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else bare)
-        if not colon or (address.version == 6) != host.startswith("["):
-            raise ValueError
-    except ValueError:
+        if v6 is not None:
+            return ListenAddress(str(ipaddress.IPv6Address(v6)), _port(port))
+        return ListenAddress(
+            str(ipaddress.IPv4Address("127.0.0.1" if v4 == "localhost" else v4)), _port(port)
+        )
+    except ipaddress.AddressValueError:
         raise ValueError(
             "must be an address of this computer and a port: 127.0.0.1:9273 or [::1]:9273;"
             " with 0.0.0.0:9273 or [::]:9273 the whole network can look"
         ) from None
-    return ListenAddress(str(address), _port(port))
 
 
 def http_urls(text: str) -> str:

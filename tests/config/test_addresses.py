@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tessflux.config.addresses import BrokerAddress, broker, http_urls
+from tessflux.config.addresses import BrokerAddress, broker, http_urls, listen
 
 LOCAL = BrokerAddress("tcp", "localhost", 1883, "")
 V6 = BrokerAddress("tcp", "::1", 1883, "")
@@ -124,6 +124,43 @@ def test_a_wrong_broker_address_is_refused(text: str, part: str) -> None:
 def test_any_path_of_a_socket_can_be_written(path: str) -> None:
     address = BrokerAddress("unix", "", 0, path)
     assert broker(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("127.0.0.1:9273", "127.0.0.1:9273"),
+        ("[::1]:9273", "[::1]:9273"),
+        ("localhost:80", "127.0.0.1:80"),
+        ("0.0.0.0:1", "0.0.0.0:1"),
+        ("[::]:65535", "[::]:65535"),
+        ("[0:0::1]:9273", "[::1]:9273"),
+    ],
+)
+def test_where_tessflux_itself_listens(text: str, shown: str) -> None:
+    address = listen(text)
+    assert (str(address), listen(shown)) == (shown, address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "9273",
+            ":9273",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:0",
+            "127.0.0.1:65536",
+            "127.0.0.1:x",
+            "::1:9273",
+        ),
+        *("[::1]", "[127.0.0.1]:9273", "example.org:9273", "[::1:9273", "::1]:9273", "127.1:9273", " :1"),
+    ],
+)
+def test_where_tessflux_cannot_listen(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must be|needs a port"):
+        listen(text)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,27 @@ class RetryTest(Case):
                 self.assert_waits(wait)
 
 
+class StateTest(Case):
+    """What others may see of it."""
+
+    def test_a_problem_is_there_in_words_from_its_beginning_to_its_end(self) -> None:
+        writer = self.start(known=False)
+        server = writer._server
+        assert (server.takes_lines, server.problem, server.since) == (False, "", self.clock.seconds())
+        self.reply(DOWN, after=60)
+        began = self.clock.seconds() - 60
+        self.reply(DOWN, Busy("503 timeout"), after=60)
+        assert (server.takes_lines, server.problem) == (False, "503 timeout (it is busy)")
+        assert server.since == began
+        self.reply(Delivered())
+        assert (server.takes_lines, server.problem, server.since) == (True, "", self.clock.seconds())
+        self.clock.advance(60)
+        self.add(writer, 1, 2, 3)
+        self.reply(Delivered())
+        assert server.since == self.clock.seconds() - 60
+        assert self.stats.last_delivered == self.clock.seconds()
+
+
 class LogTest(Case):
     """A problem is logged when it begins or changes, and every ten minutes; so is its end, once."""
 

@@ -200,6 +200,30 @@ class ConnectTest(SubscriberCase):
         self.clock.advance(1)
         self.subscribed()
 
+    def test_others_may_see_whether_it_is_connected_and_what_is_wrong(self) -> None:
+        subscriber = self.start()
+        began = subscriber.since
+        assert (subscriber.connected, subscriber.problem) == (False, "")
+        self.network.refuse(OSError("no route"))
+        self.clock.advance(60)
+        assert (subscriber.connected, subscriber.problem, subscriber.since) == (False, "no route", began)
+        wire = self.subscribed()
+        connected = self.clock.seconds()
+        assert (subscriber.connected, subscriber.problem, subscriber.since) == (True, "", connected)
+        self.clock.advance(5)
+        wire.close()
+        assert (subscriber.connected, subscriber.since) == (False, connected + 5)
+        assert subscriber.problem.startswith("the connection was lost: ")
+
+    def test_a_refused_topic_is_seen_while_the_others_go_on(self) -> None:
+        subscriber = self.start()
+        wire = self.network.accept()
+        wire.sent()
+        wire.bring(connack())
+        [(_, body)] = wire.sent()
+        wire.bring(suback(mid_of(body), 1, 0x80))
+        assert (subscriber.connected, subscriber.problem) == (True, "it refuses b")
+
     def test_a_problem_is_logged_once_until_it_has_gone(self) -> None:
         self.start()
         for error in ("one", "one", "two", "two"):

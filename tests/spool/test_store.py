@@ -9,7 +9,7 @@ from twisted.logger import LogLevel
 from tessflux.config.sections import SpoolConfig
 from tessflux.limits import GROUP_READINGS, PENDING_MESSAGES
 from tessflux.readings import Admitted, Quarantined
-from tessflux.spool.journal import Batch, Journal
+from tessflux.spool.journal import Batch, Figures, Journal
 from tessflux.spool.positions import Keeping
 from tessflux.spool.store import MINUTE, RETRY
 from tessflux.stats import LOST, STORED
@@ -52,6 +52,43 @@ class Start(Case):
         spool = make_spool(SpoolConfig(str(directory / "missing")), clock=self.clock)
         failure = self.failureResultOf(Deferred.fromCoroutine(spool.open({OUTPUT: Keeping()})))
         assert isinstance(failure.value, sqlite3.OperationalError)
+
+
+class FiguresOfTheFile(Case):
+    def figures(self) -> Figures:
+        found = self.successResultOf(Deferred.fromCoroutine(self.site.spool.store.figures()))
+        assert found is not None
+        return found
+
+    def test_the_oldest_reading_that_an_output_lacks_has_its_time(self) -> None:
+        empty = self.figures()
+        assert (empty.oldest, empty.quarantined, empty.limit) == ({}, 0, SpoolConfig().max_size)
+        self.site.take(GROUP_READINGS)
+        self.site.take(3)
+        self.clock.advance(FLUSH)
+        assert self.figures().oldest == {OUTPUT: 0}
+        assert empty.used < self.figures().used < empty.limit
+        self.retire(self.head(GROUP_READINGS))
+        assert self.figures().oldest == {OUTPUT: GROUP_READINGS}
+        self.retire(self.head())
+        assert self.figures().oldest == {}
+
+    def test_a_disk_that_fails_has_none(self) -> None:
+        self.thread.error = disk_error()
+        assert self.successResultOf(Deferred.fromCoroutine(self.site.spool.store.figures())) is None
+        assert "Cannot read the spool" in self.log(LogLevel.error)[0]
+
+    def test_commits_are_counted_with_their_durations(self) -> None:
+        commits = self.site.spool.store.commits
+        before = sum(commits.counts)
+        self.site.take(3)
+        self.clock.advance(FLUSH)
+        assert (sum(commits.counts), commits.failed) == (before + 1, 0)
+        assert self.stats.last_stored == self.clock.seconds()
+        self.thread.error = disk_error()
+        self.site.take(3)
+        self.clock.advance(FLUSH)
+        assert (sum(commits.counts), commits.failed) == (before + 1, 1)
 
 
 class FailingDisk(Case):
