@@ -36,10 +36,10 @@ class Event:
 
 class Settling:
     """Those of whom there is something to say may come one after the other, as photometers do that publish
-    once a minute. It is said of all at once: when a look finds no more of them, at the latest at the sixth
-    look."""
+    once a minute. It is said of all at once: when a look finds no more of them, at the latest at the
+    fifteenth look."""
 
-    LOOKS = 6
+    LOOKS = 15
 
     def __init__(self) -> None:
         self._before = self._looks = 0

@@ -1,6 +1,6 @@
 """The register through time: what it takes in, looks at and saves, and when.
 
-Every second it takes in what was noted, every ten it looks for who is silent. When a new five minutes begin,
+Every second it takes in what was noted, every five it looks for who is silent. When a new five minutes begin,
 what changed goes to the disk in one transaction, in a thread of its own; so a kill costs some minutes of the
 history, and nothing else. The same is done at a stop, and after an event, so that it is not said again. A
 disk that fails hinders nothing: it is tried again five minutes later.
@@ -28,7 +28,7 @@ log = Logger(namespace="tessflux")
 TICK = 1.0
 """Seconds between two calls of `tick`."""
 
-LOOK_TICKS = 10
+LOOK_TICKS = 5
 
 LONGEST_TICK = 10.0
 """Seconds that count as listened, at most, however late a tick comes."""
