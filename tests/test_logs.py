@@ -18,7 +18,7 @@ from twisted.logger import LogEvent, Logger, LogLevel
 from twisted.python.failure import Failure
 
 from tessflux.config.addresses import BrokerAddress
-from tessflux.config.sections import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig, StatusConfig
+from tessflux.config.sections import Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
 from tessflux.errors import CannotCreate
 from tessflux.limits import LOG_LINE, TRACEBACK_LINES
 from tessflux.logs import Logs, escape, format_for_journal, format_line, levels
@@ -197,7 +197,6 @@ def config(log_level: str, mqtt: str, influxdb: str) -> Config:
         mqtt=MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""), log_level=mqtt),
         outputs={"influxdb": InfluxConfig(log_level=influxdb)},
         spool=SpoolConfig(),
-        status=StatusConfig(),
         warnings=(),
     )
 

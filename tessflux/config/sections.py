@@ -146,8 +146,8 @@ class Config:
     """By their sections. That of the first one, [influxdb], is always there, and says how readings are
     encoded for all."""
     spool: SpoolConfig
-    status: StatusConfig
     warnings: tuple[str, ...]
+    status: StatusConfig = StatusConfig()
 
     @property
     def influxdb(self) -> InfluxConfig:

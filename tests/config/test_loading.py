@@ -16,7 +16,6 @@ from tessflux.config import (
     MqttConfig,
     Secret,
     SpoolConfig,
-    StatusConfig,
 )
 from tessflux.config.loading import load as load_file
 from tessflux.config.sections import KEYS
@@ -37,7 +36,6 @@ def test_a_broker_is_all_that_a_config_needs(load: Load, file: Path) -> None:
         mqtt=MqttConfig(HOME_BROKER, client_id=OUR_NAME),
         outputs={"influxdb": InfluxConfig()},
         spool=SpoolConfig(),
-        status=StatusConfig(),
         warnings=(),
     )
 
