@@ -15,6 +15,8 @@ from tessflux.limits import CAUSES
 HOURS = 24
 HOUR_MS = 3_600_000
 
+STRANGER = -1
+
 ALWAYS = ("seq", "tamb", "tsky", "wdBm")
 ONE_SENSOR = (*ALWAYS, "mag", "freq")
 FOUR_SENSORS = (*ALWAYS, *(f"{key}{channel}" for channel in "1234" for key in ("mag", "freq")))
@@ -26,20 +28,22 @@ _MOST = 65_535
 
 class Day(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How many came in the last 24 hours: `count` in `hour` (hours since 1970 UTC), and the hours before it,
-    the newest first, in `past`."""
+    the newest first, in `past`. Times are in milliseconds since 1970 UTC."""
 
     hour: int = 0
     count: int = 0
     past: bytes = b""
 
-    def add(self, hour: int, count: int) -> "Day":
-        """That many more in this hour. If the clock was set back, they count in the newest hour."""
+    def add(self, time: int, count: int) -> "Day":
+        """That many more at this time. If the clock was set back, they count in the newest hour."""
+        hour = time // HOUR_MS
         if hour <= self.hour:
             return Day(self.hour, self.count + count, self.past)
         return Day(hour, count, self._past(hour))
 
-    def total(self, hour: int) -> int:
-        """All in this hour and the 23 before it."""
+    def total(self, now: int) -> int:
+        """All in the hour of this time and the 23 before it."""
+        hour = now // HOUR_MS
         if hour <= self.hour:
             return self.count + sum(_unpack_hours(self.past))
         return sum(_unpack_hours(self._past(hour)))
@@ -65,7 +69,7 @@ class Photometer(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     name: str
     number: int
-    """Its place in the history; no other photometer ever gets it."""
+    """Its place in the history; no other photometer ever gets it. A stranger has none: it is -1."""
     first: int
     """When it was heard first."""
     heard: int

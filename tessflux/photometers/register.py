@@ -6,8 +6,8 @@ as it was, and a photometer that publishes more often than that has its means fr
 
 Anyone may publish under any name. A photometer is known once a reading of it was stored, of which
 `new_photometers` in the config bounds the number. Of those of whom everything was refused, a few are shown as
-strangers; who has no name is nobody. When there is no room for one more, the one that was heard longest ago
-leaves.
+strangers, but not kept; who has no name is nobody. When there is no room for one more, the one that was heard
+longest ago leaves.
 
 A photometer is silent when it was not heard for so long, of the time in which we listened: if we were away,
 or the broker was, that is not its silence. One that was silent for 30 such days leaves.
@@ -16,14 +16,14 @@ or the broker was, that is not its silence. One that was silent for 30 such days
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice, takewhile
 
 import msgspec
 
 from tessflux.limits import JUDGED, PHOTOMETERS, STRANGERS, UNDIGESTED
 from tessflux.photometers.event import HEARD, SILENT, Event, Settling
 from tessflux.photometers.means import Means, Sums
-from tessflux.photometers.photometer import HOUR_MS, Photometer, name_in, pack, place_in, with_cause
+from tessflux.photometers.photometer import STRANGER, Photometer, name_in, pack, place_in, with_cause
 from tessflux.readings import (
     DUPLICATE,
     NEW_NAME,
@@ -118,26 +118,28 @@ class Register:
 
     def restore(self, kept: Kept) -> None:
         """Remember what an earlier process kept."""
-        for each in sorted(kept.photometers, key=lambda each: each.heard)[-PHOTOMETERS:]:
-            (self._known if each.last else self._strangers)[each.name] = each
+        everyone = sorted(kept.photometers, key=lambda each: each.heard)
+        self._known = {each.name: each for each in everyone[-PHOTOMETERS:]}
+        self._gone = [each.number for each in everyone[:-PHOTOMETERS]]
         self._next_number, self._listened = kept.next_number, kept.listened
         self._silent = sum(each.silent for each in self._known.values())
 
     def keep(self) -> Kept:
         """What changed since this was called last; it is to be saved now."""
-        changed = [each for name in self._changed if (each := self.get(name))]
+        changed = [self._known[name] for name in self._changed]
         kept = Kept(changed, self._gone, self._next_number, self._listened, self._means.sums)
         self._changed, self._gone, self._means = set(), [], Means()
         return kept
 
     def not_kept(self, kept: Kept) -> None:
         """It could not be saved: all but the means is to be saved later."""
-        self._changed.update(each.name for each in kept.photometers if self.get(each.name))
-        self._gone.extend(kept.gone)
+        self._changed.update(each.name for each in kept.photometers if each.name in self._known)
+        # Those of whom it is not noted that they left leave again after a restart.
+        self._gone = [*self._gone, *kept.gone][:PHOTOMETERS]
 
     def keep_all(self) -> None:
         """The file is new: everyone is to be saved."""
-        self._changed.update(self._known, self._strangers)
+        self._changed.update(self._known)
 
     @property
     def unsaved_means(self) -> int:
@@ -180,7 +182,7 @@ class Register:
     ) -> None:
         is_filtered = isinstance(outcome, Filtered)
         name = name_in(message.payload) if isinstance(outcome, Filtered) else self._whose(outcome)
-        if not name or (is_filtered and self.get(name) is None and name not in self._counts):
+        if not name:
             return
         cause = outcome.cause
         turned = self._turned.get((name, cause))
@@ -225,7 +227,7 @@ class Register:
             listened,
             silent,
             last,
-            before.stored.add(now // HOUR_MS, count) if count else before.stored,
+            before.stored.add(now, count) if count else before.stored,
             before.filtered,
             before.refused,
             before.causes,
@@ -252,18 +254,15 @@ class Register:
 
     def _new(self, name: str, heard: int) -> Photometer:
         """One that is known from now on. The time of its silence begins now."""
-        if stranger := self._strangers.pop(name, None):
-            return stranger
         if len(self._known) >= PHOTOMETERS:
             self._forget(next(iter(self._known)))
-        return self._numbered(name, heard)
-
-    def _numbered(self, name: str, heard: int) -> Photometer:
-        self._next_number += 1
-        return Photometer(name, self._next_number - 1, heard, heard, self._listened)
+        number, self._next_number = self._next_number, self._next_number + 1
+        if stranger := self._strangers.pop(name, None):
+            return replace(stranger, number=number, listened=self._listened)
+        return Photometer(name, number, heard, heard, self._listened)
 
     def _forget(self, name: str) -> None:
-        gone = self._known.pop(name, None) or self._strangers.pop(name)
+        gone = self._known.pop(name)
         self._silent -= gone.silent
         self._gone.append(gone.number)
         self._changed.discard(name)
@@ -284,25 +283,25 @@ class Register:
             if turned.is_filtered:
                 return
             if len(self._strangers) >= STRANGERS:
-                self._forget(next(iter(self._strangers)))
-            before = self._numbered(name, turned.at)
+                del self._strangers[next(iter(self._strangers))]
+            before = Photometer(name, STRANGER, turned.at, turned.at, self._listened)
         everyone = self._known if name in self._known else self._strangers
         heard, listened, silent = before.heard, before.listened, before.silent
         if turned.live:
             heard, listened, silent = self._heard(before, turned.at, now, True)
             everyone.pop(name, None)
-        hour = now // HOUR_MS
         filtered, refused = before.filtered, before.refused
         everyone[name] = replace(
             before,
             heard=heard,
             listened=listened,
             silent=silent,
-            filtered=filtered.add(hour, turned.count) if turned.is_filtered else filtered,
-            refused=refused if turned.is_filtered else refused.add(hour, turned.count),
+            filtered=filtered.add(now, turned.count) if turned.is_filtered else filtered,
+            refused=refused if turned.is_filtered else refused.add(now, turned.count),
             causes=with_cause(before.causes, cause, turned.at),
         )
-        self._changed.add(name)
+        if everyone is self._known:
+            self._changed.add(name)
 
     def look(self, silent: float) -> list[Event]:
         """Who fell silent, or was heard again, since the last look: at most an event of each kind. `silent`
@@ -341,7 +340,7 @@ class Register:
 
     def _forget_unheard(self) -> None:
         before = self._listened - FORGET
-        if before > 0:
-            everyone = chain(self._known.values(), self._strangers.values())
-            for name in [each.name for each in everyone if each.listened < before]:
-                self._forget(name)
+        for each in list(takewhile(lambda each: each.listened < before, self._known.values())):
+            self._forget(each.name)
+        for each in list(takewhile(lambda each: each.listened < before, self._strangers.values())):
+            del self._strangers[each.name]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessflux.limits import CAUSES
-from tessflux.photometers.photometer import Day, Photometer, name_in, pack, place_in, with_cause
+from tessflux.photometers.photometer import HOUR_MS, Day, Photometer, name_in, pack, place_in, with_cause
 from tests.readings.samples import FOUR, PLAIN, good, literal, row
 
 
@@ -18,21 +18,23 @@ def test_a_day_counts_what_came_in_this_hour_and_the_23_before_it(
     hour, day, came = 0, Day(), Counter[int]()
     for step, count in steps:
         hour += step
-        day = day.add(hour, count)
+        day = day.add(hour * HOUR_MS, count)
         came[hour] += count
         assert len(day.past) <= 46
     now = hour + more
-    assert day.total(now) == sum(count for each, count in came.items() if now - 24 < each <= now)
+    assert day.total(now * HOUR_MS + 1) == sum(
+        count for each, count in came.items() if now - 24 < each <= now
+    )
 
 
 def test_what_comes_after_the_clock_was_set_back_counts_in_the_newest_hour() -> None:
-    assert Day().add(100, 3).add(50, 4) == Day(100, 7)
-    assert Day(100, 7).total(50) == 7
+    assert Day().add(100 * HOUR_MS, 3).add(50 * HOUR_MS, 4) == Day(100, 7)
+    assert Day(100, 7).total(50 * HOUR_MS) == 7
 
 
 def test_an_hour_in_the_past_has_a_largest_count() -> None:
-    assert Day().add(1, 100_000).total(1) == 100_000
-    assert Day().add(1, 100_000).total(2) == 65_535
+    assert Day().add(HOUR_MS, 100_000).total(HOUR_MS) == 100_000
+    assert Day().add(HOUR_MS, 100_000).total(2 * HOUR_MS) == 65_535
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from tessflux.limits import JUDGED, STRANGERS, UNDIGESTED
 from tessflux.photometers import register as module
 from tessflux.photometers.event import HEARD, SILENT, Event, Settling
-from tessflux.photometers.photometer import HOUR_MS, Photometer
+from tessflux.photometers.photometer import STRANGER, Photometer
 from tessflux.photometers.register import FORGET, Register
 from tessflux.readings import Admission, Judge
 from tests.photometers.site import FOUR, NOW, PLAIN, Hearing
 from tests.readings.samples import REGISTER, message, payload, row
 
-HOUR = NOW // HOUR_MS
 SILENCE = 7_200.0
 
 
@@ -33,7 +32,7 @@ def test_a_photometer_that_is_heard_is_known_with_what_it_measured() -> None:
     found = known(hearing)
     assert (found.first, found.heard, found.place) == (NOW, NOW + 60_000, (40.45, -3.73))
     assert found.values == {"seq": 2, "mag": 20.5, "freq": 0.5, "tamb": 7.1, "tsky": -18.4, "wdBm": -61}
-    assert [day.total(HOUR) for day in (found.stored, found.filtered, found.refused)] == [2, 0, 0]
+    assert [day.total(NOW) for day in (found.stored, found.filtered, found.refused)] == [2, 0, 0]
     assert hearing.register.all() == [found]
 
 
@@ -69,10 +68,10 @@ def test_what_is_not_stored_is_counted_and_is_heard_if_it_tells_of_life(
     later = NOW + 1_000
     hearing.comes(payload, later, retained=retained)
     found = known(hearing)
-    assert (found.filtered.total(HOUR), found.refused.total(HOUR)) == (filtered, refused)
+    assert (found.filtered.total(NOW), found.refused.total(NOW)) == (filtered, refused)
     assert found.causes == ((cause, later),)
     assert found.heard == (later if is_heard else NOW)
-    assert found.stored.total(HOUR) == 1
+    assert found.stored.total(NOW) == 1
     assert found.values["mag"] == 21.19
 
 
@@ -101,7 +100,7 @@ def test_a_reading_that_came_late_was_heard_when_it_was_made() -> None:
     later = partial(hearing.judge.admission.admit_late, NOW - 5_400_000)
     hearing.hears(at=NOW, admit=later, mag=19.0)
     assert (known(hearing).heard, known(hearing).values["mag"]) == (NOW - 3_600_000, 20.5)
-    assert known(hearing).stored.total(HOUR) == 3
+    assert known(hearing).stored.total(NOW) == 3
 
 
 def test_when_the_clock_was_set_back_the_time_of_what_comes_is_believed() -> None:
@@ -146,7 +145,7 @@ def test_every_reading_is_counted_however_many_come_at_once() -> None:
     while not register.digest(NOW):
         pass
     [found] = register.all()
-    assert (found.stored.total(HOUR), found.values["seq"]) == (3 * JUDGED + 6 + 1, 3 * JUDGED + 6)
+    assert (found.stored.total(NOW), found.values["seq"]) == (3 * JUDGED + 6 + 1, 3 * JUDGED + 6)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.booleans(), st.integers(0, 3)), max_size=60))
@@ -162,13 +161,11 @@ def test_however_often_it_is_digested_the_counts_are_the_same(
         if not digest:
             hearing.digest(NOW + seq)
     hearing.digest(NOW + len(steps))
-    found = {
-        each.name: (each.stored.total(HOUR), each.refused.total(HOUR)) for each in hearing.register.all()
-    }
+    found = {each.name: (each.stored.total(NOW), each.refused.total(NOW)) for each in hearing.register.all()}
     assert found == expected
     heard = {each.name: each.heard - NOW for each in hearing.register.all()}
     assert heard == {name: seq for seq, (name, _, _) in enumerate(steps)}
-    numbers = [each.number for each in hearing.register.all()]
+    numbers = [each.number for each in hearing.register.all() if each.number != STRANGER]
     assert len(set(numbers)) == len(numbers)
 
 
@@ -189,11 +186,11 @@ def test_whose_readings_were_all_refused_is_a_stranger_and_strangers_push_out_no
 def test_a_stranger_of_whom_a_reading_is_stored_is_known_from_then_on() -> None:
     hearing = Hearing()
     hearing.hears(mag=50)
-    number = known(hearing).number
+    assert known(hearing).number == STRANGER
     hearing.hears(at=NOW + 1_000)
     found = known(hearing)
-    assert (len(hearing.register), found.number) == (1, number)
-    assert (found.stored.total(HOUR), found.refused.total(HOUR)) == (1, 1)
+    assert (len(hearing.register), found.number, found.first) == (1, 0, NOW)
+    assert (found.stored.total(NOW), found.refused.total(NOW)) == (1, 1)
 
 
 @pytest.mark.parametrize("payload", [b"[1]", b"", b'{"name": ""}', b'{"name": 7, "mag": 1}', b"\xff\xfe"])
@@ -375,7 +372,7 @@ def test_one_that_is_silent_for_thirty_days_leaves() -> None:
     hearing.register.listen(FORGET / 2 + 1)
     look(hearing.register)
     assert [each.name for each in hearing.register.all()] == ["stars3"]
-    assert (hearing.register.silent, sorted(hearing.register.keep().gone)) == (1, [0, 1])
+    assert (hearing.register.silent, hearing.register.keep().gone) == (1, [0])
 
 
 # What outlasts the process
@@ -397,6 +394,7 @@ def test_after_a_restart_a_silence_goes_on_and_is_not_said_again() -> None:
     look(hearing.register)
     before = {each.name: each for each in hearing.register.all()}
     hearing.register = restarted(hearing)
+    assert before.pop("stars2").number == STRANGER
     assert {each.name: each for each in hearing.register.all()} == before
     assert hearing.register.silent == 1
     assert look(hearing.register) == []
@@ -405,7 +403,18 @@ def test_after_a_restart_a_silence_goes_on_and_is_not_said_again() -> None:
     hearing.hears("stars1", NOW + 1)
     assert look(hearing.register) == [Event(HEARD, ("stars1",), NOW)]
     hearing.hears("stars4")
-    assert known(hearing, "stars4").number == 3
+    assert known(hearing, "stars4").number == 2
+
+
+def test_of_more_than_there_is_room_for_the_newest_are_remembered_and_the_others_leave_the_file() -> None:
+    hearing = Hearing()
+    for number in range(4):
+        hearing.hears(f"stars{number}", NOW + number)
+    register = Register(history=True)
+    with mock.patch.object(module, "PHOTOMETERS", 3):
+        register.restore(hearing.register.keep())
+    assert [each.name for each in register.all()] == ["stars1", "stars2", "stars3"]
+    assert register.keep().gone == [0]
 
 
 def test_only_what_changed_is_to_be_saved_and_again_if_it_was_not() -> None:

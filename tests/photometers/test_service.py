@@ -86,6 +86,7 @@ class Keeping(Service):
 
     def test_after_a_stop_all_is_known_again(self) -> None:
         self.hears(lat=40.4, long=-3.7)
+        self.hears("stars2")
         self.hears("stars2", mag=50)
         before = sorted(self.service.register.all(), key=lambda each: each.name)
         self.end()

@@ -7,8 +7,6 @@ from tessflux.photometers.means import bucket
 from tessflux.photometers.photometer import Photometer
 from tests.real.site import Publisher, Site, reading, wait_until
 
-HOUR_MS = 3_600_000
-
 
 def kept(site: Site) -> dict[str, Photometer]:
     """What the file has of them."""
@@ -63,7 +61,7 @@ def test_who_was_heard_is_known_over_a_kill_and_a_silence_is_said_once(
         -61,
     )
     assert began * 1_000 - 1 <= two.first < two.heard <= time.time() * 1_000
-    assert two.stored.total(two.heard // HOUR_MS) == 4
+    assert two.stored.total(two.heard) == 4
     assert one.number != two.number
     database = Database(str(site.spool))
     night = database.night(two.number, range(bucket(began), bucket(time.time()) + 1))
