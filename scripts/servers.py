@@ -40,6 +40,9 @@ LOOPBACK = "127.0.0.1"
 Sample = tuple[str, int, str, Any]
 """A field of a stored reading: photometer, time in ms since 1970 UTC, field, value."""
 
+EVERYTHING = '{db!=""}'
+"""All series that a VictoriaMetrics has from tessflux."""
+
 _LISTEN = "0A"
 """How /proc/net/tcp writes it."""
 
@@ -406,10 +409,10 @@ class VictoriaMetrics(Server):
         """What [influxdb] url wants."""
         return f"http://{self.address}"
 
-    def export(self) -> list[tuple[str, str, str, int, float]]:
-        """All that is stored; see `exported`."""
+    def export(self, series: str = EVERYTHING) -> list[tuple[str, str, str, int, float]]:
+        """All that is stored in some series; see `exported`."""
         ask(f"{self.url}/internal/force_flush")
-        return exported(self.url)
+        return exported(self.url, series)
 
     def samples(self) -> list[Sample]:
         """Every field of every reading."""
@@ -419,13 +422,13 @@ class VictoriaMetrics(Server):
         ]
 
 
-def exported(url: str) -> list[tuple[str, str, str, int, float]]:
+def exported(url: str, series: str = EVERYTHING) -> list[tuple[str, str, str, int, float]]:
     """What a VictoriaMetrics gives out, in order: database, name, field with its measurement, time in ms,
     value."""
-    match = urllib.parse.urlencode({"match[]": '{db!=""}', "start": 0})
-    series = map(json.loads, ask(f"{url}/api/v1/export?{match}").splitlines())
+    match = urllib.parse.urlencode({"match[]": series, "start": 0})
+    found = map(json.loads, ask(f"{url}/api/v1/export?{match}").splitlines())
     return sorted(
         (one["metric"]["db"], one["metric"]["name"], one["metric"]["__name__"], time, value)
-        for one in series
+        for one in found
         for time, value in zip(one["timestamps"], one["values"], strict=True)
     )

@@ -1,7 +1,7 @@
 """What torture breaks, and when: a seed decides the order, the kinds and the sizes of all faults.
 
-There are four sufferers, each with its own rhythm: the daemon, the connection to the database, the connection
-from the broker, and the disk. Faults of different sufferers overlap; one sufferer has one fault at a time.
+The sufferers have each their own rhythm: the daemon, the connection from the broker, the disk, and each
+database with the connection to it. Faults of different sufferers overlap; one has one fault at a time.
 """
 
 import os
@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tessflux.stats import FIRST_OUTPUT
+from tests.faults.outputs import Output
 from tests.faults.relay import BOTH, TO_CLIENT, TO_SERVER
 from tests.faults.site import now_ms
 from tests.faults.world import FLUSH_INTERVAL, World
 from tests.real.site import wait_until
 
 TICK = 0.05
+
+DAEMON, BROKER, DISK = "daemon", "broker", "disk"
+"""Sufferers; the others have the names of outputs."""
 
 FREEZES, RESTART = "freezes", "restart"
 
@@ -78,10 +83,10 @@ class Chaos:
         self._world = world
         self._chance = random.Random(seed)
         rhythms: dict[str, tuple[Mapping[str, Play], float, float]] = {
-            "daemon": (self._on_daemon(), 5, 3),
-            "database": (self._on_database(), 4, 6),
-            "broker": (self._on_broker(), 15, 6),
-            "disk": ({"disk full": self._fill}, 20, 8),
+            DAEMON: (self._on_daemon(), 5, 3),
+            BROKER: (self._on_broker(), 15, 6),
+            DISK: ({"disk full": self._fill}, 20, 8),
+            **{output.name: (self._on_database(output), 4, 6) for output in world.outputs},
         }
         self.sufferers = {
             name: Sufferer(name, plays, well, ill, random.Random(self._chance.random()))
@@ -126,14 +131,18 @@ class Chaos:
     def _reconfigure(self, **mqtt: object) -> bool:
         """Reload other harmless settings."""
         chance = self._chance
+        for_outputs: dict[str, dict[str, object]] = {
+            output.section: {
+                "batch": chance.choice((1, 10, 500, 5000)),
+                "flush_interval": chance.choice((0.1, 0.2, FLUSH_INTERVAL)),
+                "timeout": chance.choice((1, 2)),
+            }
+            for output in self._world.outputs
+        }
+        for_outputs[FIRST_OUTPUT]["log_level"] = chance.choice(("info", "debug"))
         self._world.configure(
             {
-                "influxdb": {
-                    "batch": chance.choice((1, 10, 500, 5000)),
-                    "flush_interval": chance.choice((0.1, 0.2, FLUSH_INTERVAL)),
-                    "log_level": chance.choice(("info", "debug")),
-                    "timeout": chance.choice((1, 2)),
-                },
+                **for_outputs,
                 "mqtt": {**mqtt, "silence": chance.choice((30, 600))},
                 "spool": {"max_size": chance.choice(("64M", "1G"))},
             }
@@ -157,8 +166,8 @@ class Chaos:
             world.config.write_text(before)
         return _nothing
 
-    def _on_database(self) -> dict[str, Play]:
-        proxy, influxd, chance = self._world.database, self._world.influxd, self._chance
+    def _on_database(self, output: Output) -> dict[str, Play]:
+        proxy, server, chance = output.proxy, output.server, self._chance
         return {
             "refuses": _played(proxy.refuse, proxy.heal),
             "resets": _played(proxy.reset, proxy.heal),
@@ -173,9 +182,9 @@ class Chaos:
             ),
             "garbage": _played(proxy.garbage, proxy.heal),
             "cut": _played(proxy.cut_now, _nothing),
-            FREEZES: lambda: _frozen(influxd.pid),
-            RESTART: _played(influxd.stop, influxd.start),
-            "kill": _played(influxd.kill, influxd.start),
+            FREEZES: lambda: _frozen(server.pid),
+            RESTART: _played(server.stop, server.start),
+            "kill": _played(server.kill, server.start),
         }
 
     def _on_broker(self) -> dict[str, Play]:

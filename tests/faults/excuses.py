@@ -2,17 +2,18 @@
 
 A reading at QoS 0 may be lost if it was published while no daemon was connected and subscribed, within the
 commit interval before a kill, or while the daemon logged that it could store nothing. The logs of the daemon,
-to the second, and the record of the faults tell when that was. Times are in ms since 1970 UTC.
+to the second, and the record of the faults tell when that was. What one database has was stored, so that the
+others have no excuse. Times are in ms since 1970 UTC.
 """
 
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tests.faults.chaos import FREEZES, RESTART, Fault
+from tests.faults.chaos import BROKER, DAEMON, DISK, FREEZES, RESTART, Fault
 from tests.faults.ledger import Differences, Ledger
 from tests.faults.world import FLUSH_INTERVAL, Run
 
@@ -58,9 +59,13 @@ class Excuses:
 
 def excuses(runs: Sequence[Run], faults: Sequence[Fault], end: int) -> Excuses:
     """When the daemon could not help losing readings: from its runs, and the faults."""
-    held_back = [fault for fault in faults if fault.sufferer == "broker" or fault.name == FREEZES]
+    held_back = [
+        fault
+        for fault in faults
+        if fault.sufferer == BROKER or (fault.sufferer == DAEMON and fault.name == FREEZES)
+    ]
     restarts = [fault for fault in held_back if fault.name == RESTART]
-    full = [fault for fault in faults if fault.sufferer == "disk"]
+    full = [fault for fault in faults if fault.sufferer == DISK]
 
     def since(time: int) -> int:
         # What a fault has held back is lost with the connection.
@@ -111,27 +116,35 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
 
-def findings(ledger: Ledger, differences: Differences, unsent: Collection[int], excuses: Excuses) -> Findings:
-    """What is lost without an excuse, and what else is wrong."""
+def findings(
+    ledger: Ledger, databases: Mapping[str, Differences], unsent: Collection[int], excuses: Excuses
+) -> Findings:
+    """What is lost without an excuse, and what else is wrong, in databases by their names."""
     found = Findings(unsent=len(unsent))
-    lost = set(differences.lost)
-    without_excuse: dict[int, list[int]] = {0: [], 1: []}
+    lost = {name: set(differences.lost) for name, differences in databases.items()}
+    lost_everywhere = set.intersection(*lost.values())
+    excused = set()
     for number in range(len(ledger)):
         qos = ledger.qos[number]
         found.published[qos] += 1
         excuse = excuses.of(ledger.published_at[number]) if qos == 0 else ""
         found.had_to_arrive += qos == 0 and not excuse
-        if number not in lost or number in unsent:
+        if number not in lost_everywhere:
             continue
-        if excuse:
+        if number in unsent:
+            excused.add(number)
+        elif excuse:
+            excused.add(number)
             found.excused[excuse] += 1
-        else:
-            without_excuse[qos].append(number)
-    for qos, numbers in without_excuse.items():
-        if numbers:
-            when = [(number, ledger.published_at[number]) for number in numbers[:5]]
-            found.problems.append(f"QoS {qos}: lost {len(numbers)}: (number, published at) {when}")
-    for kind in ("doubled", "altered", "misplaced", "unknown"):
-        if wrong := getattr(differences, kind):
-            found.problems.append(f"{kind} {len(wrong)}: {wrong[:5]}")
+    for name, differences in databases.items():
+        for qos in 0, 1:
+            numbers = sorted(number for number in lost[name] - excused if ledger.qos[number] == qos)
+            if numbers:
+                when = [(number, ledger.published_at[number]) for number in numbers[:5]]
+                found.problems.append(
+                    f"{name}, QoS {qos}: lost {len(numbers)}: (number, published at) {when}"
+                )
+        for kind in ("doubled", "altered", "misplaced", "unknown"):
+            if wrong := getattr(differences, kind):
+                found.problems.append(f"{name}: {kind} {len(wrong)}: {wrong[:5]}")
     return found

@@ -1,10 +1,11 @@
-"""What was published, against what is in the database: lost, doubled, altered, misplaced in time. Pure.
+"""What was published, against what is in a database: lost, doubled, altered, misplaced in time. Pure.
 
 A reading has a number; everything in it follows from the number and the time of its own that it may have, so
 the ledger remembers a few bytes of each and can hold millions. `freq` tells the number, and only that.
 """
 
 import json
+import math
 from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ LONG_AGO = 1_000
 
 _STEPS = 8
 """Numbers a Hz: eighths are exact as floats, and 8 million of them are plausible frequencies."""
+
+ROUNDED = 1.5e-12
+"""By how much of itself VictoriaMetrics changes a value; eighths it keeps."""
 
 
 class Sample(NamedTuple):
@@ -81,15 +85,11 @@ class Ledger:
 
     def __init__(self, photometers: int = 20, early: int = 0) -> None:
         """`early` is by how much a time that is reckoned from `seq` may be before the publication."""
-        self.photometers, self._early = photometers, early
-        self.errors = array("q")
-        """By how much the time of each row without one of its own is after its publication."""
+        self.photometers, self.early = photometers, early
         self.published_at = array("q")
         """When the publication of each number began."""
         self.qos = bytearray()
         self._tstamps = array("q")
-        self._stored = bytearray()
-        self._differences = Differences()
 
     def __len__(self) -> int:
         return len(self.published_at)
@@ -105,42 +105,63 @@ class Ledger:
         """The reading with this number once more."""
         return sample(number, self.photometers, self._tstamps[number])
 
+    def number(self, freq: object) -> int | None:
+        """Which reading has this frequency; None if none that was published."""
+        if not isinstance(freq, float | int) or freq * _STEPS != int(freq * _STEPS):
+            return None
+        number = int(freq * _STEPS)
+        return number if 0 <= number < len(self) else None
+
+
+class Comparison:
+    """One database beside the ledger. `rounded` is by how much of itself a value in it may differ."""
+
+    def __init__(self, ledger: Ledger, rounded: float = 0.0) -> None:
+        self._ledger, self._rounded = ledger, rounded
+        self.errors = array("q")
+        """By how much the time of each row without one of its own is after its publication."""
+        self._stored = bytearray()
+        self._differences = Differences()
+
     def check(self, rows: Iterable[Mapping[str, Any]], until: int) -> None:
         """Compare some rows of the database, each once, which were all stored before `until`."""
-        self._stored.extend(bytes(len(self) - len(self._stored)))
+        self._stored.extend(bytes(len(self._ledger) - len(self._stored)))
         for row in rows:
             self._differences.rows += 1
             self._check(row, until)
 
     def differences(self) -> Differences:
         """What is wrong, once all rows were checked."""
-        self._stored.extend(bytes(len(self) - len(self._stored)))
+        self._stored.extend(bytes(len(self._ledger) - len(self._stored)))
         self._differences.lost = [number for number, stored in enumerate(self._stored) if not stored]
         return self._differences
 
     def _check(self, row: Mapping[str, Any], until: int) -> None:
-        differences = self._differences
-        number = self._number(row.get("freq"))
+        ledger, differences = self._ledger, self._differences
+        number = ledger.number(row.get("freq"))
         if number is None:
             differences.unknown.append(str(row))
             return
         if self._stored[number]:
             differences.doubled.append(number)
         self._stored[number] = 1
-        expected = self.sample(number)
+        expected = ledger.sample(number)
         found = {key: value for key, value in row.items() if value is not None and key != "time"}
-        if found != {"name": expected.name, **expected.fields}:
+        if not self._alike(found, {"name": expected.name, **expected.fields}):
             differences.altered.append(f"{number} is {row}, not {expected}")
-        first, last = self.published_at[number] - self._early, until
+        first, last = ledger.published_at[number] - ledger.early, until
         if expected.tstamp == NO_TSTAMP:
-            self.errors.append(row["time"] - self.published_at[number])
-        if expected.tstamp != NO_TSTAMP:
+            self.errors.append(row["time"] - ledger.published_at[number])
+        else:
             first, last = expected.tstamp, expected.tstamp + SHIFT_MS
         if not first <= row["time"] <= last:
             differences.misplaced.append(f"{number} has {row['time']}, not one from {first} to {last}")
 
-    def _number(self, freq: object) -> int | None:
-        if not isinstance(freq, float | int) or freq * _STEPS != int(freq * _STEPS):
-            return None
-        number = int(freq * _STEPS)
-        return number if 0 <= number < len(self) else None
+    def _alike(self, found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+        if not self._rounded or found == expected:
+            return found == expected
+        return found.keys() == expected.keys() and all(
+            found[key] == value
+            or (isinstance(value, float) and math.isclose(found[key], value, rel_tol=self._rounded))
+            for key, value in expected.items()
+        )

@@ -73,7 +73,9 @@ class ScriptedServer:
         most: int = sys.maxsize,
         poison: bytes | None = None,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
+        """On port 0 it takes a free one."""
         self.otherwise, self._most, self._poison = otherwise, most, poison
         self.requests: list[Request] = []
         self._answers = list(answers)
@@ -83,7 +85,7 @@ class ScriptedServer:
         self._threads: list[threading.Thread] = []
         self._host = host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._listener = socket.create_server((host, 0), family=family)
+        self._listener = socket.create_server((host, port), family=family)
         self.port: int = self._listener.getsockname()[1]
         self.connections = 0
         """How many were accepted."""
@@ -103,11 +105,15 @@ class ScriptedServer:
         wait_until(lambda: len(self.requests) >= count, f"{count} requests")
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request."""
+        """The answer to a request; the next one waits for it."""
         answer = self._answers.pop(0) if self._answers else self.otherwise
         if self._poison is not None and self._poison in request.body:
             return Answer(500, b"internal error")
         return answer
+
+    def record(self, request: Request) -> None:
+        """Remember what was asked."""
+        self.requests.append(request)
 
     def start(self) -> None:
         self._begin(self._accept)
@@ -156,7 +162,7 @@ class ScriptedServer:
                     continue
                 with self._lock:
                     answer = self.answer(request)
-                    self.requests.append(request)
+                    self.record(request)
                 if not self._reply(connection, answer):
                     return
 

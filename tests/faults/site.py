@@ -7,7 +7,7 @@ from pathlib import Path
 from servers import Influxd, Mosquitto
 
 from tests.faults.accounting import Account, check_account
-from tests.faults.ledger import Differences, Ledger
+from tests.faults.ledger import Comparison, Differences, Ledger
 from tests.faults.proxy import Proxy
 from tests.real.site import Publisher, Site
 
@@ -38,9 +38,10 @@ class FaultSite(Site):
         self.wait_for_rows(len(self.ledger))
 
     def differences(self) -> Differences:
-        """Compare the database with the ledger; once, at the end."""
-        self.ledger.check(self.rows(), now_ms())
-        return self.ledger.differences()
+        """Compare the database with the ledger."""
+        comparison = Comparison(self.ledger)
+        comparison.check(self.rows(), now_ms())
+        return comparison.differences()
 
     def end_well(self) -> Account:
         """Stop the daemon: every message has ended in exactly one way, and every row is right."""

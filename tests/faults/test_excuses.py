@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.chaos import Fault
 from tests.faults.excuses import BACKLOG, COMMIT, LATENCY, RETRY, Excuses, excuses, findings
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Comparison, Ledger
 from tests.faults.world import Run
 
 T = 1_800_000_000_000
@@ -96,20 +96,37 @@ def test_a_lost_reading_needs_an_excuse_at_qos_0_and_has_none_at_qos_1() -> None
     ledger = Ledger()
     for number in range(6):
         ledger.publish(T + number, number % 2)
-    found = findings(ledger, ledger.differences(), {4}, Excuses([("away", T, T + 1)]))
+    nothing = Comparison(ledger).differences()
+    found = findings(ledger, {"influxdb": nothing}, {4}, Excuses([("away", T, T + 1)]))
     assert dict(found.published) == {0: 3, 1: 3}
     assert found.excused == {"away": 1}
     assert found.had_to_arrive == 2
-    assert [problem.partition(": (")[0] for problem in found.problems] == ["QoS 0: lost 1", "QoS 1: lost 3"]
+    assert [problem.partition(": (")[0] for problem in found.problems] == [
+        "influxdb, QoS 0: lost 1",
+        "influxdb, QoS 1: lost 3",
+    ]
+
+
+def test_what_one_database_has_the_others_have_no_excuse_to_lack() -> None:
+    ledger = Ledger()
+    row = {"name": (sample := ledger.publish(T, 0)).name, "time": T, **sample.fields}
+    ledger.publish(T, 0)
+    one, other = Comparison(ledger), Comparison(ledger)
+    one.check([row], until=T)
+    both = {"one": one.differences(), "other": other.differences()}
+    found = findings(ledger, both, set(), Excuses([("away", T, T + 1)]))
+    assert found.problems == [f"other, QoS 0: lost 1: (number, published at) [(0, {T})]"]
+    assert found.excused == {"away": 1}
 
 
 def test_what_is_stored_wrongly_is_wrong_at_any_qos() -> None:
     ledger = Ledger()
     sample = ledger.publish(T, 0)
     row = {"name": sample.name, "time": T, **sample.fields}
-    ledger.check([row, {**row, "mag": 1.0, "time": T - 1}, {**row, "freq": -1.0}], until=T)
-    found = findings(ledger, ledger.differences(), set(), Excuses([("away", 0, END)]))
-    assert [problem.split()[0] for problem in found.problems] == [
+    comparison = Comparison(ledger)
+    comparison.check([row, {**row, "mag": 1.0, "time": T - 1}, {**row, "freq": -1.0}], until=T)
+    found = findings(ledger, {"influxdb": comparison.differences()}, set(), Excuses([("away", 0, END)]))
+    assert [problem.split()[1] for problem in found.problems] == [
         "doubled",
         "altered",
         "misplaced",

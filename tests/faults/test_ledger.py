@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.ledger import NO_TSTAMP, Differences, Ledger, Sample, sample
+from tests.faults.ledger import NO_TSTAMP, ROUNDED, Comparison, Differences, Ledger, Sample, sample
 
 T = 1_800_000_000_000
 PHOTOMETERS = 3
@@ -27,9 +27,10 @@ def good() -> tuple[Ledger, list[dict[str, Any]]]:
     return ledger, rows
 
 
-def compare(ledger: Ledger, rows: list[dict[str, Any]]) -> Differences:
-    ledger.check(rows, until=T + 100)
-    return ledger.differences()
+def compare(ledger: Ledger, rows: list[dict[str, Any]], rounded: float = 0.0) -> Differences:
+    comparison = Comparison(ledger, rounded)
+    comparison.check(rows, until=T + 100)
+    return comparison.differences()
 
 
 def test_rows_as_they_were_published_are_right() -> None:
@@ -40,10 +41,22 @@ def test_rows_as_they_were_published_are_right() -> None:
 
 def test_rows_may_come_in_slices_and_readings_between_them() -> None:
     ledger, rows = good()
-    ledger.check(rows[:2], until=T + 100)
+    comparison = Comparison(ledger)
+    comparison.check(rows[:2], until=T + 100)
     more = ledger.publish(T + 50)
-    ledger.check([*rows[2:], row(more, T + 50)], until=T + 100)
-    assert ledger.differences() == Differences(rows=7)
+    comparison.check([*rows[2:], row(more, T + 50)], until=T + 100)
+    assert comparison.differences() == Differences(rows=7)
+
+
+def test_a_database_that_rounds_may_do_so_and_no_more() -> None:
+    ledger, rows = good()
+    rows[4]["mag"] *= 1 + 1e-14
+    assert compare(ledger, rows).altered
+    assert compare(ledger, rows, ROUNDED) == Differences(rows=6)
+    rows[4]["mag"] *= 1 + 1e-11
+    assert compare(ledger, rows, ROUNDED).altered
+    del rows[4]["mag"]
+    assert compare(ledger, rows, ROUNDED).altered
 
 
 def test_a_row_that_is_not_there_is_lost() -> None:

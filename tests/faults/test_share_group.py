@@ -12,7 +12,7 @@ from servers import LOOPBACK, Influxd, Mosquitto
 
 from tessflux.limits import SHARE_MEMBERS
 from tests.faults.accounting import check_account
-from tests.faults.ledger import Differences, Ledger
+from tests.faults.ledger import Comparison, Differences, Ledger
 from tests.faults.network import Network
 from tests.faults.site import now_ms
 from tests.real.site import Publisher, Site
@@ -95,8 +95,9 @@ def test_a_member_of_a_share_group_that_is_killed_loses_and_doubles_nothing(
         member.stop()
         check_account(member.logged())
     rows = first.rows()
-    ledger.check(rows, now_ms())
-    differences = ledger.differences()
+    comparison = Comparison(ledger)
+    comparison.check(rows, now_ms())
+    differences = comparison.differences()
     # Their times are later than they came: no photometer publishes hundreds of readings at once.
     assert differences == Differences(rows=2200, misplaced=differences.misplaced)
     assert {row["time"] % SHARE_MEMBERS for row in rows} == {0, 1, 2, 3}

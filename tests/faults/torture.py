@@ -1,8 +1,9 @@
-"""Torture: all that may fail fails, under load, for as long as you like; then the database is compared.
+"""Torture: all that may fail fails, under load, for as long as you like; then the databases are compared.
 
-A real mosquitto and a real influxd, a proxy before each, the daemon as a process under a supervisor. The exit
-code is 0 if nothing is doubled, altered or misplaced, nothing lost at QoS 1, nothing lost at QoS 0 without
-excuse (see `excuses`), and the account of every run that ended in order adds up. Otherwise all is kept.
+A real mosquitto, a real influxd, a real VictoriaMetrics and a server that answers at random, a proxy before
+each, the daemon as a process under a supervisor. The exit code is 0 if in no database anything is doubled,
+altered or misplaced, nothing lost at QoS 1, nothing lost at QoS 0 without excuse (see `excuses`), and the
+account of every run that ended in order adds up. Otherwise all is kept.
 """
 
 import argparse
@@ -13,12 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from tessflux.stats import FIRST_OUTPUT
 from tests.faults.chaos import TICK, Chaos
 from tests.faults.excuses import Findings, excuses, findings
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Comparison, Ledger
 from tests.faults.load import Load
+from tests.faults.outputs import Influx
 from tests.faults.site import now_ms
 from tests.faults.world import World
 
@@ -28,11 +30,11 @@ keeps what it publishes at QoS 1, and mixes up the order with QoS 0, as no photo
 tests/real/test_backlog.py looks at how exact the times of photometers are."""
 
 DRAIN_SECONDS = 300.0
-"""How long after the last fault all must be in the database: several of the daemon's longest pauses."""
+"""How long after the last fault all must be in the databases: several of the daemon's longest pauses."""
 
 
-def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Findings]:
-    """Do it all; returns what is wrong, too."""
+def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, dict[str, Comparison], Findings]:
+    """Do it all; returns also the databases beside the ledger, and what is wrong."""
     ledger = Ledger(options.photometers, early=EARLY_MS)
     chaos = Chaos(world, options.seed)
     load = Load(world.mosquitto.port, ledger, options.rate, options.seed)
@@ -49,12 +51,14 @@ def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, Fin
     world.restarts = False
     world.stop()
     world.look_through_the_logs()
-    for name in [f"stars{number}" for number in range(options.photometers)]:
-        ledger.check(_select(world, f"SELECT * FROM readings WHERE \"name\" = '{name}'"), now_ms())
-    ledger.check(_select(world, r'SELECT * FROM readings WHERE "name" !~ /^stars\d+$/'), now_ms())
-    found = findings(ledger, ledger.differences(), load.unsent, excuses(world.runs, chaos.faults(), now_ms()))
+    databases = {output.name: Comparison(ledger, output.rounded) for output in world.outputs}
+    for output in world.outputs:
+        for rows in output.rows(options.photometers):
+            databases[output.name].check(rows, now_ms())
+    differences = {name: database.differences() for name, database in databases.items()}
+    found = findings(ledger, differences, load.unsent, excuses(world.runs, chaos.faults(), now_ms()))
     found.problems += world.problems
-    return chaos, load, found
+    return chaos, load, databases, found
 
 
 def _wait(world: World, condition: Callable[[], object], what: str) -> None:
@@ -68,18 +72,14 @@ def _wait(world: World, condition: Callable[[], object], what: str) -> None:
 
 
 def _drain(world: World, ledger: Ledger) -> None:
-    """Wait for the last reading: the order is kept, so all others are there before, but for those whose time
-    is not known yet."""
+    """Wait for the last reading: the order is kept, so all others were stored before it, but for those whose
+    time is not known yet. A line leaves the spool when the last output has it."""
     last = ledger.sample(len(ledger) - 1)
     where = f"\"name\" = '{last.name}' AND freq = {last.fields['freq']}"
-    _wait(
-        world, lambda: _select(world, f"SELECT freq FROM readings WHERE {where}"), "the last reading arrives"
-    )
+    first = world.outputs[0]
+    assert isinstance(first, Influx)
+    _wait(world, lambda: first.select(where), "the last reading arrives")
     _wait(world, lambda: world.left() == 0, "nothing waits in the spool")
-
-
-def _select(world: World, text: str) -> list[dict[str, Any]]:
-    return world.influxd.select(text, "tessdb")
 
 
 def main() -> int:
@@ -89,11 +89,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the schedule (%(default)s)")
     parser.add_argument("--rate", type=float, default=500, help="messages a second (%(default)s)")
     parser.add_argument("--photometers", type=int, default=200, help="that publish (%(default)s)")
+    parser.add_argument(
+        "--outputs", type=int, choices=(1, 2, 3), default=3, help="the first so many databases (%(default)s)"
+    )
     options = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="tessflux-torture-"))
-    world = World(directory)
+    world = World(directory, options.outputs, options.seed)
     try:
-        chaos, load, found = torture(world, options)
+        chaos, load, databases, found = torture(world, options)
         if found.problems:
             _keep_spool(world)
     except BaseException:
@@ -102,7 +105,7 @@ def main() -> int:
         raise
     finally:
         world.close()
-    report(options, world, chaos, load, found)
+    report(options, world, chaos, load, databases, found)
     if found.problems:
         print(f"FAILED; everything is kept in {directory}")
         return 1
@@ -118,9 +121,15 @@ def _keep_spool(world: World) -> None:
         shutil.copytree(spool, world.directory / "spool-at-the-end", dirs_exist_ok=True)
 
 
-def report(options: argparse.Namespace, world: World, chaos: Chaos, load: Load, found: Findings) -> None:
+def report(
+    options: argparse.Namespace,
+    world: World,
+    chaos: Chaos,
+    load: Load,
+    databases: dict[str, Comparison],
+    found: Findings,
+) -> None:
     """Print it for people."""
-    judged = load.ledger.differences()
     ends = [run.end for run in world.runs]
     print(f"seed {options.seed}, {options.seconds:g} s, {options.rate:g} messages/s")
     print(f"runs of the daemon: {len(ends)}, killed {ends.count('killed')}, stopped {ends.count('stopped')}")
@@ -129,8 +138,10 @@ def report(options: argparse.Namespace, world: World, chaos: Chaos, load: Load, 
     print(f"readings published: QoS 0 {found.published[0]:,} ({found.unsent:,} to no broker), ", end="")
     print(f"QoS 1 {found.published[1]:,}; and {load.duplicates:,} duplicates, ", end="")
     print(f"{load.registers:,} register messages, {load.rubbish:,} bad payloads")
-    print(f"rows: {judged.rows:,}; QoS 0 that had to arrive: {found.had_to_arrive:,}")
-    errors = sorted(map(abs, load.ledger.errors)) or [0]
+    print(f"QoS 0 that had to arrive: {found.had_to_arrive:,}")
+    for name, database in databases.items():
+        print(f"  {name}: {database.differences()}")
+    errors = sorted(map(abs, databases[FIRST_OUTPUT].errors)) or [0]
     median, most, worst = (errors[int(share * (len(errors) - 1))] for share in (0.5, 0.95, 1))
     print(f"times off by: median {median} ms, 95 % within {most} ms, worst {worst} ms")
     print("lost at QoS 0, by excuse:", dict(found.excused) or "none")

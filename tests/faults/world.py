@@ -1,4 +1,4 @@
-"""What torture works on: broker, database, proxies, the small disk, and the daemon with its supervisor.
+"""What torture works on: broker, databases, proxies, the small disk, and the daemon with its supervisor.
 
 Whatever is started here ends with this process, however that one ends. Times are in ms since 1970 UTC.
 """
@@ -14,10 +14,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers import Influxd, Mosquitto, Program, ini, tessflux
+from servers import Mosquitto, Program, ini, tessflux
 
 from tessflux.spool import second_look
 from tests.faults.accounting import check_account
+from tests.faults.outputs import outputs
 from tests.faults.proxy import Proxy
 from tests.faults.site import now_ms
 
@@ -90,12 +91,13 @@ class SpoolDisk:
 class World:
     """`supervise` must be called often; it is what restarts the daemon."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, outputs_count: int, seed: int) -> None:
         self.directory = directory
         self.mosquitto = Mosquitto(directory / "mosquitto", settings=["max_queued_messages 0"])
-        self.influxd = Influxd(directory / "influxd")
         self.broker = Proxy(directory, "broker-proxy", self.mosquitto.port)
-        self.database = Proxy(directory, "database-proxy", self.influxd.port)
+        self.outputs = outputs(directory, outputs_count, seed)
+        self._servers: list[Program] = [self.mosquitto, self.broker]
+        self._servers += [each for output in self.outputs for each in (output.server, output.proxy)]
         self.disk = SpoolDisk(directory / "disk")
         self.config = directory / "config"
         self.schema = directory / "schema"
@@ -109,7 +111,7 @@ class World:
     def start(self) -> None:
         self.schema.write_text('CREATE DATABASE "tessdb";\n')
         self.configure()
-        for program in (self.mosquitto, self.influxd, self.broker, self.database):
+        for program in self._servers:
             program.start()
         self.supervise()
 
@@ -123,7 +125,7 @@ class World:
 
     def close(self) -> None:
         """End everything."""
-        for program in (self._daemon, self.broker, self.database, self.mosquitto, self.influxd):
+        for program in (self._daemon, *self._servers):
             if program.running:
                 program.kill()
         self.disk.close()
@@ -132,11 +134,14 @@ class World:
         """Write the config: keys with which the daemon is quick to try again, and `changes` by section."""
         sections: dict[str, dict[str, object]] = {
             "global": {"log_file": "", "log_level": "info", "clock_wait": 0},
-            "influxdb": {
-                "url": f"http://127.0.0.1:{self.database.port}",
-                "schema": self.schema,
-                "timeout": 2,
-                "flush_interval": FLUSH_INTERVAL,
+            **{
+                output.section: {
+                    "url": f"http://127.0.0.1:{output.proxy.port}",
+                    "schema": self.schema,
+                    "timeout": 2,
+                    "flush_interval": FLUSH_INTERVAL,
+                }
+                for output in self.outputs
             },
             "mqtt": {
                 "broker": f"tcp:127.0.0.1:{self.broker.port}",

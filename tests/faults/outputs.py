@@ -1,0 +1,115 @@
+"""The databases that torture writes to, each behind a proxy of its own, and the rows that are in each.
+
+InfluxDB, VictoriaMetrics with the flags of docs/databases.md, which loses what it took just before a kill,
+and a server that answers at random. A row has a `name`, its `time` in ms since 1970 UTC, and fields.
+"""
+
+import sys
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from servers import Influxd, Server, VictoriaMetrics
+
+from tests.faults.dialects import row
+from tests.faults.ledger import ROUNDED
+from tests.faults.proxy import Proxy
+
+DEDUPLICATE = "-dedup.minScrapeInterval=1ms"
+DATABASE = "tessdb"
+
+Row = Mapping[str, Any]
+
+
+class Output:
+    """`section` is that of the config; `rounded` is by how much of itself a value in it may differ."""
+
+    rounded = 0.0
+
+    def __init__(self, section: str, server: Server, directory: Path) -> None:
+        self.section, self.server = section, server
+        self.name = section.split()[-1]
+        self.proxy = Proxy(directory, f"{self.name}-proxy", server.port)
+
+    @abstractmethod
+    def rows(self, photometers: int) -> Iterator[list[Row]]:
+        """All rows, in parts: of so many photometers, and whatever else there is."""
+
+
+class Influx(Output):
+    """The first output, [influxdb]."""
+
+    def __init__(self, directory: Path) -> None:
+        self.influxd = Influxd(directory / "influxd")
+        super().__init__("influxdb", self.influxd, directory)
+
+    def select(self, where: str) -> list[Row]:
+        """The rows for which this is true."""
+        return [*self.influxd.select(f"SELECT * FROM readings WHERE {where}", DATABASE)]
+
+    def rows(self, photometers: int) -> Iterator[list[Row]]:
+        for number in range(photometers):
+            yield self.select(f"\"name\" = 'stars{number}'")
+        yield self.select(r'"name" !~ /^stars\d+$/')
+
+
+class Victoria(Output):
+    """[influxdb victoria]"""
+
+    rounded = ROUNDED
+
+    def __init__(self, directory: Path) -> None:
+        self.victoria = VictoriaMetrics(directory / "victoria", flags=[DEDUPLICATE])
+        super().__init__("influxdb victoria", self.victoria, directory)
+
+    def rows(self, photometers: int) -> Iterator[list[Row]]:
+        for number in range(photometers):
+            yield self._rows(f'{{name="stars{number}"}}')
+        yield self._rows(r'{name!~"stars\\d+"}')
+
+    def _rows(self, series: str) -> list[Row]:
+        """A sample that is there twice makes a row of its own."""
+        found: dict[tuple[str, int, int], dict[str, Any]] = {}
+        seen: Counter[tuple[str, str, int]] = Counter()
+        for database, name, metric, time, value in self.victoria.export(series):
+            field = metric.removeprefix("readings_") if database == DATABASE else f"{database} {metric}"
+            again = seen[name, field, time]
+            seen[name, field, time] += 1
+            found.setdefault((name, time, again), {"name": name, "time": time})[field] = value
+        return list(found.values())
+
+
+class Moody(Server):
+    """`moody` as a program."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        self._seed, self.file = seed, directory.absolute() / "rows"
+        super().__init__("moody", "python3", directory, "127.0.0.1", None)
+
+    def find(self, name: str, package: str) -> str:
+        return sys.executable
+
+    def arguments(self, program: str) -> list[str]:
+        return [program, "-m", "tests.faults.moody", str(self.port), str(self._seed), str(self.file)]
+
+    def settings(self) -> str:
+        return ""
+
+
+class Scripted(Output):
+    """[influxdb scripted]"""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        self.moody = Moody(directory / "moody", seed)
+        super().__init__("influxdb scripted", self.moody, directory)
+
+    def rows(self, photometers: int) -> Iterator[list[Row]]:
+        rows = [row(line) for line in self.moody.file.read_text().splitlines()]
+        yield [{"name": name, "time": time, **dict(fields)} for name, time, fields in rows]
+
+
+def outputs(directory: Path, count: int, seed: int) -> list[Output]:
+    """The first so many of them."""
+    return [Influx(directory), Victoria(directory), Scripted(directory, seed)][:count]
