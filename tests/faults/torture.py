@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from tessflux.stats import FIRST_OUTPUT
@@ -107,6 +108,7 @@ def main() -> int:
         world.close()
     report(options, world, chaos, load, databases, found)
     if found.problems:
+        _keep_faults(world, chaos)
         print(f"FAILED; everything is kept in {directory}")
         return 1
     shutil.rmtree(directory)
@@ -119,6 +121,17 @@ def _keep_spool(world: World) -> None:
     spool = world.directory / "disk" / "spool"
     if world.disk.is_mounted and spool.exists():
         shutil.copytree(spool, world.directory / "spool-at-the-end", dirs_exist_ok=True)
+
+
+def _keep_faults(world: World, chaos: Chaos) -> None:
+    """When each began and ended, in the local time of the logs."""
+    with (world.directory / "faults").open("w") as file:
+        for fault in sorted(chaos.faults(), key=lambda fault: fault.began):
+            began, ended = (
+                datetime.fromtimestamp(time / 1000).isoformat(timespec="milliseconds")
+                for time in (fault.began, fault.ended)
+            )
+            file.write(f"{began} to {ended} {fault.sufferer}: {fault.name}\n")
 
 
 def report(
