@@ -5,6 +5,7 @@ them when it crashes. So lines stay for `resend` seconds after they were deliver
 away they are sent once more, before what waits.
 """
 
+from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -12,8 +13,7 @@ MARKS = 60
 """In how many steps lines are let go: one a second, if they stay for a minute."""
 
 REWINDS = 10
-"""How often in a row the same lines are sent again. An output that is away every few seconds would get
-nothing else."""
+"""How often the same line is sent again. An output that is away every few seconds would get nothing else."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Position:
     """Lines that went before the output had them, because the spool was full."""
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     """Until when lines up to a number were delivered, oldest first."""
-    _rewinds: int = 0
+    _rewound: list[int] = field(default_factory=list)
+    """Up to which lines each rewind went, those that are settled left out; in order. So the first of ten is
+    up to where lines were sent again ten times."""
 
     def __post_init__(self) -> None:
         self.retired = self.settled
@@ -74,40 +76,50 @@ class Position:
     def settle(self, now: float) -> None:
         """Let go of the lines that have stayed for long enough."""
         while self._marks and now - self._marks[0][0] >= self.keeping.resend:
-            _, self.settled = self._marks.popleft()
-            self._rewinds = 0
+            self.let_go_oldest()
 
-    def settle_all(self) -> bool:
-        """Let go of all that was delivered; whether there was anything."""
-        held = self.settled < self.retired
-        self.settled, self._rewinds = self.retired, 0
+    @property
+    def holds_delivered(self) -> bool:
+        """Whether the oldest lines that stay for the output were delivered."""
+        return bool(self._marks)
+
+    def let_go_oldest(self) -> None:
+        """Let go of the lines that were delivered first."""
+        _, settled = self._marks.popleft()
+        self._settle(settled)
+
+    def settle_all(self) -> None:
+        """Let go of all that was delivered."""
+        self._settle(self.retired)
         self._marks.clear()
-        return held
+
+    def _settle(self, number: int) -> None:
+        self.settled = number
+        self._rewound = [rewound for rewound in self._rewound if rewound > number]
 
     def rewind(self) -> int:
         """The output was away: what it may have lost is to be sent again. Returns how many lines that is."""
-        if self._rewinds >= REWINDS:
-            self.settle_all()
-            return 0
+        insort(self._rewound, self.retired)
+        if len(self._rewound) > REWINDS:
+            self._settle(self._rewound[0])
         again = self.retired - self.settled
         if again:
             self.retired = self.settled
             self.generation += 1
-            self._rewinds += 1
             self._marks.clear()
         return again
 
     def begin_anew(self, number: int) -> None:
         """All lines up to this number are gone, with the file that had them."""
         self.generation += 1
-        self.settled = self.answered = self.retired = number
-        self._marks.clear()
+        self.answered = self.retired = number
+        self.settle_all()
 
     def skip(self, number: int) -> int:
         """Go on after this line, whatever was delivered; returns how many lines the output never had."""
         missed = max(0, number - self.delivered)
         self.missed += missed
-        self.settled = max(self.settled, number)
+        self._settle(max(self.settled, number))
         if self.retired < self.settled:
             self.retired = self.settled
             self.generation += 1

@@ -195,13 +195,16 @@ class Store:
         return marks
 
     def _make_room(self) -> bool:
-        """Give up lines that need not stay: those that may have to be sent again, and then the oldest of
-        those that are kept for an output that is not required. Whether there are any."""
-        settled_more = [position.settle_all() for position in self.positions.values()]
-        if any(settled_more):
-            return True
+        """Give up the oldest lines, if they need not stay: those that may have to be sent again, and are
+        kept for nothing else, or those that are kept for an output that is not required. Whether there are
+        any."""
         settled = {name: position.settled for name, position in self.positions.items()}
         first = min(settled.values(), default=self.last)
+        oldest = [position for position in self.positions.values() if position.settled == first]
+        if oldest and all(position.holds_delivered for position in oldest):
+            for position in oldest:
+                position.let_go_oldest()
+            return True
         needed = min(
             (position.settled for position in self.positions.values() if position.keeping.required),
             default=self.last,

@@ -1,5 +1,7 @@
 """How far outputs have come: what is sent again, what stays, and what is let go."""
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +69,30 @@ def test_an_output_that_is_away_again_and_again_gets_on_all_the_same() -> None:
         output.rewind()
         reached = max(reached, output.settled)
     assert reached >= 3 * 10
+
+
+def test_what_is_new_is_sent_again_however_often_the_output_was_away_before() -> None:
+    """Each line is sent so often and no more."""
+    output = position()
+    sent: Counter[int] = Counter()
+    for number in range(5 * REWINDS):
+        begin, end = output.retired + 1, max(output.answered, output.retired) + 10
+        sent.update(range(begin, end + 1))
+        deliver(output, end, float(number))
+        assert output.rewind() >= 10
+    assert max(sent.values()) == 1 + REWINDS
+    assert output.settled == end - 10 * REWINDS
+
+
+def test_the_oldest_that_was_delivered_is_let_go_first() -> None:
+    output = position()
+    for number in 1, 2, 3:
+        deliver(output, 100 * number, 10.0 * number)
+    assert output.holds_delivered
+    output.let_go_oldest()
+    assert (output.settled, output.retired) == (100, 300)
+    assert output.rewind() == 200
+    assert not output.holds_delivered
 
 
 def test_what_an_output_misses_is_what_it_never_had() -> None:

@@ -1,6 +1,7 @@
 """What the spool does on a disk that fails, is full, or comes back; and what a start finds."""
 
 import sqlite3
+from itertools import pairwise
 from unittest import mock
 
 from twisted.internet.defer import Deferred
@@ -381,6 +382,32 @@ class Outputs(Case):
         assert self.stats.total(LOST) == 0
         assert self.log(LogLevel.error) == []
         assert self.site.store.positions["influxdb"].missed == 0
+
+    def test_it_lets_go_of_the_oldest_only_and_what_was_delivered_last_is_sent_again(self) -> None:
+        self.site.stop()
+        self.site.outputs = {"influxdb": Keeping(resend=3_600)}
+        self.site.open(max_size=1_000_000)
+        kept = []
+        for _ in range(60):
+            self.site.take(GROUP_READINGS // 2)
+            self.clock.advance(50)
+            self.deliver("influxdb")
+            position = self.site.store.positions["influxdb"]
+            kept.append(position.retired - position.settled)
+        assert max(kept) > 5 * GROUP_READINGS
+        assert max(before - after for before, after in pairwise(kept)) in range(1, GROUP_READINGS + 1)
+
+    def test_what_waits_for_one_keeps_what_was_delivered_to_another(self) -> None:
+        """To let go of that would make no room."""
+        self.site.stop()
+        self.site.outputs = {"influxdb": Keeping(resend=3_600), "copy": Keeping()}
+        self.site.open(max_size=1_000_000)
+        for _ in range(60):
+            self.site.take(GROUP_READINGS // 2)
+            self.clock.advance(50)
+            self.deliver("influxdb")
+        assert "spool full" in self.log(LogLevel.error)[0]
+        assert self.site.store.positions["influxdb"].settled == 0
 
     def test_a_full_spool_makes_an_output_that_is_not_required_miss_its_oldest_lines(self) -> None:
         self.site.stop()
