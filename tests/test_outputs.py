@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 
 from twisted.internet.defer import Deferred
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tessflux.config import InfluxConfig, Secret
 from tessflux.config.sections import SpoolConfig
 from tessflux.influx import Delivered, Ran, Server
-from tessflux.influx.verdict import BadLines, Unreachable, Verdict
+from tessflux.influx.verdict import BadLines, Unreachable, Verdict, classify
 from tessflux.outputs import Outputs, keeping
 from tessflux.readings import Admitted, Reading, Stored
 from tessflux.spool import Queue, second_look
@@ -221,6 +222,15 @@ class AwayTest(OutputsCase):
         self.away("first")
         assert [self.sent("first").count(each) for each in lines] == [1, 1, 1]
 
+    def test_a_reload_while_it_is_away_changes_nothing_about_that(self) -> None:
+        self.begin(influxdb=replace(FIRST, resend=60.0))
+        lines = self.take(3)
+        self.answers["first"] = lambda lines: DOWN
+        self.take(1)
+        del self.answers["first"]
+        self.reload(influxdb=replace(FIRST, resend=60.0, timeout=2.0))
+        assert self.sent("first")[-4:] == [*lines, line(3)]
+
     def test_without_resend_nothing_is(self) -> None:
         self.begin(influxdb=FIRST)
         lines = self.take(3)
@@ -252,6 +262,25 @@ class AwayTest(OutputsCase):
         del self.answers["first"]
         self.wait(3)
         assert [self.sent("first").count(each) for each in lines] == [1, 1, 1]
+
+    def test_a_proxy_that_finds_nobody_says_that_it_is_away(self) -> None:
+        self.begin(influxdb=replace(FIRST, resend=60.0))
+        lines = self.take(3)
+        gone = classify(502, b"<html>502 Bad Gateway</html>", None, datetime.now(UTC))
+        self.answers["first"] = lambda lines: gone
+        self.take(1)
+        del self.answers["first"]
+        self.wait(3)
+        assert [self.sent("first").count(each) for each in lines] == [2, 2, 2]
+
+    def test_so_it_may_soon_after_it_was_away(self) -> None:
+        self.begin(influxdb=replace(FIRST, resend=60.0))
+        lines = self.take(3)
+        self.away("first")
+        self.databases["first"].connections += 1
+        self.take(1)
+        self.wait(2)
+        assert [self.sent("first").count(each) for each in lines] == [3, 3, 3]
 
     def test_another_connection_between_two_requests_may_mean_a_restart(self) -> None:
         self.begin(influxdb=replace(FIRST, resend=60.0))

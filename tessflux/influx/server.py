@@ -98,7 +98,7 @@ class _Connection:
     taken: str = ""
     """A line of this batch that the server took."""
     cut_off: bool = False
-    """Whether the server could not be reached, and has not answered since."""
+    """Whether the server could not be reached, and has not answered since; or nobody knows."""
     made: int = 0
     """How many connections to the server had been made when it answered last."""
     url: str = ""
@@ -125,7 +125,7 @@ class Server:
         backoff: Callable[[int], float],
     ) -> None:
         self._stats, self._backoff, self._clock = stats, backoff, clock
-        self._resending, self._last_away = resending, float("-inf")
+        self._resending, self._last_guess = resending, float("-inf")
         self._make_client, self._define, self._read_secret = client, define, read_secret
         self._sleeper = Sleeper(clock)
         self._others_tried = 0
@@ -160,6 +160,7 @@ class Server:
             self.config = config
             return False
         self._use(config)
+        self._connection.cut_off = True
         self._sleeper.wake()
         return True
 
@@ -251,9 +252,11 @@ class Server:
                 )
             self._resending.send_once(bool(needed))
         now, made = self._clock.seconds(), connection.client.connections
-        reconnected = 0 < connection.made != made and now - self._last_away >= 2 * self.config.resend
-        if connection.cut_off or moved or reconnected:
-            self._last_away = now
+        reconnected = 0 < connection.made != made and now - self._last_guess >= 2 * self.config.resend
+        if connection.cut_off or moved:
+            self._resending.rewind()
+        elif reconnected:
+            self._last_guess = now
             self._resending.rewind()
         if moved and self.takes_lines and self._problems.admits(connection.url):
             log.warn("{former} cannot be reached, so readings go to {url}", former=connection.url, url=url)
@@ -359,6 +362,7 @@ class Server:
         secret = await self._read_secret(self.config.password)
         if connection is self._connection and secret != self.config.password:
             self._connect(replace(self.config, password=secret))
+            self._connection.cut_off = True
 
     def _log_problem(self, reason: str, advice: str) -> None:
         text = f"{reason} ({advice})"

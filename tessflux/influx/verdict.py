@@ -104,7 +104,7 @@ class Unreachable:
     slow: bool = False
     connected: bool = True
     cut_off: bool = False
-    """Whether there is no connection, or it was lost: the server may have crashed."""
+    """Whether there is no connection, or it was lost, for us or for a proxy: the server may have crashed."""
 
 
 LinesVerdict = Delivered | Expired | BadLines | TooLarge | Fails
@@ -181,6 +181,9 @@ def classify(
             return TooLarge(reason)
         case 429 | 503:
             return Busy(reason, _seconds(retry_after, now))
+        # A proxy finds nobody behind it.
+        case 502:
+            return Unreachable(reason, cut_off=True)
         case _:
             return Unreachable(reason)
 

@@ -141,7 +141,7 @@ ANSWERS: tuple[tuple[int, bytes, Verdict], ...] = (
     _row(500, b'{"error": 1, "message": "m"}', Unreachable, "m"),
     _row(500, b"[" * 50_000, Unreachable, "[" * 500),
     _row(501, b"", Unreachable),
-    _row(502, b"<html>Bad Gateway</html>", Unreachable, "<html>Bad Gateway</html>"),
+    _row(502, b"<html>Bad Gateway</html>", Unreachable, "<html>Bad Gateway</html>", False, True, True),
     _row(504, b"\xff\xfe gone", Unreachable, "\ufffd\ufffd gone"),
     _row(408, b"", Unreachable),
     _row(418, b"[1, 2]", Unreachable, "[1, 2]"),

@@ -516,7 +516,7 @@ class StrangerTest(ClientCase):
         client = self.client()
         self.answer_all(good, refused, ("502 Bad Gateway", b"", ""), good)
         assert await client.write(["x"]) == Delivered()
-        assert await client.write(["x"]) == Unreachable("502")
+        assert await client.write(["x"]) == Unreachable("502", cut_off=True)
         assert isinstance(await client.write(["x"]), Unreachable)
         assert len(self.connections) == 1
 
@@ -524,7 +524,7 @@ class StrangerTest(ClientCase):
         for status, verdict in (
             ("503 Service Unavailable", Busy("503")),
             ("401 Unauthorized", Unauthorised("401")),
-            ("502 Bad Gateway", Unreachable("502")),
+            ("502 Bad Gateway", Unreachable("502", cut_off=True)),
         ):
             with self.subTest(status):
                 self.answer_all(("204 No Content", b"", ""), (status, b"", ""))
