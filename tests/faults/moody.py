@@ -30,7 +30,7 @@ def _error(status: int, text: str, **headers: str) -> Answer:
     return Answer(status, f'{{"error":"{text}"}}\n'.encode(), {**KNOWN, **headers})
 
 
-GOOD_MOOD = Mood(870, GOOD, 1.0)
+GOOD_MOOD = Mood(875, GOOD, 1.0)
 FAILED = _error(500, "engine: error writing WAL entry: input/output error")
 PARTLY = Mood(5, _error(400, "partial write: max-values-per-tag limit exceeded dropped=0"), 0.5)
 """For several lines only: a line that is refused alone, and twice, is one that InfluxDB cannot take."""

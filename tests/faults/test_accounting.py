@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.accounting import Account, account, check_account
+from tests.faults.accounting import Account, account, accounts, check_account
 
 LOG = """\
 x [spool#info] 7 readings wait for [influxdb]
@@ -57,3 +57,19 @@ def test_an_account_that_does_not_add_up_fails(old: str, new: str, what: str) ->
 def test_a_run_that_was_killed_has_no_account() -> None:
     with pytest.raises(AssertionError, match="did not end in order"):
         account("x [mqtt#info] Subscribed to ['STARS4ALL/+/reading'] at QoS 1\n")
+
+
+@pytest.mark.parametrize(("delivered", "good"), [(29, True), (28, False)])
+def test_lines_add_up_for_each_output(delivered: int, good: bool) -> None:
+    copy = (
+        "x [spool#info] 9 readings wait for [influxdb copy]; 5 that it took just before are sent once more\n"
+        "x [influxdb#info] InfluxDB Write Stats of [influxdb copy] [Requested, Ok, Reject, Fail] = [2, 2, 0, 0],"
+        f" readings delivered {delivered}, waiting 3; since the start {delivered} delivered, beyond retention 0,"
+        " quarantined 0, sent again 5\n"
+    )
+    assert accounts(LOG + copy)["influxdb copy"].delivered == delivered
+    if good:
+        assert check_account(LOG + copy) == check_account(LOG)
+    else:
+        with pytest.raises(AssertionError, match=r"influxdb copy.*lines do not add up"):
+            check_account(LOG + copy)
