@@ -63,9 +63,9 @@ def test_a_run_that_was_killed_has_no_account() -> None:
 def test_lines_add_up_for_each_output(delivered: int, good: bool) -> None:
     copy = (
         "x [spool#info] 9 readings wait for [influxdb copy]; 5 that it took just before are sent once more\n"
-        "x [influxdb#info] InfluxDB Write Stats of [influxdb copy] [Requested, Ok, Reject, Fail] = [2, 2, 0, 0],"
-        f" readings delivered {delivered}, waiting 3; since the start {delivered} delivered, beyond retention 0,"
-        " quarantined 0, sent again 5\n"
+        "x [influxdb#info] InfluxDB Write Stats of [influxdb copy] [Requested, Ok, Reject, Fail] ="
+        f" [2, 2, 0, 0], readings delivered {delivered}, waiting 3; since the start {delivered} delivered,"
+        " beyond retention 0, quarantined 0, sent again 5\n"
     )
     assert accounts(LOG + copy)["influxdb copy"].delivered == delivered
     if good:

@@ -103,7 +103,9 @@ def test_what_an_output_misses_is_what_it_never_had() -> None:
     assert (output.skip(200), output.settled) == (0, 250)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["deliver", "rewind", "skip", "wait"]), st.integers(1, 50))))
+@given(
+    st.lists(st.tuples(st.sampled_from(["deliver", "rewind", "skip", "let go", "wait"]), st.integers(1, 50)))
+)
 def test_whatever_happens_every_line_is_delivered_or_missed_and_what_is_settled_was(
     steps: list[tuple[str, int]],
 ) -> None:
@@ -121,6 +123,9 @@ def test_whatever_happens_every_line_is_delivered_or_missed_and_what_is_settled_
                 output.rewind()
             case "skip":
                 missed += output.skip(min(last, output.settled + number))
+            case "let go":
+                if output.holds_delivered:
+                    output.let_go_oldest()
             case "wait":
                 now += number
         output.settle(now)
