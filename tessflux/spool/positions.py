@@ -85,21 +85,22 @@ class Position:
 
     def let_go_oldest(self) -> None:
         """Let go of the lines that were delivered first."""
-        _, settled = self._marks.popleft()
-        self._settle(settled)
+        self._settle(self._marks[0][1])
 
     def settle_all(self) -> None:
         """Let go of all that was delivered."""
         self._settle(self.retired)
-        self._marks.clear()
 
     def _settle(self, number: int) -> None:
-        self.settled = number
-        self._rewound = [rewound for rewound in self._rewound if rewound > number]
+        self.settled = max(self.settled, number)
+        self._rewound = [rewound for rewound in self._rewound if rewound > self.settled]
+        while self._marks and self._marks[0][1] <= self.settled:
+            self._marks.popleft()
 
     def rewind(self) -> int:
         """The output was away: what it may have lost is to be sent again. Returns how many lines that is."""
-        insort(self._rewound, self.retired)
+        if self.retired > self.settled:
+            insort(self._rewound, self.retired)
         if len(self._rewound) > REWINDS:
             self._settle(self._rewound[0])
         again = self.retired - self.settled
@@ -119,7 +120,7 @@ class Position:
         """Go on after this line, whatever was delivered; returns how many lines the output never had."""
         missed = max(0, number - self.delivered)
         self.missed += missed
-        self._settle(max(self.settled, number))
+        self._settle(number)
         if self.retired < self.settled:
             self.retired = self.settled
             self.generation += 1
