@@ -207,6 +207,7 @@ class Admission:
             return self._keep_time(photometer, reading, identity, given)
         if not self.backlog.takes(name, photometer, seq, received_at):
             photometer.identity = identity
+            photometer.counted = max(photometer.counted, seq)
             self._recent.add(identity, identity)
             return Late(name, seq, identity, self.backlog.connection)
         if received_at > photometer.latest > 0 and self._step == 1:

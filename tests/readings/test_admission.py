@@ -358,6 +358,17 @@ def test_after_a_boot_a_reading_that_comes_twice_is_a_duplicate() -> None:
     assert [ask(admission, seq=seq) for seq in (2, 3, 4)] == [Filtered(DUPLICATE)] * 3
 
 
+def test_after_a_boot_a_reading_that_comes_twice_is_a_duplicate_also_while_it_is_held() -> None:
+    admission = Admission()
+    admit(admission, seq=6, at=NOW)
+    register(admission, at=NOW)
+    admit(admission, seq=7, at=NOW + 20_000)
+    late = NOW + 120_000
+    admission.backlog.resumed(late)
+    assert all(isinstance(ask(admission, seq=seq, at=late), Late) for seq in (8, 9))
+    assert [ask(admission, seq=seq, at=late) for seq in (8, 9)] == [Filtered(DUPLICATE)] * 2
+
+
 def test_a_boot_is_that_of_one_photometer() -> None:
     admission = Admission()
     for seq in (2, 3):
