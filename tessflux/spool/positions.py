@@ -1,8 +1,8 @@
 """How far each output has come in the one queue. Pure: times are arguments (clock seconds).
 
 Lines are numbered as they are committed. A database may acknowledge lines before they are safe, and lose
-them when it crashes. So lines stay for `resend` seconds after they were delivered, and when the output was
-away they are sent once more, before what waits.
+them when it crashes. So lines stay until the output takes others `resend` seconds after it took them, and
+when it was away they are sent once more, before what waits.
 """
 
 from bisect import insort
@@ -14,6 +14,10 @@ MARKS = 60
 
 REWINDS = 10
 """How often the same line is sent again. An output that is away every few seconds would get nothing else."""
+
+
+AT_RISK = 15.0
+"""Seconds for which lines stay in any case: VictoriaMetrics loses those of the last ten in a crash."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Position:
     """Changes when lines are to be sent again: a batch that was taken before it retires nothing."""
     missed: int = 0
     """Lines that went before the output had them, because the spool was full."""
+    _alive: float = float("-inf")
+    """When the output took lines last."""
     _marks: deque[tuple[float, int]] = field(default_factory=deque)
     """Until when lines up to a number were delivered, oldest first."""
     _rewound: list[int] = field(default_factory=list)
@@ -65,23 +71,25 @@ class Position:
         if generation != self.generation or last <= self.retired:
             # Lines before it are to be sent again; it comes after them once more.
             return
-        self.retired = last
+        self.retired, self._alive = last, now
         if not self.keeping.resend:
             self.settle_all()
-        elif self._marks and now < self._marks[-1][0]:
+            return
+        if self._marks and now < self._marks[-1][0]:
             self._marks[-1] = self._marks[-1][0], self.retired
         else:
             self._marks.append((now + self.keeping.resend / MARKS, self.retired))
-
-    def settle(self, now: float) -> None:
-        """Let go of the lines that have stayed for long enough."""
-        while self._marks and now - self._marks[0][0] >= self.keeping.resend:
+        while self._stayed(self.keeping.resend):
             self.let_go_oldest()
 
+    def _stayed(self, seconds: float) -> bool:
+        """Whether the output took lines so long after the oldest that stay."""
+        return bool(self._marks) and self._alive - self._marks[0][0] >= seconds
+
     @property
-    def holds_delivered(self) -> bool:
-        """Whether the oldest lines that stay for the output were delivered."""
-        return bool(self._marks)
+    def may_let_go(self) -> bool:
+        """Whether the oldest lines that stay for the output are hardly at risk."""
+        return self._stayed(AT_RISK)
 
     def let_go_oldest(self) -> None:
         """Let go of the lines that were delivered first."""

@@ -183,10 +183,8 @@ class Store:
 
     def _marks(self, output: str, retired: int) -> dict[str, Mark]:
         """How far the outputs have come, and one of them a little further than it says."""
-        now = self._clock.seconds()
         marks = {}
         for name, position in self.positions.items():
-            position.settle(now)
             settled, answered = position.settled, position.answered
             if name == output:
                 answered = max(answered, retired)
@@ -195,13 +193,13 @@ class Store:
         return marks
 
     def _make_room(self) -> bool:
-        """Give up the oldest lines, if they need not stay: those that may have to be sent again, and are
-        kept for nothing else, or those that are kept for an output that is not required. Whether there are
-        any."""
+        """Give up the oldest lines, if they need not stay: those that may have to be sent again, but hardly,
+        and are kept for nothing else, or those that are kept for an output that is not required. Whether
+        there are any."""
         settled = {name: position.settled for name, position in self.positions.items()}
         first = min(settled.values(), default=self.last)
         oldest = [position for position in self.positions.values() if position.settled == first]
-        if oldest and all(position.holds_delivered for position in oldest):
+        if oldest and all(position.may_let_go for position in oldest):
             for position in oldest:
                 position.let_go_oldest()
             return True

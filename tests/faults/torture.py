@@ -74,7 +74,7 @@ def _wait(world: World, condition: Callable[[], object], what: str) -> None:
 
 def _drain(world: World, ledger: Ledger) -> None:
     """Wait for the last reading: the order is kept, so all others were stored before it, but for those whose
-    time is not known yet. A line leaves the spool when the last output has it."""
+    time is not known yet. What is to be sent again then is sent before the daemon stops."""
     last = ledger.sample(len(ledger) - 1)
     where = f"\"name\" = '{last.name}' AND freq = {last.fields['freq']}"
     first = world.outputs[0]

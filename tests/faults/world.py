@@ -116,10 +116,11 @@ class World:
         self.supervise()
 
     def left(self) -> int:
-        """How many messages wait on disk for their time, or for their line to be delivered."""
+        """How many messages wait on disk for their time, or for their line to be delivered to each output."""
         with closing(second_look(str(self.directory / "disk" / "spool"))) as spool:
             [(held, waiting)] = spool.execute(
-                "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM chunk)"
+                "SELECT (SELECT count(*) FROM held),"
+                " (SELECT count(*) FROM chunk WHERE id > (SELECT min(answered) FROM output))"
             )
         return int(held) + int(waiting)
 
