@@ -222,6 +222,17 @@ class AwayTest(OutputsCase):
         self.away("first")
         assert [self.sent("first").count(each) for each in lines] == [1, 1, 1]
 
+    def test_so_it_is_after_an_outage_of_any_length(self) -> None:
+        self.begin(influxdb=replace(FIRST, resend=60.0))
+        lines = self.take(3)
+        self.answers["first"] = lambda lines: DOWN
+        for _ in range(10):
+            lines += self.take(1)
+            self.wait(20)
+        del self.answers["first"]
+        self.wait(3)
+        assert set(lines[:3]) <= set(self.sent("first")[-len(lines) :])
+
     def test_a_reload_while_it_is_away_changes_nothing_about_that(self) -> None:
         self.begin(influxdb=replace(FIRST, resend=60.0))
         lines = self.take(3)

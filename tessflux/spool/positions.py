@@ -17,7 +17,8 @@ REWINDS = 10
 
 
 AT_RISK = 15.0
-"""Seconds for which lines stay in any case: VictoriaMetrics loses those of the last ten in a crash."""
+"""Seconds for which lines stay even if the spool is full: VictoriaMetrics loses those of the last ten in a
+crash."""
 
 
 @dataclass(frozen=True)

@@ -377,7 +377,7 @@ class Outputs(Case):
         self.site.open(max_size=1_000_000)
         for _ in range(40):
             self.site.take(GROUP_READINGS // 2)
-            self.clock.advance(5)
+            self.clock.advance(20)
             self.deliver("influxdb")
         assert self.stats.total(LOST) == 0
         assert self.log(LogLevel.error) == []
