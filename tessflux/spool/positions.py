@@ -80,17 +80,16 @@ class Position:
             self._marks[-1] = self._marks[-1][0], self.retired
         else:
             self._marks.append((now + self.keeping.resend / MARKS, self.retired))
-        while self._stayed(self.keeping.resend):
+        while self._marks and now - self._marks[0][0] >= self.keeping.resend:
             self.let_go_oldest()
 
-    def _stayed(self, seconds: float) -> bool:
-        """Whether the output took lines so long after the oldest that stay."""
-        return bool(self._marks) and self._alive - self._marks[0][0] >= seconds
+    def may_let_go(self, last: int, now: float) -> bool:
+        """Whether the oldest lines that stay for the output are hardly at risk; `last` is the newest of all.
 
-    @property
-    def may_let_go(self) -> bool:
-        """Whether the oldest lines that stay for the output are hardly at risk."""
-        return self._stayed(AT_RISK)
+        While some wait, they are if it has taken none since. When none waits, it cannot show that it lives.
+        """
+        until = now if self.retired >= last else self._alive
+        return bool(self._marks) and until - self._marks[0][0] >= AT_RISK
 
     def let_go_oldest(self) -> None:
         """Let go of the lines that were delivered first."""

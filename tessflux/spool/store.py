@@ -199,7 +199,8 @@ class Store:
         settled = {name: position.settled for name, position in self.positions.items()}
         first = min(settled.values(), default=self.last)
         oldest = [position for position in self.positions.values() if position.settled == first]
-        if oldest and all(position.may_let_go for position in oldest):
+        now = self._clock.seconds()
+        if oldest and all(position.may_let_go(self.last, now) for position in oldest):
             for position in oldest:
                 position.let_go_oldest()
             return True

@@ -101,12 +101,13 @@ def test_the_oldest_that_was_delivered_is_let_go_first() -> None:
     for number in range(1, 5):
         deliver(output, 100 * number, 10.0 * number)
     for settled in 100, 200:
-        assert output.may_let_go
+        assert output.may_let_go(500, 40.0)
         output.let_go_oldest()
         assert (output.settled, output.retired) == (settled, 400)
-    assert not output.may_let_go
+    assert not output.may_let_go(500, 3_600.0)
+    assert output.may_let_go(400, 3_600.0)
     assert output.rewind() == 200
-    assert not output.may_let_go
+    assert not output.may_let_go(500, 3_600.0)
 
 
 def test_what_an_output_misses_is_what_it_never_had() -> None:
@@ -139,7 +140,7 @@ def test_whatever_happens_every_line_is_delivered_or_missed_and_what_is_settled_
             case "skip":
                 missed += output.skip(min(last, output.settled + number))
             case "let go":
-                if output.may_let_go:
+                if output.may_let_go(last, now):
                     output.let_go_oldest()
             case "wait":
                 now += number
