@@ -106,6 +106,11 @@ class OverviewTest(SynchronousTestCase):
             "delivery is paused",
         ]
 
+    def test_an_output_that_is_paused_is_not_said_to_be_away_too(self) -> None:
+        self.server.takes_lines, self.server.problem = False, "no login"
+        self.outputs.by_name["influxdb"].paused = NOW
+        assert self.take().problems == []
+
     def test_a_server_that_was_not_asked_yet_is_neither_up_nor_away(self) -> None:
         self.subscriber.connected = self.server.takes_lines = False
         snapshot = self.take()

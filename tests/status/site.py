@@ -22,6 +22,7 @@ from tessflux.status import (
     is_ours,
     pages,
 )
+from tessflux.status.metrics import Metrics
 
 NOW = 1_800_000_000.0
 
@@ -110,7 +111,8 @@ class World:
     def __init__(self, names: frozenset[str] = frozenset()) -> None:
         self.clock, self.control = Clock(), Control()
         self.snapshot: Snapshot | Exception = WELL
-        self.taken = 0
+        self.taken = self.made = 0
+        """How many snapshots, and metrics of them."""
         self.waiting: Deferred[Snapshot] | None = None
         self.recent = Recent(self._take, self.clock)
         shown = pages(self.recent, self._exposition)
@@ -128,8 +130,7 @@ class World:
         return self.snapshot
 
     def _exposition(self) -> Awaitable[Exposition]:
-        from tessflux.status.metrics import Metrics
-
+        self.made += 1
         done: Deferred[Exposition] = Deferred()
         done.callback(Metrics().text)
         return done

@@ -167,6 +167,14 @@ class BoundsTest(SiteCase):
         slow = [Visitor(self.world.tcp) for _ in range(STATUS_CONNECTIONS)]
         assert ask(self.world.tcp, "/healthz").code == 200
         assert [visitor.connected for visitor in slow] == [False] + [True] * (STATUS_CONNECTIONS - 1)
+        # One that is being ended does not count, though it is still there.
+        abort = Mock()
+        for visitor in slow[1:3]:
+            visitor.transport.abortConnection = abort  # type: ignore[method-assign]
+        slow += [Visitor(self.world.tcp) for _ in range(4)]
+        assert (abort.call_count, slow[3].connected, slow[4].connected) == (2, False, True)
+        for visitor in slow[1:3]:
+            visitor.transport.loseConnection()
         # Those of the Unix socket are others.
         assert ask(self.world.unix, "/healthz").code == 200
         for _ in range(1_000):
