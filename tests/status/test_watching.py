@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tessflux.status import Broker, Commits, Messages, Output, Snapshot, SpoolState
 from tessflux.status.metrics import Metrics
 from tests.status.test_metrics import FULL
 
@@ -104,6 +106,12 @@ def test_every_expression_of_the_dashboard_is_promql(tmp_path: Path) -> None:
     # JSON is YAML too.
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", str(path))
+
+
+@pytest.mark.parametrize("kind", [Snapshot, Messages, SpoolState, Commits, Broker, Output])
+def test_the_docs_name_every_key_of_the_status(kind: Any) -> None:
+    section = WATCHING.read_text().partition("### /v1/status")[2].partition("\n## ")[0]
+    assert not [field.name for field in fields(kind) if f"`{field.name}`" not in section]
 
 
 def test_the_docs_name_every_metric_and_no_other() -> None:
