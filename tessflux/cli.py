@@ -7,6 +7,7 @@ the daemon does not carry it.
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -102,7 +103,10 @@ def _run(options: argparse.Namespace) -> int:
         case "status":
             from tessflux.commands import status
 
-            status.status(_daemon(options), output.in_utf8(), form=options.form, watch=options.watch)
+            if options.watch:
+                status.watch(_daemon(options), output.in_utf8(), time.sleep)
+            else:
+                status.status(_daemon(options), output.in_utf8(), form=options.form)
         case "pause" | "resume" | "reload" as action:
             from tessflux.commands import control
 

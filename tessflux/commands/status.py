@@ -1,7 +1,7 @@
 """`tessflux status`: what the running daemon does, on one screen, as JSON, or as one line for Nagios."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TextIO
 
 from tessflux.commands.daemon import Daemon
@@ -31,28 +31,31 @@ USED_WARNING, USED_CRITICAL = 0.5, 0.9
 """Parts of the spool."""
 
 
-def status(daemon: Daemon, stream: TextIO, *, form: str, watch: bool) -> None:
-    """Print what can be seen of the daemon; with `watch` again and again."""
+def status(daemon: Daemon, stream: TextIO, *, form: str) -> None:
+    """Print what can be seen of the daemon."""
     if form == "json":
         stream.write(daemon.status().decode() + "\n")
-        return
-    while True:
-        try:
-            lines = list(screen(daemon.snapshot()))
-        except NoDaemon as error:
-            if not watch:
-                raise
-            lines = [str(error)]
-        if watch and stream.isatty():
-            stream.write(CLEAR)
-        stream.writelines(f"{escape(line)}\n" for line in lines)
-        stream.flush()
-        if not watch:
-            return
-        try:
-            time.sleep(WATCH_SECONDS)
-        except KeyboardInterrupt:
-            return
+    else:
+        _print(screen(daemon.snapshot()), stream)
+
+
+def watch(daemon: Daemon, stream: TextIO, sleep: Callable[[float], None]) -> None:
+    """Print the screen again and again, until Ctrl-C, also while no daemon answers."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            try:
+                lines = list(screen(daemon.snapshot()))
+            except NoDaemon as error:
+                lines = [str(error)]
+            if stream.isatty():
+                stream.write(CLEAR)
+            _print(lines, stream)
+            sleep(WATCH_SECONDS)
+
+
+def _print(lines: Iterable[str], stream: TextIO) -> None:
+    stream.writelines(f"{escape(line)}\n" for line in lines)
+    stream.flush()
 
 
 def screen(snapshot: Snapshot) -> Iterator[str]:

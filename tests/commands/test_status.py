@@ -2,12 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from unittest.mock import Mock
 
 import pytest
 
 from tessflux.commands.daemon import Daemon
-from tessflux.commands.status import CRITICAL, OK, UNKNOWN, WARNING, judge, nagios, screen
+from tessflux.commands.status import (
+    CRITICAL,
+    OK,
+    UNKNOWN,
+    WARNING,
+    judge,
+    nagios,
+    screen,
+    status,
+    watch,
+)
 from tessflux.commands.words import causes, duration, size
 from tessflux.errors import NoDaemon, NotAllowed
 from tessflux.status import Broker, Output, Snapshot
@@ -147,6 +158,26 @@ def test_how_bad_it_is(snapshot: Snapshot, code: int, text: str) -> None:
 def test_the_worst_comes_first() -> None:
     snapshot = replace(WELL, clock_known=False, broker=server("away", 700, "lost"))
     assert judge(snapshot)[1].startswith("the broker is away for 11 min 40 s: lost; the time of day")
+
+
+def test_a_watch_goes_on_while_no_daemon_answers_and_ends_with_ctrl_c() -> None:
+    stream, slept = StringIO(), Mock(side_effect=[None, None, KeyboardInterrupt])
+    daemon = Mock(Daemon, snapshot=Mock(side_effect=[WELL, NoDaemon("nobody"), replace(WELL, pid=9)]))
+    watch(daemon, stream, slept)
+    assert [
+        line[:20] for line in stream.getvalue().splitlines() if "process" in line or line == "nobody"
+    ] == [
+        "tessflux 3.0.0 has r",
+        "nobody",
+        "tessflux 3.0.0 has r",
+    ]
+
+
+def test_what_servers_say_cannot_move_the_cursor() -> None:
+    stream = StringIO()
+    snapshot = replace(WELL, problems=["the broker: \x1b[2J"])
+    status(Mock(Daemon, snapshot=lambda: snapshot), stream, form="screen")
+    assert "! the broker: \\x1b[2J\n" in stream.getvalue()
 
 
 def line_of(daemon: Daemon | Exception) -> tuple[int, str]:
