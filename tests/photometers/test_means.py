@@ -74,6 +74,13 @@ def test_five_minutes_that_are_saved_in_parts_have_the_mean_of_all(sizes: list[i
     assert (found.tamb, found.tsky) == (3.0, None)
 
 
+def test_what_only_one_part_has_measured_is_in_the_mean_of_all() -> None:
+    parts = [[{"freq": 1.0, "mag": 20.0, "tamb": 3.0}], [{"freq": 1.0, "mag": 21.0, "tsky": -9.0}]]
+    block = stored(parts)
+    assert block is not None
+    assert mean(BUCKET, 5, block) == Mean(START, 2, (20.5,), 3.0, -9.0)
+
+
 def test_a_tess4c_has_four_magnitudes_and_a_broken_channel_is_a_gap() -> None:
     block = stored([[{"mag1": 20.0, "mag2": 21.0, "mag4": 19.0}, {"mag1": 20.5, "mag2": 21.0, "mag4": 19.0}]])
     assert block is not None

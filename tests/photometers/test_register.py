@@ -301,6 +301,16 @@ def test_a_stranger_is_never_silent() -> None:
     assert look(hearing.register) == []
 
 
+def test_the_time_of_a_silence_begins_when_a_stranger_becomes_known() -> None:
+    hearing = Hearing()
+    hearing.hears(mag=50)
+    hearing.register.listen(SILENCE)
+    hearing.hears(retained=True, tstamp="2020-01-01T00:00:00Z")
+    assert look(hearing.register) == []
+    hearing.register.listen(SILENCE)
+    assert [event.kind for event in look(hearing.register)] == [SILENT]
+
+
 def test_a_thousand_that_stop_within_a_minute_are_one_event() -> None:
     hearing = Hearing(history=False)
     for number in range(1_000):
