@@ -208,6 +208,13 @@ class Reload(SynchronousTestCase):
         self.app._report()
         assert len(lines(LogLevel.info)) == 1
 
+    def test_photometers_are_silent_after_the_time_that_was_read_last(self) -> None:
+        path = self.directory / "config"
+        path.write_text(f"{path.read_text()}[status]\nsilent = 90m\nhistory = 0\n")
+        self.app.reload()
+        assert self.app._photometers._config.silent == 5_400
+        assert not self.app._photometers.register.history
+
     def test_it_tells_since_when_the_delivery_is_paused(self) -> None:
         self.app.pause()
         self.app.pause()

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 from hypothesis import given, settings
@@ -101,6 +101,22 @@ def test_what_deserves_a_remark_is_reported() -> None:
         ["stars1", "misrouted"],
         ["STARS4ALL/a/reading", "not JSON"],
     ]
+
+
+def test_a_register_of_photometers_that_fails_costs_no_reading() -> None:
+    taking = Taking()
+    with patch.object(Register, "take", side_effect=LookupError("a bug")):
+        for seq in range(3):
+            assert isinstance(taking.take(message(payload(seq))), Stored)
+    assert taking.reported() == ["The photometers that were heard could not be noted"]
+
+
+def test_the_register_of_photometers_gets_every_outcome() -> None:
+    with patch.object(Register, "take", autospec=True) as took:
+        taking = Taking()
+        for each in (payload(1), payload(1), b"{", b""):
+            taking.take(message(each))
+    assert [type(call.args[2]) for call in took.mock_calls] == [Stored, Filtered, Quarantined, Filtered]
 
 
 def test_a_photometer_that_goes_on_sending_wrong_messages_has_one_line_a_period() -> None:
