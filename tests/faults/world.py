@@ -28,7 +28,10 @@ FLUSH_INTERVAL = 0.5
 STOP_SECONDS = 60.0
 """A stop may take its time while all servers are silent, but it comes to an end."""
 
-DISK_BYTES = 48 * 1024 * 1024
+DISK_BYTES = 192 * 1024 * 1024
+"""Room for what is published between two runs of the daemon that last a minute: a shorter one lets go of
+nothing, and begins with sending it again."""
+
 LOG_BYTES = 65_536
 RESTART_SECONDS = 0.3
 
