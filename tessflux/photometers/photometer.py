@@ -78,7 +78,7 @@ class Photometer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     listened: float
     """For how many seconds we had listened in all when it was heard last."""
     silent: bool = False
-    """Whether its silence was an event, and it was not heard since."""
+    """Whether its silence was an event, and its end not yet."""
     last: bytes = b""
     stored: Day = NONE
     """Readings, in the last 24 hours."""

@@ -217,7 +217,7 @@ class Register:
         last, place = before.last, before.place
         if before.heard <= heard or before.heard > now or not last:
             last, place = pack(reading.fields), place_in(message.payload) or place
-        heard, listened, silent = self._heard(before, heard, now, live)
+        heard, listened = self._heard(before, heard, now, live)
         count = self._counts.pop(name, 0)
         self._known[name] = Photometer(
             name,
@@ -225,7 +225,7 @@ class Register:
             before.first,
             heard,
             listened,
-            silent,
+            before.silent,
             last,
             before.stored.add(now, count) if count else before.stored,
             before.filtered,
@@ -237,8 +237,8 @@ class Register:
         if self.history:
             self._means.add(time, before.number, reading.fields)
 
-    def _heard(self, before: Photometer, heard: int, now: int, live: bool) -> tuple[int, float, bool]:
-        """When it was heard last, how long we had listened then, and whether it goes on being silent."""
+    def _heard(self, before: Photometer, heard: int, now: int, live: bool) -> tuple[int, float]:
+        """When it was heard last, and how long we had listened then."""
         if before.heard <= now:
             # Else the clock was set back meanwhile.
             heard = max(heard, before.heard)
@@ -247,10 +247,9 @@ class Register:
         else:
             listened = max(before.listened, self._listened - max(0, now - heard) / 1_000)
         if before.silent and live:
-            self._silent -= 1
-            self._back[before.name] = before.heard
-            return heard, listened, False
-        return heard, listened, before.silent
+            # It goes on being silent until that is said, so that no kill comes between.
+            self._back.setdefault(before.name, before.heard)
+        return heard, listened
 
     def _new(self, name: str, heard: int) -> Photometer:
         """One that is known from now on. The time of its silence begins now."""
@@ -286,16 +285,15 @@ class Register:
                 del self._strangers[next(iter(self._strangers))]
             before = Photometer(name, STRANGER, turned.at, turned.at, self._listened)
         everyone = self._known if name in self._known else self._strangers
-        heard, listened, silent = before.heard, before.listened, before.silent
+        heard, listened = before.heard, before.listened
         if turned.live:
-            heard, listened, silent = self._heard(before, turned.at, now, True)
+            heard, listened = self._heard(before, turned.at, now, True)
             everyone.pop(name, None)
         filtered, refused = before.filtered, before.refused
         everyone[name] = replace(
             before,
             heard=heard,
             listened=listened,
-            silent=silent,
             filtered=filtered.add(now, turned.count) if turned.is_filtered else filtered,
             refused=refused if turned.is_filtered else refused.add(now, turned.count),
             causes=with_cause(before.causes, cause, turned.at),
@@ -330,6 +328,10 @@ class Register:
     def _return(self) -> Iterable[Event]:
         if self._returns.settled(len(self._back)):
             back, self._back = self._back, {}
+            for name in back:
+                self._known[name] = replace(self._known[name], silent=False)
+            self._changed.update(back)
+            self._silent -= len(back)
             yield Event(HEARD, tuple(sorted(back)), max(back.values()))
 
     def _nobody_is_silent(self) -> None:

@@ -251,8 +251,9 @@ def test_one_that_is_silent_is_said_once_and_once_when_it_is_heard_again() -> No
     hearing.register.listen(10 * SILENCE)
     assert look(hearing.register) == []
     hearing.hears(at=NOW + 9_000_000)
-    assert (hearing.register.silent, known(hearing).silent) == (0, False)
+    hearing.hears(at=NOW + 9_060_000)
     assert look(hearing.register) == [Event(HEARD, ("stars1",), NOW)]
+    assert (hearing.register.silent, known(hearing).silent) == (0, False)
     assert look(hearing.register) == []
 
 
@@ -425,6 +426,19 @@ def test_of_more_than_there_is_room_for_the_newest_are_remembered_and_the_others
         register.restore(hearing.register.keep())
     assert [each.name for each in register.all()] == ["stars1", "stars2", "stars3"]
     assert register.keep().gone == [0]
+
+
+def test_that_one_is_heard_again_is_said_though_a_stop_comes_before_it() -> None:
+    hearing = Hearing()
+    hearing.hears()
+    hearing.register.listen(SILENCE)
+    look(hearing.register)
+    hearing.hears(at=NOW + 9_000_000)
+    hearing.register = restarted(hearing)
+    assert look(hearing.register) == []
+    hearing.hears(at=NOW + 9_060_000)
+    assert [event.kind for event in look(hearing.register)] == [HEARD]
+    assert hearing.register.silent == 0
 
 
 def test_only_what_changed_is_to_be_saved_and_again_if_it_was_not() -> None:
