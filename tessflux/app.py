@@ -142,6 +142,7 @@ class App:
             self._reactor,
             self._spool,
             self._mqtt_stats,
+            self._photometers.register,
             self._subscriber,
             self._outputs,
         )

@@ -20,9 +20,10 @@ from tessflux.config import Config
 from tessflux.mqtt import Subscriber
 from tessflux.outputs import Output as RunningOutput
 from tessflux.outputs import Outputs
+from tessflux.photometers import Register
 from tessflux.spool import LOSSES, Figures, Spool
 from tessflux.stats import COMMIT_BOUNDS, FILTERED, HELD, LOST, REFUSED, STORED, CommitStats, MqttStats
-from tessflux.status import Broker, Commits, Messages, Output, Snapshot, SpoolState, State, problems
+from tessflux.status import Broker, Commits, Heard, Messages, Output, Snapshot, SpoolState, State, problems
 
 ANSWER_SECONDS = 5.0
 """For which the spool's thread may keep us waiting: it commits 1,000 readings in 0.1 s on an SD card."""
@@ -37,6 +38,7 @@ class Overview:
     clock: IReactorTime
     spool: Spool
     mqtt_stats: MqttStats
+    register: Register
     subscriber: Subscriber
     outputs: Outputs
 
@@ -69,6 +71,7 @@ class Overview:
             paused=paused,
             problems=problems(self.wall.known, paused, spool, broker, databases),
             messages=self._messages(),
+            photometers=Heard(self.register.known, self.register.silent),
             spool=spool,
             broker=broker,
             outputs=databases,

@@ -13,6 +13,7 @@ from tessflux.config import InfluxConfig, load
 from tessflux.mqtt import Subscriber
 from tessflux.outputs import Output, Outputs
 from tessflux.overview import ANSWER_SECONDS, Overview
+from tessflux.photometers import Register
 from tessflux.spool import Figures, Spool
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, CommitStats, InfluxStats, MqttStats
 from tessflux.status import Snapshot
@@ -52,6 +53,7 @@ class OverviewTest(SynchronousTestCase):
             self.clock,
             Mock(Spool, store=self.store, committer=Mock(pending=6)),
             self.stats,
+            Mock(Register, known=17, silent=4),
             self.subscriber,
             self.outputs,
         )
@@ -73,6 +75,7 @@ class OverviewTest(SynchronousTestCase):
         assert (messages.filtered, messages.refused) == ({"retained": 3}, {"bad": 2})
         assert messages.lost == {"spool full": 0, "disk failed": 1, "internal error": 0}
         assert messages.last_stored == NOW - 10
+        assert (snapshot.photometers.known, snapshot.photometers.silent) == (17, 4)
         spool = snapshot.spool
         assert (spool.waiting, spool.used, spool.limit, spool.quarantined) == (7, 4_096, 2**30, 3)
         assert spool.oldest_waiting == NOW - 60

@@ -9,7 +9,7 @@ from tessflux.commands.output import Report
 from tessflux.commands.words import ago, causes, duration, number, size
 from tessflux.errors import NoDaemon, OperatorError
 from tessflux.logs import escape
-from tessflux.status import Broker, Output, Snapshot
+from tessflux.status import Broker, Heard, Output, Snapshot
 
 WATCH_SECONDS = 2.0
 """Between two screens."""
@@ -78,6 +78,7 @@ def screen(snapshot: Snapshot) -> Iterator[str]:
         ("received", f"{number(messages.received)}: {number(messages.stored)} stored{held}{pending}"),
         ("", ", ".join(counts)),
         ("stored", _last(messages.last_stored, now)),
+        ("photometers", _heard(snapshot.photometers)),
         ("spool", f"{number(spool.waiting)} waiting{_since(spool.oldest_waiting, now)}, {_used(snapshot)}"),
     ]
     for output in snapshot.outputs:
@@ -98,6 +99,11 @@ def _server(server: Broker | Output, address: str, now: float) -> str:
         return f"{address} has not answered yet"
     problem = f": {server.problem}" if server.problem else ""
     return f"{address} {server.state} for {duration(now - server.since)}{problem}"
+
+
+def _heard(photometers: Heard) -> str:
+    silent = f", {number(photometers.silent)} of them silent" if photometers.silent else ""
+    return f"{number(photometers.known)} known{silent}"
 
 
 def _last(when: float | None, now: float) -> str:

@@ -99,8 +99,13 @@ class Register:
         return len(self._known) + len(self._strangers)
 
     @property
+    def known(self) -> int:
+        """How many there are of which a reading was stored."""
+        return len(self._known)
+
+    @property
     def silent(self) -> int:
-        """How many are silent."""
+        """How many of them are silent."""
         return self._silent
 
     def all(self) -> list[Photometer]:

@@ -24,6 +24,7 @@ from tessflux.status.pages import (
 from tessflux.status.snapshot import (
     Broker,
     Commits,
+    Heard,
     Messages,
     Output,
     Snapshot,
@@ -44,6 +45,7 @@ __all__ = [
     "Commits",
     "Control",
     "Exposition",
+    "Heard",
     "Messages",
     "Output",
     "Page",

@@ -46,6 +46,9 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("tessflux_clock_known", "Whether the time of day is known", snapshot.clock_known)
     yield _gauge("tessflux_paused", "Whether an operator has paused any delivery", bool(snapshot.paused))
     yield _gauge("tessflux_broker_up", "Whether the broker sends readings", snapshot.broker.state == "up")
+    known, silent = snapshot.photometers.known, snapshot.photometers.silent
+    yield _gauge("tessflux_photometers", "Photometers of which a reading was ever stored", known)
+    yield _gauge("tessflux_photometers_silent", "How many of them are silent", silent)
     yield from _messages(snapshot)
     yield from _spool(snapshot)
     yield from _outputs(snapshot.outputs)

@@ -85,6 +85,14 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """Photometers of which a reading was ever stored: how many are `known`, how many of these `silent`."""
+
+    known: int
+    silent: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All of it. `problems` are reasons why readings do not go all the way, one line each; `paused` says
     what an operator has paused, "" if nothing."""
@@ -99,6 +107,7 @@ class Snapshot:
     paused: str
     problems: Sequence[str]
     messages: Messages
+    photometers: Heard
     spool: SpoolState
     broker: Broker
     outputs: Sequence[Output]

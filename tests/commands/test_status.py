@@ -55,13 +55,14 @@ def test_the_screen_when_all_is_well() -> None:
         "tessflux 3.0.0 has run for 1 h 1 min (process 123, /etc/tessflux/config)",
         "all is well",
         "",
-        "broker    tcp:localhost:1883 up for 1 h",
-        "received  1,010: 1,000 stored, 2 held until their time is known, 3 on their way to the disk",
-        "          4 filtered (retained 3, duplicate 1), 1 refused (no name 1), 0 lost",
-        "stored    the last one 5 s ago",
-        "spool     7 waiting (the oldest from 1 min 5 s ago), 3 MB of 1 GB used",
-        "influxdb  http://localhost:8086 up for 58 min 20 s",
-        "          993 delivered, the last one 1 min 10 s ago; 7 waiting (the oldest from 1 min 5 s ago),"
+        "broker       tcp:localhost:1883 up for 1 h",
+        "received     1,010: 1,000 stored, 2 held until their time is known, 3 on their way to the disk",
+        "             4 filtered (retained 3, duplicate 1), 1 refused (no name 1), 0 lost",
+        "stored       the last one 5 s ago",
+        "photometers  1,000 known, 3 of them silent",
+        "spool        7 waiting (the oldest from 1 min 5 s ago), 3 MB of 1 GB used",
+        "influxdb     http://localhost:8086 up for 58 min 20 s",
+        "             993 delivered, the last one 1 min 10 s ago; 7 waiting (the oldest from 1 min 5 s ago),"
         " 4 sent again",
     ]
 
@@ -92,13 +93,13 @@ def test_the_screen_of_a_daemon_that_has_just_begun() -> None:
         spool=replace(SPOOL, used=None, oldest_waiting=None),
     )
     for text in (
-        "broker    tcp:localhost:1883 has not answered yet",
-        "stored    none yet",
+        "broker       tcp:localhost:1883 has not answered yet",
+        "stored       none yet",
         "size not known",
-        "influxdb  http://localhost:8086 has not answered yet",
+        "influxdb     http://localhost:8086 has not answered yet",
         "0 delivered, none yet; 0 waiting",
-        "b         no url in the config: readings wait in the spool",
-        "c         http://localhost:8086 paused for 9 s",
+        "b            no url in the config: readings wait in the spool",
+        "c            http://localhost:8086 paused for 9 s",
     ):
         assert text in shown
 

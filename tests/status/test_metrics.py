@@ -58,6 +58,8 @@ def test_they_say_what_the_snapshot_does() -> None:
         "tessflux_output_requests_total{'output': 'influxdb', 'result': 'failed'}": 2,
         "tessflux_output_readings_total{'output': 'influxdb', 'result': 'delivered'}": 993,
         "tessflux_clock_known": 1,
+        "tessflux_photometers": 1_000,
+        "tessflux_photometers_silent": 3,
         "tessflux_paused": 0,
     }
     assert expected.items() <= found.items()

@@ -58,7 +58,7 @@ def test_each_alert_is_raised_when_it_must_be_and_not_before(tmp_path: Path) -> 
 def test_every_alert_has_a_test() -> None:
     defined = re.findall(r"- alert: (\w+)", ALERTS.read_text())
     tested = (Path(__file__).parent / "alerts.yaml").read_text()
-    assert len(defined) == len(set(defined)) == 10
+    assert len(defined) == len(set(defined)) > 0
     assert not [name for name in defined if f'"{name}"' not in tested]
 
 
