@@ -22,6 +22,8 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from tessflux import __version__, logs
+from tessflux.alarms import LOOK as LOOK_FOR_ALARMS
+from tessflux.alarms import Alarms, Command
 from tessflux.clock import Clock
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
@@ -145,7 +147,21 @@ class App:
             self._photometers.register,
             self._subscriber,
             self._outputs,
+            lambda: self._alarms.raised,
         )
+        self._recent = Recent(self._overview.take, reactor)
+        self._alarms = Alarms(
+            config.alarm,
+            config.spool.directory,
+            self._photometers.register,
+            Command(),
+            snapshot=self._recent.get,
+            clock=reactor,
+            now=time.time,
+            in_thread=partial(deferToThreadPool, reactor, self._second_thread),
+            run_in_thread=self._read,
+        )
+        self._photometers.listeners.append(self._alarms.heard)
         self._sockets = self._site()
         self._forgotten = 0
         self._one_reload = DeferredLock()
@@ -162,13 +178,13 @@ class App:
             self._every(LOOK, self._watch.look),
             self._every(REOPEN, self._sockets.open_missing),
             self._every(TICK, self._photometers.tick),
+            self._every(LOOK_FOR_ALARMS, self._alarms.look),
         ]
 
     def _site(self) -> Sockets:
-        recent = Recent(self._overview.take, self._reactor)
-        shown = pages(recent, self._exposition)
+        shown = pages(self._recent, self._exposition)
         names = own_names()
-        unix = Site(shown, actions(recent, self), knows_host=everyone, clock=self._reactor)
+        unix = Site(shown, actions(self._recent, self), knows_host=everyone, clock=self._reactor)
         tcp = Site(shown, {}, knows_host=lambda host: is_ours(host, names), clock=self._reactor)
         return Sockets(self._reactor, unix, tcp, self._config.spool.directory)
 
@@ -180,7 +196,7 @@ class App:
         return self._metrics
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Read a small file, in a thread of Twisted's."""
+        """Read a small file, or wait for something else, in a thread of Twisted's."""
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *args)
 
     def _every(self, seconds: float, task: Callable[[], Any]) -> tuple[LoopingCall, float]:
@@ -219,6 +235,7 @@ class App:
                 f"cannot open the spool in {directory}: {error}; see who owns it and the files in it"
             ) from None
         await self._photometers.open()
+        await self._alarms.open()
         self._outputs.start(self._config.outputs)
         self._subscriber.startService()
         self._sockets.start(self._config.status)
@@ -232,6 +249,7 @@ class App:
         log.info("tessflux stops")
         self._stopping = True
         self._sockets.stop()
+        self._alarms.stop()
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
@@ -253,11 +271,15 @@ class App:
         log.info("tessflux has stopped, {waiting} readings wait", waiting=self._outputs.waiting)
 
     async def _close(self) -> None:
-        """Close both files, in their threads."""
-        photometers = Deferred.fromCoroutine(self._photometers.close())
-        photometers.addErrback(lambda failure: log.failure("The photometers could not be kept", failure))
+        """Close the files, in their threads."""
+        others = Deferred.fromCoroutine(self._close_others())
+        others.addErrback(lambda failure: log.failure("Photometers or alarms could not be kept", failure))
         await self._spool.close()
-        await photometers
+        await others
+
+    async def _close_others(self) -> None:
+        await self._alarms.close()
+        await self._photometers.close()
 
     def end_threads(self) -> None:
         """Call it last, even after a start that failed: Python does not exit before its threads do."""
@@ -306,6 +328,7 @@ class App:
         self._spool.reconfigure(config.spool, _flush_interval(config))
         self._intake.reconfigure(config.mqtt, config.influxdb)
         self._photometers.reconfigure(config.status)
+        self._alarms.reconfigure(config.alarm)
         self._clock.wait = config.global_.clock_wait
         await self._outputs.reconfigure(config.outputs)
         self._subscriber.reconfigure(config.mqtt)

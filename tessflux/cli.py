@@ -31,8 +31,9 @@ signals: HUP reads the config again and reopens the log, USR1 pauses delivery to
 on disk), USR2 resumes it, TERM and INT stop the daemon.
 
 exit codes: 0 success, 64 wrong command line, 65 the daemon refuses, 69 --check found a server that is not
-ready, or no daemon answers, 70 a bug in tessflux, 73 a file cannot be created, 75 tessflux is already
-running, 77 this user may not ask the daemon, 78 the config is wrong. 'status --nagios' has Nagios's: 0 to 3.
+ready, no daemon answers, or the alarm command fails, 70 a bug in tessflux, 73 a file cannot be created, 75
+tessflux is already running, 77 this user may not ask the daemon, 78 the config is wrong. 'status --nagios'
+has Nagios's: 0 to 3.
 
 try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
 """
@@ -111,6 +112,10 @@ def _run(options: argparse.Namespace) -> int:
             from tessflux.commands import control
 
             control.control(_daemon(options), action, getattr(options, "of", ""), output.print_line)
+        case "test-alarm":
+            from tessflux.commands import testalarm
+
+            return testalarm.testalarm(_load_as_owner(options).alarm, output.print_line)
         case "refused" if options.requeue:
             from tessflux.commands import requeue
 
@@ -257,6 +262,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     reload = commands.add_parser("reload", help="have the daemon read its config again")
     _add_daemon(reload)
     reload.set_defaults(command="reload")
+    test_alarm = commands.add_parser("test-alarm", help="run the command of [alarm] with a test")
+    _add_config(test_alarm, argparse.SUPPRESS)
+    test_alarm.set_defaults(command="test-alarm")
     return parser.parse_args(argv)
 
 

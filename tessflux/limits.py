@@ -103,6 +103,16 @@ STATUS_CONNECTIONS = 64
 STATUS_REQUEST = 16_384
 """Bytes of a request, which has no body: browsers send some 1,000, and cookies of others on this host."""
 
+ALARM_NOTICES = 20
+"""Alarms that wait for the operator's command; the oldest go and are counted in the next one."""
+
+ALARM_TEXT = 1_000
+"""Characters of what an alarm says: an SMS or a title takes less, and a server may give a whole page as its
+reason."""
+
+ALARM_OUTPUT = 2_000
+"""Bytes that are kept of what the command prints: some lines say why it fails."""
+
 REPORTED_PAIRS = 200
 """Pairs of photometer and cause that have log lines of their own in one period; all others share one."""
 

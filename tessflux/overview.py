@@ -5,7 +5,7 @@ it is not asked again before it has answered.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -23,7 +23,18 @@ from tessflux.outputs import Outputs
 from tessflux.photometers import Register
 from tessflux.spool import LOSSES, Figures, Spool
 from tessflux.stats import COMMIT_BOUNDS, FILTERED, HELD, LOST, REFUSED, STORED, CommitStats, MqttStats
-from tessflux.status import Broker, Commits, Heard, Messages, Output, Snapshot, SpoolState, State, problems
+from tessflux.status import (
+    Alarm,
+    Broker,
+    Commits,
+    Heard,
+    Messages,
+    Output,
+    Snapshot,
+    SpoolState,
+    State,
+    problems,
+)
 
 ANSWER_SECONDS = 5.0
 """For which the spool's thread may keep us waiting: it commits 1,000 readings in 0.1 s on an SD card."""
@@ -41,6 +52,8 @@ class Overview:
     register: Register
     subscriber: Subscriber
     outputs: Outputs
+    alarms: Callable[[], Sequence[Alarm]]
+    """Those that are raised."""
 
     def __post_init__(self) -> None:
         self._started = self.clock.seconds()
@@ -75,6 +88,7 @@ class Overview:
             spool=spool,
             broker=broker,
             outputs=databases,
+            alarms=self.alarms(),
         )
 
     async def _figures(self) -> tuple[bool, Figures | None]:

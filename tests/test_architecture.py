@@ -15,6 +15,7 @@ PURE = (
     *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
     *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict", "influx/dialect"),
     *("status/snapshot", "status/metrics", "commands/words"),
+    *("alarms/notice", "alarms/rules", "alarms/board", "alarms/outbox"),
 )
 
 FLOORS = (
@@ -24,7 +25,7 @@ FLOORS = (
     ("stats", "logs", "simulator", "supervision"),
     ("spool", "watch", "status"),
     ("mqtt", "influx", "photometers"),
-    ("dating",),
+    ("dating", "alarms"),
     ("intake", "outputs"),
     ("overview",),
     ("app", "commands"),

@@ -16,9 +16,10 @@ from tessflux.overview import ANSWER_SECONDS, Overview
 from tessflux.photometers import Register
 from tessflux.spool import Figures, Spool
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, CommitStats, InfluxStats, MqttStats
-from tessflux.status import Snapshot
+from tessflux.status import Alarm, Snapshot
 
 NOW = 1_800_000_000.0
+ALARM = Alarm("clock", "", NOW, "it is wrong")
 FIGURES = Figures(used=4_096, limit=2**30, quarantined=3, oldest={"influxdb": int(NOW - 60) * 1000})
 
 
@@ -56,6 +57,7 @@ class OverviewTest(SynchronousTestCase):
             Mock(Register, known=17, silent=4),
             self.subscriber,
             self.outputs,
+            lambda: [ALARM],
         )
 
     async def _figures(self) -> Figures | None:
@@ -70,6 +72,7 @@ class OverviewTest(SynchronousTestCase):
         self.store.commits.took(0.25)
         snapshot = self.take()
         assert (snapshot.problems, snapshot.paused, snapshot.time, snapshot.uptime) == ([], "", NOW, 0)
+        assert snapshot.alarms == [ALARM]
         messages = snapshot.messages
         assert (messages.received, messages.pending, messages.held, messages.stored) == (10, 6, 5, 4)
         assert (messages.filtered, messages.refused) == ({"retained": 3}, {"bad": 2})

@@ -13,6 +13,7 @@ Out:  lines for the operator, and an exit code.
     tessflux pause                control     deliver nothing
     tessflux resume               control     deliver again
     tessflux reload               control     read the config again
+    tessflux test-alarm           testalarm   run the operator's command for alarms
 
 Each module has one function of the same name. They share `output` (lines on standard output), `spoolview`
 (the spool seen from outside), `daemon` (the running one, over its socket), `words` (numbers and times for
@@ -30,5 +31,6 @@ __all__ = [
     "refused",
     "requeue",
     "status",
+    "testalarm",
     "uninstall",
 ]

@@ -45,6 +45,8 @@ async def check(config: Config, reactor: Any, report: Report) -> int:
     check_state(config.spool.directory, findings)
     if config.global_.log_file:
         check_log(config.global_.log_file, findings)
+    if config.alarm.command:
+        findings.ok("alarm", f"{config.alarm.command} can be run; tessflux test-alarm tries it")
     await check_broker(config.mqtt, reactor, findings)
     for section, output in config.outputs.items():
         if len(config.outputs) > 1:

@@ -66,7 +66,8 @@ def screen(snapshot: Snapshot) -> Iterator[str]:
         f" (process {snapshot.pid}, {snapshot.config})"
     )
     yield from (f"! {problem}" for problem in snapshot.problems or ())
-    if not snapshot.problems:
+    yield from (f"! alarm for {duration(now - alarm.since)}: {alarm.text}" for alarm in snapshot.alarms)
+    if not snapshot.problems and not snapshot.alarms:
         yield "all is well"
     yield ""
     ended = {"filtered": messages.filtered, "refused": messages.refused, "lost": messages.lost}

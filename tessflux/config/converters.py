@@ -156,6 +156,14 @@ def size(value: str) -> int:
     return number
 
 
+def percent(value: str) -> float:
+    """A part, as `50%`; 0 for none."""
+    match = re.fullmatch(r"([0-9]{1,2})\s*%?", value)
+    if not match:
+        raise ValueError("must be a part from 1% to 99%, or 0")
+    return int(match[1]) / 100
+
+
 def path(value: str) -> str:
     """An absolute path, or "" for none."""
     if value and not os.path.isabs(value):
@@ -179,6 +187,16 @@ def readable_file(value: str) -> str:
             open(value, "rb").close()
         except OSError as error:
             raise ValueError(unreadable(error)) from None
+    return value
+
+
+def executable(value: str) -> str:
+    """The absolute path of a program that this user may run, or "" for none."""
+    if path(value) and not (os.path.isfile(value) and os.access(value, os.X_OK)):
+        raise ValueError(
+            "must be a program that the user of the daemon may run, without arguments: check its path, and"
+            " chmod 755 it"
+        )
     return value
 
 

@@ -10,6 +10,7 @@ from tessflux.config.sections import (
     FIRST_OUTPUT,
     KEYS,
     OUTPUT,
+    AlarmConfig,
     Config,
     GlobalConfig,
     InfluxConfig,
@@ -44,5 +45,6 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
         },
         spool=SpoolConfig(**file.values["spool"]),
         status=StatusConfig(**file.values["status"]),
+        alarm=AlarmConfig(**file.values["alarm"]),
         warnings=tuple(file.warnings),
     )

@@ -136,6 +136,22 @@ class StatusConfig:
 
 
 @dataclass(frozen=True)
+class AlarmConfig:
+    """What the operator is told of, by which command (an absolute path, "" = none), and how often. What is 0
+    or no raises no alarm."""
+
+    command: Annotated[str, converters.executable] = ""
+    per_hour: Annotated[int, converters.whole(1, 3_600)] = 20  # runs of the command
+    not_stored: Annotated[float, converters.duration(5, zero=True)] = 1_200.0  # seconds without a reading
+    silent: Annotated[bool, converters.flag] = True  # photometers, by [status] silent
+    spool: Annotated[float, converters.percent] = 0.5  # the part of max_size that is used
+    output: Annotated[float, converters.duration(5, zero=True)] = 600.0  # seconds that a database is away
+    broker: Annotated[float, converters.duration(5, zero=True)] = 600.0  # the same for the broker
+    clock: Annotated[float, converters.duration(5, zero=True)] = 600.0  # seconds that the time is not known
+    lost: Annotated[float, converters.duration(5, zero=True)] = 3_600.0  # over when so long none was lost
+
+
+@dataclass(frozen=True)
 class Config:
     """A config that can be used; `path` is absolute, `warnings` are lines for the log."""
 
@@ -148,6 +164,7 @@ class Config:
     spool: SpoolConfig
     warnings: tuple[str, ...]
     status: StatusConfig = StatusConfig()
+    alarm: AlarmConfig = AlarmConfig()
 
     @property
     def influxdb(self) -> InfluxConfig:
@@ -189,5 +206,6 @@ KEYS = {
     "mqtt": _keys(MqttConfig),
     "spool": _keys(SpoolConfig),
     "status": _keys(StatusConfig),
+    "alarm": _keys(AlarmConfig),
 }
 """What converts a key: section -> key -> converter."""

@@ -22,6 +22,8 @@ from tessflux.status.pages import (
     pages,
 )
 from tessflux.status.snapshot import (
+    Alarm,
+    AlarmKind,
     Broker,
     Commits,
     Heard,
@@ -40,6 +42,8 @@ __all__ = [
     "REOPEN",
     "RESUME",
     "STATUS",
+    "Alarm",
+    "AlarmKind",
     "Answer",
     "Broker",
     "Commits",

@@ -5,6 +5,7 @@ come the metrics of the process, under the names that all programs give them.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -16,7 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from tessflux.status.snapshot import Commits, Output, Snapshot
+from tessflux.status.snapshot import Alarm, AlarmKind, Commits, Output, Snapshot
 
 
 class Metrics(Collector):
@@ -49,9 +50,19 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     known, silent = snapshot.photometers.known, snapshot.photometers.silent
     yield _gauge("tessflux_photometers", "Photometers of which a reading was ever stored", known)
     yield _gauge("tessflux_photometers_silent", "How many of them are silent", silent)
+    yield _alarms(snapshot.alarms)
     yield from _messages(snapshot)
     yield from _spool(snapshot)
     yield from _outputs(snapshot.outputs)
+
+
+def _alarms(alarms: Sequence[Alarm]) -> Metric:
+    """Each kind is there before it is raised, so that a rule can tell 0 from a wrong name."""
+    raised = {alarm.kind for alarm in alarms}
+    family = GaugeMetricFamily("tessflux_alarm", "Whether an alarm of this kind is raised", labels=("kind",))
+    for kind in get_args(AlarmKind):
+        family.add_metric((kind,), float(kind in raised))
+    return family
 
 
 def _messages(snapshot: Snapshot) -> Iterator[Metric]:

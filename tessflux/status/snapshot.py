@@ -5,12 +5,15 @@ stands for what is not known or never was. Names and meanings stay; later versio
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["up", "away", "starting", "none"]
 """Of a server: it takes or sends readings; it does not, for the reason that `problem` gives; it was not asked
 yet; the config names none."""
+
+AlarmKind = Literal["not_stored", "silent", "spool", "output", "broker", "clock", "lost"]
+"""Each is a key of [alarm] in the config, which says when it is raised."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,20 @@ class Heard:
 
 
 @dataclass(frozen=True)
+class Alarm:
+    """Something that has been wrong for so long that the operator was told, at `since`. `subject` says of
+    what it is, if there are several: an output by its section, for example."""
+
+    kind: AlarmKind
+    subject: str
+    since: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """All of it. `problems` are reasons why readings do not go all the way, one line each; `paused` says
-    what an operator has paused, "" if nothing."""
+    what an operator has paused, "" if nothing; `alarms` are those that are not over."""
 
     version: str
     pid: int
@@ -111,6 +125,7 @@ class Snapshot:
     spool: SpoolState
     broker: Broker
     outputs: Sequence[Output]
+    alarms: Sequence[Alarm] = field(default_factory=list)
 
 
 def problems(

@@ -10,7 +10,15 @@ from twisted.internet.defer import Deferred
 
 from tessflux.commands.check import check, check_log, check_schema, check_spool, check_state
 from tessflux.commands.findings import Findings
-from tessflux.config import BrokerAddress, Config, GlobalConfig, InfluxConfig, MqttConfig, SpoolConfig
+from tessflux.config import (
+    AlarmConfig,
+    BrokerAddress,
+    Config,
+    GlobalConfig,
+    InfluxConfig,
+    MqttConfig,
+    SpoolConfig,
+)
 from tessflux.process.lock import SpoolLock
 from tessflux.spool.journal import FILE_NAME, RESERVE
 from tests.influx.definitions import EXAMPLE_OF_2017
@@ -84,7 +92,15 @@ def test_every_step_has_its_line_and_one_that_fails_stops_no_other(
     log = str(tmp_path / "missing" / "log")
     mqtt = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
     spool = SpoolConfig(str(tmp_path))
-    config = Config("config", GlobalConfig(log_file=log), mqtt, {"influxdb": InfluxConfig()}, spool, ("odd",))
+    config = Config(
+        "config",
+        GlobalConfig(log_file=log),
+        mqtt,
+        {"influxdb": InfluxConfig()},
+        spool,
+        ("odd",),
+        alarm=AlarmConfig("/bin/true"),
+    )
     lines: list[str] = []
     exit_codes: list[int] = []
     Deferred.fromCoroutine(check(config, None, lines.append)).addCallback(exit_codes.append)
@@ -94,6 +110,7 @@ def test_every_step_has_its_line_and_one_that_fails_stops_no_other(
         "config     warning: odd",
         f"spool      ok: {tmp_path}",
         f"log        {NOT_OURS.format(log)}",
+        "alarm      ok: /bin/true can be run; tessflux test-alarm tries it",
         "broker     ok: tcp:localhost:1883",
         "database   none: [influxdb] url is empty, readings will wait in the spool",
     ]

@@ -21,7 +21,7 @@ from tessflux.commands.status import (
 )
 from tessflux.commands.words import causes, duration, size
 from tessflux.errors import NoDaemon, NotAllowed
-from tessflux.status import Broker, Output, Snapshot
+from tessflux.status import Alarm, Broker, Output, Snapshot
 from tests.status.site import AWAY, BROKER, MESSAGES, NOW, OUTPUT, SPOOL, WELL
 
 
@@ -74,6 +74,12 @@ def lines(**changes: object) -> str:
 def test_the_screen_says_what_is_not_well_first() -> None:
     shown = lines(problems=["the broker is away", "the disk fails"], outputs=[OUTPUT, AWAY])
     assert shown.splitlines()[1:3] == ["! the broker is away", "! the disk fails"]
+    shown = lines(alarms=[Alarm("spool", "50%", NOW - 60, "the spool fills")])
+    assert shown.splitlines()[1:3] == ["! alarm for 1 min: the spool fills", ""]
+
+
+def test_the_screen_says_how_each_output_is() -> None:
+    shown = lines(outputs=[OUTPUT, AWAY])
     assert "\ninfluxdb mirror  http://localhost:8086 away for 1 min: refused (is it running?)\n" in shown
 
 

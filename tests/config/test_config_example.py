@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tessflux.config import (
+    AlarmConfig,
     BrokerAddress,
     GlobalConfig,
     InfluxConfig,
@@ -50,6 +51,7 @@ def test_the_example_shows_the_defaults() -> None:
         "mqtt": MqttConfig(LOCAL_BROKER),
         "spool": SpoolConfig(),
         "status": StatusConfig(),
+        "alarm": AlarmConfig(),
     }
     for (section, key), text in shown_in_example().items():
         if (section, key) in deliberate:

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tessflux.status import Snapshot
+from tessflux.status import Alarm, Snapshot
 from tessflux.status.metrics import Metrics
-from tests.status.site import AWAY, OUTPUT, WELL
+from tests.status.site import AWAY, NOW, OUTPUT, WELL
 
 PROMTOOL = shutil.which("promtool")
 
-FULL = replace(WELL, outputs=[OUTPUT, AWAY])
+FULL = replace(WELL, outputs=[OUTPUT, AWAY], alarms=[Alarm("output", AWAY.name, NOW, "it is away")])
 
 
 def samples(snapshot: Snapshot) -> dict[str, float]:
@@ -61,6 +61,8 @@ def test_they_say_what_the_snapshot_does() -> None:
         "tessflux_photometers": 1_000,
         "tessflux_photometers_silent": 3,
         "tessflux_paused": 0,
+        "tessflux_alarm{'kind': 'output'}": 1,
+        "tessflux_alarm{'kind': 'not_stored'}": 0,
     }
     assert expected.items() <= found.items()
 
