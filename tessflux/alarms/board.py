@@ -46,7 +46,7 @@ class Board:
 
     def _unwatched(self, seen: set[Key], now: float) -> Iterator[Notice]:
         """What the config does not have looked at any more."""
-        for key in self._raised.keys() - seen:
+        for key in sorted(self._raised.keys() - seen):
             alarm = self._raised.pop(key)
             yield _over(alarm, f"no longer watched: {alarm.text}", now)
 

@@ -118,10 +118,11 @@ def test_one_that_writes_megabytes_is_read_and_forgotten(script: Script) -> None
     assert ended.output == "x" * ALARM_OUTPUT
 
 
-def test_one_that_closes_its_output_is_waited_for(script: Script) -> None:
-    assert (
-        Command().run(script("exec >&- 2>&-; sleep 0.3; exit 4"), NOTICE).problem == "failed with exit code 4"
-    )
+def test_one_that_closes_its_output_is_waited_for_without_work(script: Script) -> None:
+    began = time.thread_time()
+    ended = Command().run(script("exec >&- 2>&-; sleep 1; exit 4"), NOTICE)
+    assert ended.problem == "failed with exit code 4"
+    assert time.thread_time() - began < 0.3
 
 
 def test_a_stop_ends_it_at_once(script: Script) -> None:
