@@ -35,8 +35,11 @@ setup(
         "Topic :: Scientific/Engineering :: Astronomy",
     ],
     packages=find_packages(include=["tessflux", "tessflux.*"]),
-    # The files are what `tessflux --install` puts in place.
-    package_data={"tessflux": ["py.typed", "files/*/*", "files/*/*/*"]},
+    # The files are what `tessflux --install` puts in place, and what the pages need.
+    package_data={
+        "tessflux": ["py.typed", "files/*/*", "files/*/*/*"],
+        "tessflux.pages": ["*.css", "*.js", "*.svg"],
+    },
     entry_points={"console_scripts": ["tessflux = tessflux.__main__:main"]},
     python_requires=">=3.11",
     install_requires=[
@@ -61,6 +64,8 @@ setup(
     ],
     extras_require={
         "test": [
+            # Says where the Sun and the Moon stand, which sky.py must say too.
+            "ephem >= 4.1",
             "hypothesis >= 6.100",
             "mypy >= 1.11",
             "mypy-zope >= 1.0.8",
@@ -68,6 +73,9 @@ setup(
             "pytest-timeout >= 2.3.1",
             "pytest-xdist >= 3.5",
             "ruff >= 0.9",
+            # They look at the pages: whether everybody can read them, and a browser.
+            "axe-core-python >= 0.1",
+            "selenium >= 4.20",
             "types-requests",
         ],
     },

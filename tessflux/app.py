@@ -32,6 +32,7 @@ from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.outputs import Outputs, keeping
 from tessflux.overview import Overview
+from tessflux.pages import PhotometerPages
 from tessflux.photometers import TICK, Photometers
 from tessflux.readings import Admission, Judge
 from tessflux.spool import Queue, Spool
@@ -182,7 +183,14 @@ class App:
         ]
 
     def _site(self) -> Sockets:
-        shown = pages(self._recent, self._exposition)
+        photometers = PhotometerPages(
+            self._recent,
+            self._photometers.register,
+            self._photometers.history,
+            places=lambda: self._config.status.places,
+            clock=self._reactor,
+        )
+        shown = {**pages(self._recent, self._exposition), **photometers.pages()}
         names = own_names()
         unix = Site(shown, actions(self._recent, self), knows_host=everyone, clock=self._reactor)
         tcp = Site(shown, {}, knows_host=lambda host: is_ours(host, names), clock=self._reactor)

@@ -80,6 +80,9 @@ HISTORY_BYTES = 256 * 1024 * 1024
 """Bytes of the file with the history: seven nights of 8,000 photometers. With more of them it has fewer
 nights, with 100,000 the last 15 hours."""
 
+PLACES_BYTES = 16 * 1024 * 1024
+"""Characters of the file that says where photometers stand: twice the most photometers that are known."""
+
 SPARKLINES = 2_000
 """Photometers whose last night is read at the same time: more than a page shows."""
 

@@ -14,18 +14,22 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PURE = (
     *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
     *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict", "influx/dialect"),
-    *("status/snapshot", "status/metrics", "commands/words"),
+    *("status/snapshot", "status/metrics", "sky", "words"),
     *("alarms/notice", "alarms/rules", "alarms/board", "alarms/outbox"),
+    *(
+        f"pages/{name}"
+        for name in ("html", "chart", "night", "way", "frame", "selection", "front", "photometer")
+    ),
 )
 
 FLOORS = (
-    ("errors", "limits", "__init__"),
+    ("errors", "limits", "sky", "words", "__init__"),
     ("hosts", "tls", "clock", "readings", "process"),
     ("config",),
     ("stats", "logs", "simulator", "supervision"),
     ("spool", "watch", "status"),
     ("mqtt", "influx", "photometers"),
-    ("dating", "alarms"),
+    ("dating", "pages", "alarms"),
     ("intake", "outputs"),
     ("overview",),
     ("app", "commands"),

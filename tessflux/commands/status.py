@@ -6,10 +6,10 @@ from typing import TextIO
 
 from tessflux.commands.daemon import Daemon
 from tessflux.commands.output import Report
-from tessflux.commands.words import ago, causes, duration, number, size
 from tessflux.errors import NoDaemon, OperatorError
 from tessflux.logs import escape
 from tessflux.status import Broker, Heard, Output, Snapshot
+from tessflux.words import ago, causes, duration, number, size
 
 WATCH_SECONDS = 2.0
 """Between two screens."""

@@ -5,12 +5,13 @@ give `password`. What keys must agree on is in `checks`. No repr shows a secret.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
 
 from tessflux.config import addresses, converters
 from tessflux.config.addresses import BrokerAddress, ListenAddress
 from tessflux.config.converters import Converter
+from tessflux.config.places import Place, read_places
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.errors import UsageError
 from tessflux.limits import SHARE_MEMBERS
@@ -133,6 +134,8 @@ class StatusConfig:
     listen: Annotated[ListenAddress | None, converters.or_blank(addresses.listen)] = None
     silent: Annotated[float, converters.duration(10, zero=True)] = 7_200.0  # seconds, 0 = never
     history: Annotated[int, converters.whole(0, 366)] = 7  # nights, 0 = none
+    # By photometer, degrees north and east.
+    places: Annotated[Mapping[str, Place], read_places] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ HEADERS = {
     b"Cache-Control": b"no-store",
     b"Connection": b"close",
     b"Content-Security-Policy": (
-        b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     b"Cross-Origin-Resource-Policy": b"same-origin",
     b"Referrer-Policy": b"no-referrer",

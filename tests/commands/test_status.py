@@ -19,9 +19,9 @@ from tessflux.commands.status import (
     status,
     watch,
 )
-from tessflux.commands.words import causes, duration, size
 from tessflux.errors import NoDaemon, NotAllowed
 from tessflux.status import Alarm, Broker, Output, Snapshot
+from tessflux.words import causes, duration, size
 from tests.status.site import AWAY, BROKER, MESSAGES, NOW, OUTPUT, SPOOL, WELL
 
 

@@ -1,0 +1,71 @@
+"""Photometers as JSON: what `/v1/photometers` gives. Pure.
+
+Times are seconds since 1970 UTC. Names and meanings stay; later versions may add to them.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from tessflux.pages.selection import Selection, state
+from tessflux.pages.slices import Work
+from tessflux.photometers import Photometer
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A photometer. `state` is heard, silent or refused (nothing of it could be stored yet); it was heard
+    `first` and `heard` last, and `unheard` for so many seconds in which we could hear. `stored`, `filtered`
+    and `refused` count messages of the last 24 hours, `causes` says when there was the last one for each
+    cause. `values` are those of its last reading, `place` its degrees north and east."""
+
+    name: str
+    state: str
+    first: float
+    heard: float
+    unheard: float
+    stored: int
+    filtered: int
+    refused: int
+    causes: Mapping[str, float]
+    values: Mapping[str, float]
+    place: tuple[float, float] | None
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The `photometers` of this `page`, of `pages`; `matching` what was asked for are so many, of `total`."""
+
+    time: float
+    total: int
+    matching: int
+    page: int
+    pages: int
+    photometers: list[Listed]
+
+
+def listing(
+    chosen: Selection, places: Mapping[str, tuple[float, float]], *, now: float, listened: float
+) -> Work[bytes]:
+    """The JSON of a selection."""
+    hour = int(now // 3_600)
+    found = []
+    for each in chosen.photometers:
+        found.append(_listed(each, places.get(each.name, each.place), hour, listened))
+        yield
+    answer = Listing(now, chosen.total, chosen.matching, chosen.page, chosen.pages, found)
+    return msgspec.json.encode(answer)
+
+
+def _listed(each: Photometer, place: tuple[float, float] | None, hour: int, listened: float) -> Listed:
+    return Listed(
+        name=each.name,
+        state=state(each),
+        first=each.first / 1_000,
+        heard=each.heard / 1_000,
+        unheard=max(0.0, listened - each.listened),
+        stored=each.stored.total(hour),
+        filtered=each.filtered.total(hour),
+        refused=each.refused.total(hour),
+        causes={cause: at / 1_000 for cause, at in each.causes},
+        values=each.values,
+        place=place,
+    )
