@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
 from servers import find_program
 
 NO_PROXY = "--no-proxy-server"
@@ -50,6 +51,22 @@ class Browser:
     def run(self, script: str, *arguments: object) -> Any:
         """What a script in the page returns."""
         return self.driver.execute_script(script, *arguments)
+
+    def texts(self, selector: str) -> list[str]:
+        """What stands in elements, also without JavaScript."""
+        return [each.text for each in self.driver.find_elements(By.CSS_SELECTOR, selector)]
+
+    def type(self, selector: str, text: str) -> None:
+        """Write into a field."""
+        self.driver.find_element(By.CSS_SELECTOR, selector).send_keys(text)
+
+    def click(self, selector: str) -> None:
+        """Click at an element, wherever it is."""
+        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+
+    def javascript(self, on: bool) -> None:
+        """Allow it or not, from the next page on."""
+        self.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": not on})
 
     def requested(self) -> list[str]:
         """The addresses that were asked for since this was called last."""

@@ -101,13 +101,13 @@ def _publishing(mosquitto: Mosquitto, photometers: Sequence[Photometer]) -> Iter
     client = Client(CallbackAPIVersion.VERSION2)
     client.connect(mosquitto.host, mosquitto.port)
     client.loop_start()
-    for _ in range(5):
+    for _ in range(3):
         for photometer in photometers:
             topic = f"STARS4ALL/{photometer.name}/reading"
             client.publish(topic, json.dumps(photometer.reading(datetime.now(UTC))), qos=1)
         time.sleep(1)
     client.publish("STARS4ALL/stars2/reading", '{"name":"stars2","seq":7,"freq":"nan","mag":21}', qos=1)
-    time.sleep(2)
+    time.sleep(1.5)
     try:
         yield
     finally:

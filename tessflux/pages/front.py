@@ -57,7 +57,7 @@ COLUMNS = (
     Column("Signal", "signal", is_number=True),
     Column("Stored, 24 h", "stored", is_number=True),
     Column("Refused, 24 h", "refused", is_number=True),
-    Column("The last 24 h", slim=True),
+    Column("Last 24 h", slim=True),
 )
 
 
@@ -116,12 +116,18 @@ def verdict(snapshot: Snapshot, chosen: Selection) -> tuple[str, str]:
     if silent:
         of = _photometers(chosen.total)
         return WARN, f"Readings go all the way; {number(silent)} of {of} {_are(silent)} silent."
-    heard = chosen.total - refused
-    return WELL, f"All is well: {_photometers(heard)} {_are(heard)} heard, and what they measure is stored."
+    return (
+        WELL,
+        f"All is well: {_photometers(chosen.total - refused)}, {_none(chosen.total - refused)} silent.",
+    )
 
 
 def _are(count: int) -> str:
     return "is" if count == 1 else "are"
+
+
+def _none(count: int) -> str:
+    return "not" if count == 1 else "none of them"
 
 
 def _photometers(count: int) -> str:
@@ -217,7 +223,7 @@ def _head(column: Column, view: View) -> Html:
     # By name the first is the least, by all else the greatest.
     ascending = (column.order == "name") is not view.backwards
     sorting = ("ascending" if ascending else "descending") if is_sorted else None
-    arrow = ("\N{NO-BREAK SPACE}▲" if ascending else "\N{NO-BREAK SPACE}▼") if is_sorted else ""
+    arrow = (" ▲" if ascending else " ▼") if is_sorted else ""
     link = tag(
         "a",
         column.head,

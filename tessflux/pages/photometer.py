@@ -178,10 +178,12 @@ def _in_words(shown: Shown, means: Means) -> str:
     else:
         where = " in channel F1" if channels(means) > 1 else ""
         sentences.append(
-            f"Darkest at {clock(found.at)}: {found.magnitude:.2f} mag/arcsec²{where} in five minutes."
+            f"Darkest at {clock(found.at)}: {found.magnitude:.2f} mag/arcsec²{where} over five minutes."
         )
     if place is None:
-        sentences.append("Where it stands is not known, so there is no twilight and no Moon.")
+        sentences.append(
+            "Where it stands is not known, so there is no twilight and no Moon: see [status] places."
+        )
     else:
         night_skies = skies(night, place)
         dark = below(night_skies, -18.0)

@@ -148,7 +148,7 @@ def select(everyone: list[Photometer], view: View, *, now: float, listened: floa
             if (
                 view.word in each.name
                 and view.state in ("", its_state)
-                and listened - each.listened >= view.unheard
+                and (not view.unheard or listened - each.listened >= view.unheard)
             ):
                 found.append(each)
         found.sort(key=key, reverse=view.backwards)
