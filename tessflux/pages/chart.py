@@ -255,33 +255,27 @@ def small_night(
     )
 
 
-SPARK_STEPS = 3
-"""Means of five minutes in one point of a sparkline."""
-
 SPARK_LOW, SPARK_HIGH = 12.0, 22.5
 
 
 def sparkline(values: Sequence[float | None], label: str) -> Html:
     """Magnitudes in a line of text; None and what is too bright are gaps."""
     parts: list[str] = []
-    pen_down = False
-    for place in range(0, len(values), SPARK_STEPS):
-        some = [value for value in values[place : place + SPARK_STEPS] if value is not None]
-        mean = sum(some) / len(some) if some else 0.0
-        if mean < SPARK_LOW:
-            pen_down = False
+    is_down = False
+    for place, value in enumerate(values):
+        if value is None or value < SPARK_LOW:
+            is_down = False
             continue
-        y = round(100 * (SPARK_HIGH - mean) / (SPARK_HIGH - SPARK_LOW))
-        parts.append(f"{'L' if pen_down else 'M'}{place // SPARK_STEPS} {max(0, y)}")
-        if not pen_down:
-            parts.append("h0.5")
-        pen_down = True
+        y = max(0, int(100 * (SPARK_HIGH - value) / (SPARK_HIGH - SPARK_LOW)))
+        # One alone is a dash.
+        parts.append(f"L{place} {y}" if is_down else f"M{place} {y}h0.5")
+        is_down = True
     if not parts:
         return tag("span", "–", class_="none", title="nothing was measured")
     return tag(
         "svg",
         tag("path", d="".join(parts), vector_effect="non-scaling-stroke"),
-        viewBox=f"0 -4 {len(values) // SPARK_STEPS} 108",
+        viewBox=f"0 -4 {len(values)} 108",
         preserveAspectRatio="none",
         class_="spark",
         role="img",

@@ -64,9 +64,8 @@ COLUMNS = (
 def front(snapshot: Snapshot, view: View, chosen: Selection, sparks: Sparks) -> Work[bytes]:
     """The page."""
     rows = []
-    hour = int(snapshot.time // 3_600)
     for each in chosen.photometers:
-        rows.append(_row(each, sparks.get(each.name, ()), snapshot.time, hour))
+        rows.append(_row(each, sparks.get(each.name, ()), snapshot.time))
         yield
     table = join(rows)
     yield
@@ -234,10 +233,11 @@ def _head(column: Column, view: View) -> Html:
     return tag("th", link, scope="col", class_=column.class_, aria_sort=sorting)
 
 
-def _row(each: Photometer, spark: Sequence[float | None], now: float, hour: int) -> Html:
+def _row(each: Photometer, spark: Sequence[float | None], now: float) -> Html:
     values = each.values
     sky, box, signal = values.get("tsky"), values.get("tamb"), values.get("wdBm")
-    refused = each.refused.total(hour)
+    at = int(now * 1_000)
+    refused = each.refused.total(at)
     cells: tuple[Html | str, ...] = (
         tag("a", tag("bdi", each.name), href=href(each.name)),
         mark(state(each)),
@@ -245,7 +245,7 @@ def _row(each: Photometer, spark: Sequence[float | None], now: float, hour: int)
         brightness(values),
         "–" if sky is None or box is None else f"{with_sign(sky - box)} °C",
         "–" if not signal else f"{with_sign(signal, 0)} dBm",
-        number(each.stored.total(hour)),
+        number(each.stored.total(at)),
         tag("span", number(refused), class_="worry") if refused else "0",
         sparkline(spark, f"Darkness of the last 24 hours at {each.name}"),
     )

@@ -46,25 +46,25 @@ def listing(
     chosen: Selection, places: Mapping[str, tuple[float, float]], *, now: float, listened: float
 ) -> Work[bytes]:
     """The JSON of a selection."""
-    hour = int(now // 3_600)
+    at = int(now * 1_000)
     found = []
     for each in chosen.photometers:
-        found.append(_listed(each, places.get(each.name, each.place), hour, listened))
+        found.append(_listed(each, places.get(each.name, each.place), at, listened))
         yield
     answer = Listing(now, chosen.total, chosen.matching, chosen.page, chosen.pages, found)
     return msgspec.json.encode(answer)
 
 
-def _listed(each: Photometer, place: tuple[float, float] | None, hour: int, listened: float) -> Listed:
+def _listed(each: Photometer, place: tuple[float, float] | None, now: int, listened: float) -> Listed:
     return Listed(
         name=each.name,
         state=state(each),
         first=each.first / 1_000,
         heard=each.heard / 1_000,
         unheard=max(0.0, listened - each.listened),
-        stored=each.stored.total(hour),
-        filtered=each.filtered.total(hour),
-        refused=each.refused.total(hour),
+        stored=each.stored.total(now),
+        filtered=each.filtered.total(now),
+        refused=each.refused.total(now),
         causes={cause: at / 1_000 for cause, at in each.causes},
         values=each.values,
         place=place,

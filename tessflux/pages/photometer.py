@@ -105,7 +105,7 @@ def nobody(snapshot: Snapshot, name: str) -> bytes:
 
 def _facts(shown: Shown, now: float) -> Html:
     each, place = shown.photometer, shown.place
-    values, hour = each.values, int(now // HOUR)
+    values, at = each.values, int(now * 1_000)
     if "mag1" in values:
         mags = [
             (f"{channel}, mag/arcsec²", f"{values[key]:.2f}")
@@ -121,8 +121,8 @@ def _facts(shown: Shown, now: float) -> Html:
         ("sky", "–" if sky_ is None else f"{with_sign(sky_)} °C"),
         ("ambient", "–" if box is None else f"{with_sign(box)} °C"),
         ("signal", f"{with_sign(signal, 0)} dBm" if signal else "–"),
-        ("stored, 24 h", number(each.stored.total(hour))),
-        ("refused, 24 h", number(each.refused.total(hour))),
+        ("stored, 24 h", number(each.stored.total(at))),
+        ("refused, 24 h", number(each.refused.total(at))),
     ]
     if place is not None:
         seen = sky(now, *place)

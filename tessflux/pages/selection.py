@@ -3,7 +3,8 @@
 With 100,000 photometers this takes a tenth of a second, so it is work in slices.
 """
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import islice
@@ -57,13 +58,16 @@ def _least_is_last(value: float | None) -> float | None:
 ORDERS: dict[str, Callable[[Photometer, int], Any]] = {
     "name": lambda each, _: by_name(each),
     "heard": lambda each, _: -each.heard,
-    "stored": lambda each, hour: -each.stored.total(hour),
-    "refused": lambda each, hour: -each.refused.total(hour),
+    "stored": lambda each, now: -each.stored.total(now),
+    "refused": lambda each, now: -each.refused.total(now),
     "magnitude": lambda each, _: _least_is_last(magnitude(each)),
     "signal": lambda each, _: _least_is_last(each.values.get("wdBm")),
 }
 """By what photometers can be sorted: the latest, most, darkest and strongest first. It may need the present
-hour. Those that have no value (None) come last, also if the order is turned round."""
+time (ms)."""
+
+MEASURED = {"magnitude", "signal"}
+"""Orders by what may have no value (None). Then it comes last, also if the order is turned round."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Selection:
     photometers: list[Photometer]
     total: int
     matching: int
-    states: dict[str, int]
+    states: Mapping[str, int]
     page: int
     pages: int
 
@@ -130,37 +134,39 @@ def _number(text: str, otherwise: int) -> int:
 
 def select(everyone: list[Photometer], view: View, *, now: float, listened: float) -> Work[Selection]:
     """`now` in seconds since 1970 UTC; `listened` as the register has it."""
-    states = dict.fromkeys(STATES, 0)
-    hour = int(now // 3600)
+    states = Counter(dict.fromkeys(STATES, 0))
+    at = int(now * 1_000)
     order = ORDERS[view.order]
 
-    def key(photometer: Photometer) -> tuple[bool, Any]:
-        value = order(photometer, hour)
-        return (value is None) is not view.backwards, 0 if value is None else value
+    def key(photometer: Photometer) -> Any:
+        return order(photometer, at)
 
+    def measured(photometer: Photometer) -> tuple[bool, float]:
+        value = order(photometer, at)
+        return (value is None) is not view.backwards, value or 0.0
+
+    def matches(photometer: Photometer) -> bool:
+        return (
+            view.word in photometer.name
+            and view.state in ("", state(photometer))
+            and (not view.unheard or listened - photometer.listened >= view.unheard)
+        )
+
+    matches_all = not (view.word or view.state or view.unheard)
+    sort_key = measured if view.order in MEASURED else key
     sorted_slices = []
-    matching = 0
     for slice_ in _sliced(everyone):
-        found = []
-        for each in slice_:
-            its_state = state(each)
-            states[its_state] += 1
-            if (
-                view.word in each.name
-                and view.state in ("", its_state)
-                and (not view.unheard or listened - each.listened >= view.unheard)
-            ):
-                found.append(each)
-        found.sort(key=key, reverse=view.backwards)
-        sorted_slices.append(found)
-        matching += len(found)
+        states.update(map(state, slice_))
+        found = slice_ if matches_all else list(filter(matches, slice_))
+        sorted_slices.append(sorted(found, key=sort_key, reverse=view.backwards))
         yield
+    matching = sum(map(len, sorted_slices))
     pages = max(1, -(-matching // view.per_page))
     page = min(view.page, pages)
     end = page * view.per_page
     first = end - view.per_page
     shown: list[Photometer] = []
-    for place, each in enumerate(islice(merge(*sorted_slices, key=key, reverse=view.backwards), end)):
+    for place, each in enumerate(islice(merge(*sorted_slices, key=sort_key, reverse=view.backwards), end)):
         if place >= first:
             shown.append(each)
         if place % SLICE == 0:

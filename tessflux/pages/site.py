@@ -31,6 +31,9 @@ LIST = "/v1/photometers"
 
 HTML = "text/html; charset=utf-8"
 
+SPARK_STEP = 3
+"""Five minutes between two points of a sparkline."""
+
 KEPT = 16
 """Pages of one snapshot that are kept for who asks next."""
 
@@ -106,7 +109,7 @@ class PhotometerPages:
         chosen = await self._select(view, now)
         names = [each.name for each in chosen.photometers]
         end = now // SECONDS * SECONDS
-        sparks = await self._history.sparklines(names, end - DAY, end)
+        sparks = await self._history.sparklines(names, end - DAY, end, every=SPARK_STEP)
         return Answer(await in_slices(front(snapshot, view, chosen, sparks), self._clock), content_type=HTML)
 
     async def _list(self, snapshot: Snapshot, view: View) -> Answer:

@@ -44,13 +44,15 @@ class History:
         return await self._read(self._database.night, photometer.number, _buckets(start, end), otherwise=[])
 
     async def sparklines(
-        self, names: Sequence[str], start: float, end: float
+        self, names: Sequence[str], start: float, end: float, *, every: int = 1
     ) -> dict[str, list[float | None]]:
         """The magnitudes (of a TESS4C that of its first channel) of at most 2,000 photometers: one for each
-        five minutes from `start` until before `end`, at most ten days; None is a gap."""
+        five minutes, or with `every` of every so manieth, from `start` until before `end`, at most ten days;
+        None is a gap."""
         found = [each for name in names[:SPARKLINES] if (each := self._register.get(name))]
         numbers, none = [each.number for each in found], list[list[float | None]]()
-        lines = await self._read(self._database.magnitudes, numbers, _buckets(start, end), otherwise=none)
+        buckets = _buckets(start, end)[::every]
+        lines = await self._read(self._database.magnitudes, numbers, buckets, otherwise=none)
         return {each.name: line for each, line in zip(found, lines, strict=False)}
 
     async def _read(self, call: Callable[..., T], *args: Any, otherwise: T) -> T:

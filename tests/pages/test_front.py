@@ -26,7 +26,7 @@ def select_all(everyone: Sequence[Photometer], **query: str) -> Selection:
 
 
 def page(everyone: Sequence[Photometer], snapshot: Snapshot = site.WELL, **query: str) -> Tree:
-    sparks = {each.name: [None] * 200 + [21.0] * 88 for each in everyone}
+    sparks = {each.name: [None] * 70 + [21.0] * 26 for each in everyone}
     return Tree(at_once(front(snapshot, view(query), select_all(everyone, **query), sparks)))
 
 
