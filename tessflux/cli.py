@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from tessflux import __version__, run
 from tessflux.commands import output
-from tessflux.config import Config, load
+from tessflux.config import Config, converters, load
 from tessflux.errors import OperatorError, UsageError
 from tessflux.process import detach, notify, privileges, signals
 
@@ -33,7 +33,7 @@ on disk), USR2 resumes it, TERM and INT stop the daemon.
 exit codes: 0 success, 64 wrong command line, 65 the daemon refuses, 69 --check found a server that is not
 ready, no daemon answers, or the alarm command fails, 70 a bug in tessflux, 73 a file cannot be created, 75
 tessflux is already running, 77 this user may not ask the daemon, 78 the config is wrong. 'status --nagios'
-has Nagios's: 0 to 3.
+has Nagios's: 0 to 3; 'photometers' has 1 if one is silent.
 
 try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
 """
@@ -108,6 +108,12 @@ def _run(options: argparse.Namespace) -> int:
                 status.watch(_daemon(options), output.in_utf8(), time.sleep)
             else:
                 status.status(_daemon(options), output.in_utf8(), form=options.form)
+        case "photometers":
+            from tessflux.commands import photometers
+
+            return photometers.photometers(
+                _daemon(options), output.in_utf8(), unheard=options.silent, form=options.form
+            )
         case "pause" | "resume" | "reload" as action:
             from tessflux.commands import control
 
@@ -245,6 +251,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     form.add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     status.set_defaults(command="status", form="screen")
+    photometers = commands.add_parser("photometers", help="who was heard, when, and what of it was stored")
+    _add_daemon(photometers)
+    text = "only those that were not heard for so long, like 90m or 2h"
+    photometers.add_argument("--silent", metavar="TIME", type=_duration, help=text)
+    text = "one JSON object a line"
+    photometers.add_argument("--json", action="store_const", dest="form", const="json", help=text)
+    photometers.set_defaults(command="photometers", form="table")
     for command, text in (
         ("pause", "deliver nothing to the database; readings wait in the spool"),
         ("resume", "deliver again"),
@@ -266,6 +279,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_config(test_alarm, argparse.SUPPRESS)
     test_alarm.set_defaults(command="test-alarm")
     return parser.parse_args(argv)
+
+
+def _duration(text: str) -> float:
+    try:
+        return float(converters.duration(1)(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_daemon(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "export",
     "install",
     "output",
+    "photometers",
     "refused",
     "requeue",
     "status",

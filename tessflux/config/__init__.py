@@ -35,5 +35,6 @@ __all__ = [
     "StatusConfig",
     "Version",
     "addresses",
+    "converters",
     "load",
 ]
