@@ -8,7 +8,7 @@ from typing import Any
 from tessflux.pages.html import EMPTY_TAGS
 from tessflux.photometers import Day, Mean, Photometer
 from tessflux.photometers.photometer import pack
-from tessflux.status import Broker, Commits, Messages, Output, Snapshot, SpoolState
+from tessflux.status import Broker, Commits, Heard, Messages, Output, Snapshot, SpoolState
 
 NOW = 1_764_295_200.0
 """2025-11-28 02:00 UTC."""
@@ -40,9 +40,11 @@ WELL = Snapshot(
     paused="",
     problems=[],
     messages=Messages(1_234, 0, 0, 1_230, {"retained": 3}, {"not a number": 1}, {"the disk": 0}, NOW - 3),
+    photometers=Heard(known=1, silent=0),
     spool=SpoolState("/var/lib/tessflux", True, "", 0, None, 2**20, 2**30, 1, Commits(9, 0.1, 0, [])),
     broker=Broker("tcp:localhost:1883", "up", NOW - 9_000, ""),
     outputs=[DATABASE],
+    alarms=[],
 )
 
 
