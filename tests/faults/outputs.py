@@ -24,14 +24,16 @@ Row = Mapping[str, Any]
 
 
 class Output:
-    """`section` is that of the config; `rounded` is by how much of itself a value in it may differ."""
+    """`section` is that of the config; `rounded` is by how much of itself a value in it may differ; `tears`
+    says whether it stores a part of the line at which a connection is reset."""
 
     rounded = 0.0
+    tears = False
 
     def __init__(self, section: str, server: Server, directory: Path) -> None:
         self.section, self.server = section, server
         self.name = section.split()[-1]
-        self.proxy = Proxy(directory, f"{self.name}-proxy", server.port)
+        self.proxy = Proxy(directory, f"{self.name}-proxy", server.port, closes=self.tears)
 
     @abstractmethod
     def rows(self, photometers: int) -> Iterator[list[Row]]:
@@ -59,6 +61,7 @@ class Victoria(Output):
     """[influxdb victoria]"""
 
     rounded = ROUNDED
+    tears = True
 
     def __init__(self, directory: Path) -> None:
         self.victoria = VictoriaMetrics(directory / "victoria", flags=[DEDUPLICATE])

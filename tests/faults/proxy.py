@@ -18,13 +18,15 @@ ANSWER_SECONDS = 30.0
 class Proxy(Program):
     """Listens on `port` and passes everything on to a server on `server_port`, until a fault is played.
 
-    Each call replaces the fault before it; `relay.Fault` says what each does.
+    Each call replaces the fault before it; `relay.Fault` says what each does. With `closes` the server sees
+    no connection that is reset, only closed ones.
     """
 
-    def __init__(self, directory: Path, name: str, server_port: int) -> None:
+    def __init__(self, directory: Path, name: str, server_port: int, *, closes: bool = False) -> None:
         self.port, self._control_port = free_port(), free_port()
         ports = map(str, (self.port, server_port, self._control_port))
-        super().__init__(name, [sys.executable, relay.__file__, *ports], directory / f"{name}.log")
+        options = ["--closes"] if closes else []
+        super().__init__(name, [sys.executable, relay.__file__, *ports, *options], directory / f"{name}.log")
         self._control: socket.socket | None = None
 
     def start(self) -> None:

@@ -1,10 +1,11 @@
 """A TCP proxy that plays faults: client <-> relay <-> server. A program; `proxy` starts and steers it.
 
-    python relay.py PORT SERVER_PORT CONTROL_PORT
+    python relay.py PORT SERVER_PORT CONTROL_PORT [--closes]
 
 On the control port it takes one JSON object a line, {"mode": ..., and the other fields of Fault}, plays that
 fault from then on, and answers with one object: what is open now and what was counted so far. It drops no
-bytes unless the fault says so: what a silence held back is passed on when it is over.
+bytes unless the fault says so: what a silence held back is passed on when it is over. With --closes the
+server's end of a connection is never reset, but closed.
 """
 
 import json
@@ -195,7 +196,11 @@ class Link:
         for pipe in self._pipes:
             pipe.close()
         for end in (self.client, self.server):
-            if end.transport not in (None, but):
+            if end.transport in (None, but):
+                continue
+            if end is self.server and self._hub.closes:
+                end.transport.loseConnection()
+            else:
                 end.transport.abortConnection()  # type: ignore[attr-defined]
 
     def lost(self, end: End) -> None:
@@ -207,8 +212,8 @@ class Link:
 class Hub(Factory):
     """All connections, and the fault that they suffer."""
 
-    def __init__(self, port: int, server_port: int) -> None:
-        self._port, self._server_port = port, server_port
+    def __init__(self, port: int, server_port: int, *, closes: bool) -> None:
+        self._port, self._server_port, self.closes = port, server_port, closes
         self.fault = Fault()
         self.random = random.Random(1)
         self.links: set[Link] = set()
@@ -277,13 +282,13 @@ class Control(LineReceiver):
         self.sendLine(json.dumps(self._hub.state()).encode())
 
 
-def main(port: int, server_port: int, control_port: int) -> None:
+def main(port: int, server_port: int, control_port: int, *, closes: bool) -> None:
     """Relay until the process is ended."""
-    hub = Hub(port, server_port)
+    hub = Hub(port, server_port, closes=closes)
     control = Factory.forProtocol(lambda: Control(hub))
     reactor.listenTCP(control_port, control, interface="127.0.0.1")
     reactor.run()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:4]), closes="--closes" in sys.argv[4:])
