@@ -1,4 +1,4 @@
-"""tessflux at work: photometers, a broker, tessflux, InfluxDB, and a table of what is stored.
+"""tessflux at work: photometers, a broker, tessflux, InfluxDB, a table of what is stored, and the pages.
 
 The rule: nothing is written outside one directory, which each run begins anew, and nothing runs on
 when it ends. Run scripts/demo, which first installs what is missing.
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import demo_table
-from servers import Influxd, Mosquitto, Program, ServerFailed, ini, tessflux
+from servers import Influxd, Mosquitto, Program, ServerFailed, free_port, ini, tessflux
 
 from tessflux.config import addresses
 
@@ -57,6 +57,8 @@ class Demo:
             # At QoS 1 a broker would go on collecting for us when we are gone.
             mqtt = {"broker": str(broker), "client_id": f"tessflux-demo-{socket.gethostname()}", "qos": "0"}
             self.source = str(broker)
+        port = free_port()
+        self.page = f"http://127.0.0.1:{port}/"
         schema = place / "influxdb"
         schema.write_text(f'CREATE DATABASE "{DATABASE}";\n')
         influxdb = {"url": self.influxd.url, "schema": schema, "dbname": DATABASE, "batch": 10}
@@ -66,6 +68,7 @@ class Demo:
             "influxdb": influxdb,
             "mqtt": mqtt,
             "spool": {"directory": place / "spool"},
+            "status": {"listen": f"127.0.0.1:{port}"},
         }
         (place / "config").write_text(ini(sections))
 
@@ -140,8 +143,9 @@ def _show(demo: Demo, is_terminal: bool) -> None:
         raise
     lines = [
         f"{demo.source} -> tessflux -> InfluxDB; Ctrl-C ends it",
+        f"A browser shows it too: {demo.page}",
         "",
-        *demo_table.table(rows, max(1, height - LOG_LINES - 6)),
+        *demo_table.table(rows, max(1, height - LOG_LINES - 7)),
         "",
         f"{demo.tessflux.log}:",
         *demo.tessflux.tail(LOG_LINES).splitlines(),

@@ -63,7 +63,8 @@ def fill(directory: Path, pasts: Sequence[Past], now: float, days: float = 8) ->
     for past in pasts:
         for message in past.messages(now - days * DAY, now):
             register.take(message, judge.judge(message), None)
-        register.digest(int(now * 1_000))
+            # It looks at one reading each time.
+            register.digest(message.received_at)
         database.save(register.keep(), 0)
     database.close()
 

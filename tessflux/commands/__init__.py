@@ -10,15 +10,15 @@ Out:  lines for the operator, and an exit code.
     tessflux refused              refused     what is in quarantine
     tessflux refused --requeue    requeue     have it tried again
     tessflux status               status      what the running daemon does
+    tessflux photometers          photometers who was heard, and who is silent
     tessflux pause                control     deliver nothing
     tessflux resume               control     deliver again
     tessflux reload               control     read the config again
     tessflux test-alarm           testalarm   run the operator's command for alarms
 
 Each module has one function of the same name. They share `output` (lines on standard output), `spoolview`
-(the spool seen from outside), `daemon` (the running one, over its socket), `words` (numbers and times for
-people), `shipped`, `manifest` and `system` (what is installed, whose it is now, and where). To
-`check` belong `brokercheck` and `findings`.
+(the spool seen from outside), `daemon` (the running one, over its socket), `shipped`, `manifest` and
+`system` (what is installed, whose it is now, and where). To `check` belong `brokercheck` and `findings`.
 """
 
 __all__ = [

@@ -279,9 +279,13 @@ def _small(shown: Shown, night: Night, top: int) -> Html:
         tag(
             "a",
             small_night(night, means, skies(night, shown.place), top=top),
-            tag("span", f"{night.date:%a %-d %b}", class_="date"),
-            " ",
-            tag("span", words, class_="value"),
+            tag(
+                "span",
+                tag("span", f"{night.date:%a %-d %b}", class_="date"),
+                " ",
+                tag("span", words, class_="value"),
+                class_="words",
+            ),
             href=href(shown.photometer.name, night=night.date.isoformat()),
             aria_current="page" if is_this else None,
         ),

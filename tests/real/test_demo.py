@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -148,6 +149,9 @@ def test_it_listens_to_a_broker_of_others_and_leaves_no_queue_there(
 def test_ctrl_c_ends_all_in_order(run: Run) -> None:
     running = run()
     wait_until(running.stored, "a reading is stored")
+    page = re.findall(r"http://127\.0\.0\.1:\d+/$", running.text, re.MULTILINE)[0]
+    with urllib.request.urlopen(page) as answer:
+        assert b"photometer" in answer.read()
     running.process.send_signal(signal.SIGINT)
     assert running.process.wait() == 0, running.text
     assert "\nstored " in running.text

@@ -1,0 +1,190 @@
+"""The paths of the pages: what is asked for, how often it is made, and who waits."""
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tessflux.pages import Listing, PhotometerPages
+from tessflux.photometers import Mean, Photometer
+from tessflux.status import Answer, Query, Recent, Snapshot
+from tests.pages import site
+from tests.pages.site import NOW, SKY, Tree, photometer
+
+PLACE = (28.7, -17.9)
+
+
+class FakeRegister:
+    """Knows these photometers."""
+
+    listened = 1_000.0
+
+    def __init__(self, everyone: Sequence[Photometer]) -> None:
+        self.everyone = {each.name: each for each in everyone}
+
+    def all(self) -> list[Photometer]:
+        return list(self.everyone.values())
+
+    def get(self, name: str) -> Photometer | None:
+        return self.everyone.get(name)
+
+
+class FakeHistory:
+    """Notes what it is asked for, and has nothing."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    async def night(self, name: str, start: float, end: float) -> list[Mean]:
+        self.asked.append((name, start, end))
+        return []
+
+    async def sparklines(
+        self, names: Sequence[str], start: float, end: float, *, every: int
+    ) -> dict[str, list[float | None]]:
+        self.asked.append((tuple(names), start, end, every))
+        return {}
+
+
+class SiteTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.taken = 0
+        self.register = FakeRegister(
+            [photometer(f"stars{number}", number=number, **SKY) for number in range(1, 31)]
+        )
+        self.history = FakeHistory()
+        pages = PhotometerPages(
+            Recent(self.take, self.clock),
+            self.register,  # type: ignore[arg-type]
+            self.history,  # type: ignore[arg-type]
+            places=lambda: {"stars2": PLACE},
+            clock=self.clock,
+        )
+        self.pages = pages.pages()
+        self.addCleanup(self.nothing_is_left)
+
+    def nothing_is_left(self) -> None:
+        assert self.clock.getDelayedCalls() == []
+
+    async def take(self) -> Snapshot:
+        self.taken += 1
+        return replace(site.WELL, time=NOW + self.clock.seconds())
+
+    def begin(self, path: str, rest: str = "", **query: str) -> Deferred[Answer]:
+        async def answer(page: Awaitable[Answer]) -> Answer:
+            return await page
+
+        return Deferred.fromCoroutine(answer(self.pages[path](rest, query)))
+
+    def get(self, path: str, rest: str = "", **query: str) -> Answer:
+        answer = self.begin(path, rest, **query)
+        self.clock.advance(0)
+        return self.successResultOf(answer)
+
+    def test_the_first_page_has_the_sparklines_of_whom_it_shows(self) -> None:
+        page = self.get("/", q="stars1", sort="-name")
+        assert page.content_type == "text/html; charset=utf-8"
+        [(names, start, end, every)] = self.history.asked
+        assert (names[0], names[-1], len(names)) == ("stars19", "stars1", 11)
+        assert (end - start, every) == (86400, 3)
+
+    def test_a_page_is_made_once_of_a_snapshot(self) -> None:
+        first = self.get("/")
+        assert self.get("/") is first
+        assert self.get("/", q="stars1") is not first
+        assert self.taken == 1
+        self.clock.advance(2)
+        assert self.get("/") is not first
+        assert self.taken == 2
+
+    def test_pages_that_are_asked_for_together_are_made_one_after_the_other(self) -> None:
+        queries: list[Query] = [{"q": f"stars{number}"} for number in range(30)]
+        answers = [self.begin("/", **query) for query in queries]
+        self.clock.advance(0)
+        for answer in answers:
+            self.successResultOf(answer)
+        assert self.taken == 1
+
+    def test_a_page_that_fails_hinders_no_other(self) -> None:
+        self.register.everyone["broken"] = None  # type: ignore[assignment]
+        self.failureResultOf(self.begin("/"), AttributeError)
+        del self.register.everyone["broken"]
+        assert self.get("/").code == 200
+
+    def test_a_photometer_has_a_page_with_a_week_of_nights(self) -> None:
+        tree = Tree(self.get("/photometers/", "STARS2").body)
+        assert "28.70° N, 17.90° W" in tree.text
+        [(name, start, end)] = self.history.asked
+        assert (name, end - start) == ("stars2", 7 * 86400)
+        assert start < NOW < end
+
+    def test_a_night_can_be_asked_for_and_nonsense_is_tonight(self) -> None:
+        assert (
+            "The night of 3 November 2025"
+            in Tree(self.get("/photometers/", "stars2", night="2025-11-03").body).text
+        )
+        for nonsense in ("2999-01-01", "0001-01-01", "9999-12-31", "yesterday", "<b>", "2025-02-30"):
+            assert "Tonight" in Tree(self.get("/photometers/", "stars2", night=nonsense).body).text
+
+    def test_who_is_not_known_is_not_found(self) -> None:
+        answer = self.get("/photometers/", "<b>nobody</b>")
+        assert answer.code == 404
+        assert "No photometer is called <b>nobody</b>" in Tree(answer.body).text
+        assert self.get("/photometers/", name="stars2").code == 200
+
+    def test_the_list_is_json_in_parts(self) -> None:
+        answer = self.get("/v1/photometers", per_page="7", page="2")
+        listing = msgspec.json.decode(answer.body, type=Listing)
+        assert (listing.total, listing.page, listing.pages) == (30, 2, 5)
+        assert [each.name for each in listing.photometers][:2] == ["stars8", "stars9"]
+        everyone = msgspec.json.decode(self.get("/v1/photometers").body, type=Listing)
+        second = everyone.photometers[1]
+        assert (second.name, second.place, second.values, second.stored) == ("stars2", PLACE, SKY, 100)
+        assert (second.state, second.heard, second.unheard) == ("heard", NOW - 5, 0.0)
+
+    def test_what_pages_need_is_here(self) -> None:
+        for path in ("/page.css", "/page.js", "/icon.svg"):
+            assert self.get(path).code == 200
+
+
+class Counting(Clock):
+    """Counts the pauses."""
+
+    pauses = 0
+
+    def callLater(self, *args: Any, **kwargs: Any) -> DelayedCall:
+        self.pauses += 1
+        return super().callLater(*args, **kwargs)
+
+
+class EveryoneTest(SynchronousTestCase):
+    """100,000 photometers."""
+
+    def test_a_page_of_100_000_photometers_is_made_in_many_slices(self) -> None:
+        clock = Counting()
+        everyone = [photometer(f"stars{number}", number=number, **SKY) for number in range(100_000)]
+
+        async def take() -> Snapshot:
+            return site.WELL
+
+        pages = PhotometerPages(
+            Recent(take, clock),
+            FakeRegister(everyone),  # type: ignore[arg-type]
+            FakeHistory(),  # type: ignore[arg-type]
+            places=dict,
+            clock=clock,
+        )
+
+        async def ask() -> Answer:
+            return await pages.pages()["/"]("", {"page": "500"})
+
+        answer = Deferred.fromCoroutine(ask())
+        clock.advance(0)
+        assert b"stars99999" in self.successResultOf(answer).body
+        assert clock.pauses > 15
