@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -158,7 +158,7 @@ class Counting(Clock):
 
     pauses = 0
 
-    def callLater(self, *args: Any, **kwargs: Any) -> DelayedCall:
+    def callLater(self, *args: Any, **kwargs: Any) -> IDelayedCall:
         self.pauses += 1
         return super().callLater(*args, **kwargs)
 
