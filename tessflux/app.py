@@ -22,33 +22,18 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from tessflux import __version__, logs
-from tessflux.alarms import LOOK as LOOK_FOR_ALARMS
-from tessflux.alarms import Alarms, Command
 from tessflux.clock import Clock
 from tessflux.config import Config, InfluxConfig, load
 from tessflux.errors import CannotCreate, OperatorError
 from tessflux.influx import Http, InfluxClient, Ran, Server, agent, bucket, read_definition
 from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
+from tessflux.observers import Observers
 from tessflux.outputs import Outputs, keeping
-from tessflux.overview import Overview
-from tessflux.pages import PhotometerPages
-from tessflux.photometers import TICK, Photometers
+from tessflux.photometers import Photometers
 from tessflux.readings import Admission, Judge
 from tessflux.spool import Queue, Spool
 from tessflux.stats import HELD, InfluxStats, MqttLine, MqttStats
-from tessflux.status import (
-    REOPEN,
-    Exposition,
-    Recent,
-    Site,
-    Sockets,
-    actions,
-    everyone,
-    is_ours,
-    own_names,
-    pages,
-)
 from tessflux.supervision import Health
 from tessflux.tls import trust
 from tessflux.watch import LOOK, Watch
@@ -86,6 +71,7 @@ class App:
         self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
         self._thread, self._second_thread = ThreadPool(1, 1, "spool"), ThreadPool(1, 1, "photometers")
+        in_second_thread = partial(deferToThreadPool, reactor, self._second_thread)
         self._mqtt_stats = MqttStats()
         self._judge = Judge(Admission())
         # The spool calls the two ends, which are made after it: hence the lambdas.
@@ -111,7 +97,7 @@ class App:
             config.spool.directory,
             clock=reactor,
             now=time.time,
-            in_thread=partial(deferToThreadPool, reactor, self._second_thread),
+            in_thread=in_second_thread,
             listening=self._hears,
         )
         self._photometer_reports = logs.Reports(Logger(namespace="mqtt"), reactor)
@@ -139,37 +125,25 @@ class App:
             backoff=_backoff,
         )
         self._outputs = Outputs(self._spool, server=self._server, clock=reactor, now=time.time)
-        self._overview = Overview(
+        self._observers = Observers(
             lambda: self._config,
             self._clock,
-            self._reactor,
             self._spool,
             self._mqtt_stats,
-            self._photometers.register,
+            self._photometers,
             self._subscriber,
             self._outputs,
-            lambda: self._alarms.raised,
-        )
-        self._recent = Recent(self._overview.take, reactor)
-        self._alarms = Alarms(
-            config.alarm,
-            config.spool.directory,
-            self._photometers.register,
-            Command(),
-            snapshot=self._recent.get,
-            clock=reactor,
+            self,
+            reactor=reactor,
             now=time.time,
-            in_thread=partial(deferToThreadPool, reactor, self._second_thread),
-            run_in_thread=self._read,
+            in_thread=in_second_thread,
+            read=self._read,
         )
-        self._photometers.listeners.append(self._alarms.heard)
-        self._sockets = self._site()
         self._forgotten = 0
         self._one_reload = DeferredLock()
         self._stopping = False
         self._state, self._tell = "", tell
         """What is not as usual: that the delivery is paused. It ends with this process."""
-        self._metrics: Exposition | None = None
         self._hourly = MqttLine(self._mqtt_stats)
         self._periodic = [
             self._every(PERIOD, self._report),
@@ -177,31 +151,8 @@ class App:
             self._every(REQUEUE, self._intake.requeue),
             self._every(RELEASE, self._intake.dating.release),
             self._every(LOOK, self._watch.look),
-            self._every(REOPEN, self._sockets.open_missing),
-            self._every(TICK, self._photometers.tick),
-            self._every(LOOK_FOR_ALARMS, self._alarms.look),
+            *(self._every(seconds, task) for seconds, task in self._observers.periodic.items()),
         ]
-
-    def _site(self) -> Sockets:
-        photometers = PhotometerPages(
-            self._recent,
-            self._photometers.register,
-            self._photometers.history,
-            places=lambda: self._config.status.places,
-            clock=self._reactor,
-        )
-        shown = {**pages(self._recent, self._exposition), **photometers.pages()}
-        names = own_names()
-        unix = Site(shown, actions(self._recent, self), knows_host=everyone, clock=self._reactor)
-        tcp = Site(shown, {}, knows_host=lambda host: is_ours(host, names), clock=self._reactor)
-        return Sockets(self._reactor, unix, tcp, self._config.spool.directory)
-
-    async def _exposition(self) -> Exposition:
-        if self._metrics is None:
-            # Imported only now: most daemons are never asked for metrics.
-            metrics = await self._read(import_module, "tessflux.status.metrics")
-            self._metrics = metrics.Metrics().text
-        return self._metrics
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Read a small file, or wait for something else, in a thread of Twisted's."""
@@ -226,8 +177,8 @@ class App:
         for warning in self._config.warnings:
             log.warn("{warning}", warning=warning)
         log.info("tessflux {version} starts with {config}", version=__version__, config=self._config.path)
-        self._thread.start()
-        self._second_thread.start()
+        for thread in (self._thread, self._second_thread):
+            thread.start()
         try:
             admitted = await self._spool.open(keeping(self._config.outputs))
             self._judge.admission.restore(admitted, now=int(time.time() * 1000))
@@ -242,11 +193,10 @@ class App:
             raise CannotCreate(
                 f"cannot open the spool in {directory}: {error}; see who owns it and the files in it"
             ) from None
-        await self._photometers.open()
-        await self._alarms.open()
+        await self._observers.open()
         self._outputs.start(self._config.outputs)
         self._subscriber.startService()
-        self._sockets.start(self._config.status)
+        self._observers.start()
         for loop, seconds in self._periodic:
             loop.start(seconds, now=False)
         if not self._config.influxdb.url:
@@ -256,8 +206,7 @@ class App:
         """Stop in this order: read no more, commit what is here, disconnect, deliver for a moment, close."""
         log.info("tessflux stops")
         self._stopping = True
-        self._sockets.stop()
-        self._alarms.stop()
+        self._observers.stop()
         for loop, _ in self._periodic:
             if loop.running:
                 loop.stop()
@@ -280,14 +229,10 @@ class App:
 
     async def _close(self) -> None:
         """Close the files, in their threads."""
-        others = Deferred.fromCoroutine(self._close_others())
+        others = Deferred.fromCoroutine(self._observers.close())
         others.addErrback(lambda failure: log.failure("Photometers or alarms could not be kept", failure))
         await self._spool.close()
         await others
-
-    async def _close_others(self) -> None:
-        await self._alarms.close()
-        await self._photometers.close()
 
     def end_threads(self) -> None:
         """Call it last, even after a start that failed: Python does not exit before its threads do."""
@@ -301,7 +246,7 @@ class App:
 
     def health(self) -> Health:
         """How it fares; call it while it runs."""
-        return Health(self._outputs.waiting, self._overview.problems)
+        return Health(self._outputs.waiting, self._observers.overview.problems)
 
     def reload(self) -> Deferred[None]:
         """As `reload_now`, for whoever reads in the log how it ended. The result fires when it has."""
@@ -335,12 +280,10 @@ class App:
         self._logs.set_levels(logs.levels(config))
         self._spool.reconfigure(config.spool, _flush_interval(config))
         self._intake.reconfigure(config.mqtt, config.influxdb)
-        self._photometers.reconfigure(config.status)
-        self._alarms.reconfigure(config.alarm)
+        self._observers.reconfigure(config)
         self._clock.wait = config.global_.clock_wait
         await self._outputs.reconfigure(config.outputs)
         self._subscriber.reconfigure(config.mqtt)
-        self._sockets.reconfigure(config.status)
         self._tell_state()
         log.info("Reloaded {config}", config=config.path)
         return "\n".join((f"Reloaded {config.path}", *config.warnings))

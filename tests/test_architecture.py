@@ -32,6 +32,7 @@ FLOORS = (
     ("dating", "pages", "alarms"),
     ("intake", "outputs"),
     ("overview",),
+    ("observers",),
     ("app", "commands"),
     ("run",),
     ("cli",),

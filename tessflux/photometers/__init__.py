@@ -10,7 +10,7 @@ The file is `photometers.db` beside the spool; tessflux runs without it as well.
 """
 
 from tessflux.photometers.event import HEARD, SILENT, Event
-from tessflux.photometers.history import History
+from tessflux.photometers.history import History, InThread
 from tessflux.photometers.means import SECONDS, Mean
 from tessflux.photometers.photometer import Day, Photometer
 from tessflux.photometers.register import Register
@@ -24,6 +24,7 @@ __all__ = [
     "Day",
     "Event",
     "History",
+    "InThread",
     "Mean",
     "Photometer",
     "Photometers",
