@@ -118,7 +118,7 @@ def view(query: Query, *, most: int = PER_PAGE) -> View:
     order = sort.removeprefix("-")
     asked_state = query.get("state", "")
     return View(
-        word=query.get("q", "").strip().lower()[:LONGEST_WORD],
+        word=query.get("q", "").lower()[:LONGEST_WORD].strip(),
         state=asked_state if asked_state in STATES else "",
         unheard=_number(query.get("unheard", ""), 0),
         order=order if order in ORDERS else "name",
