@@ -17,7 +17,7 @@ from tessflux.pages.selection import (
 from tessflux.pages.slices import Work
 from tessflux.pages.way import way
 from tessflux.photometers import Photometer
-from tessflux.status import Messages, Snapshot
+from tessflux.status import Alarm, Messages, Snapshot
 from tessflux.words import ago, causes, duration, number
 
 REFRESH = 10
@@ -89,10 +89,11 @@ def front(snapshot: Snapshot, view: View, chosen: Selection, sparks: Sparks) -> 
 
 def _verdict(snapshot: Snapshot, chosen: Selection) -> Html:
     level, sentence = verdict(snapshot, chosen)
+    reasons = [*snapshot.problems, *(alarm.text for alarm in _more_alarms(snapshot))]
     return tag(
         "div",
         tag("h1", tag("span", SIGNS[level], class_="mark", aria_hidden="true"), f" {sentence}"),
-        tag("ul", [tag("li", problem) for problem in snapshot.problems]) if snapshot.problems else None,
+        tag("ul", [tag("li", reason) for reason in reasons]) if reasons else None,
         class_=f"verdict {level}",
     )
 
@@ -103,7 +104,7 @@ def verdict(snapshot: Snapshot, chosen: Selection) -> tuple[str, str]:
     quiet = snapshot.time - max(last or 0.0, snapshot.started)
     silent, refused = chosen.states[SILENT], chosen.states[REFUSED]
     if snapshot.problems and snapshot.paused and len(snapshot.problems) == 1:
-        return WARN, "Readings are stored on disk, but not delivered."
+        return WARN, "Readings are stored on disk, but not all of them are delivered."
     if snapshot.problems:
         return BAD, "Readings do not go all the way."
     if quiet > NOT_STORED:
@@ -115,10 +116,17 @@ def verdict(snapshot: Snapshot, chosen: Selection) -> tuple[str, str]:
     if silent:
         of = _photometers(chosen.total)
         return WARN, f"Readings go all the way; {number(silent)} of {of} {_are(silent)} silent."
+    if _more_alarms(snapshot):
+        return WARN, "Readings go all the way, but there is something to look at."
     return (
         WELL,
         f"All is well: {_photometers(chosen.total - refused)}, {_none(chosen.total - refused)} silent.",
     )
+
+
+def _more_alarms(snapshot: Snapshot) -> list[Alarm]:
+    """Alarms that say what no problem says."""
+    return [each for each in snapshot.alarms if each.kind in ("not_stored", "spool", "silent", "lost")]
 
 
 def _are(count: int) -> str:

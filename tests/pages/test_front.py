@@ -11,7 +11,7 @@ from tessflux.pages.front import BAD, WARN, WELL, brightness, front, verdict
 from tessflux.pages.selection import Selection, select, view
 from tessflux.pages.slices import at_once
 from tessflux.photometers import Photometer
-from tessflux.status import Snapshot
+from tessflux.status import Alarm, Snapshot
 from tests.faults.hostile_payloads import names
 from tests.pages import site
 from tests.pages.site import KNOWN_TAGS, NOW, SKY, Tree, output, photometer
@@ -46,7 +46,12 @@ def changed(**changes: Any) -> Snapshot:
         (
             changed(problems=["paused since"], paused="paused since"),
             FIVE,
-            (WARN, "Readings are stored on disk, but not delivered."),
+            (WARN, "Readings are stored on disk, but not all of them are delivered."),
+        ),
+        (
+            changed(alarms=[Alarm("spool", "", NOW - 60, "the spool is 60% full")]),
+            FIVE,
+            (WARN, "Readings go all the way, but there is something to look at."),
         ),
         (
             changed(messages=replace(site.WELL.messages, last_stored=NOW - 1_500)),
@@ -65,6 +70,16 @@ def test_a_sentence_says_whether_all_is_well(
 ) -> None:
     assert verdict(snapshot, select_all(everyone)) == expected
     assert expected[1] in page(everyone, snapshot).text
+
+
+def test_an_alarm_is_named_unless_it_is_a_problem_that_stands_there_already() -> None:
+    alarms = [
+        Alarm("spool", "", NOW - 60, "the spool is 60% full"),
+        Alarm("broker", "", NOW - 60, "the broker is away for 10 min"),
+    ]
+    text = page(FIVE, changed(alarms=alarms)).text
+    assert "the spool is 60% full" in text
+    assert "the broker is away for 10 min" not in text
 
 
 def test_problems_are_named() -> None:
