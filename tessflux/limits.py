@@ -103,6 +103,9 @@ ANSWER_BYTES = 65_536
 STATUS_CONNECTIONS = 64
 """Connections to a socket of the site. One more ends the oldest, which is slow: each should take some ms."""
 
+STATUS_PAGES = 16
+"""Pages that are kept for seconds, in case somebody asks for the same: 240 kB each with 200 photometers."""
+
 STATUS_REQUEST = 16_384
 """Bytes of a request, which has no body: browsers send some 1,000, and cookies of others on this host."""
 

@@ -6,8 +6,8 @@
                               page=, per_page=
     GET  /page.css, /page.js, /icon.svg
 
-One page is made at a time, and what two ask for within a second is made once: however many pages are open,
-readings have their turn.
+One page is made at a time, and what is asked for again within AGE is not made again: however many pages are
+open, the time belongs to the readings.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,6 +17,7 @@ from importlib import resources
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
+from tessflux.limits import STATUS_PAGES
 from tessflux.pages.frame import ICON, PHOTOMETERS, SCRIPT, STYLE
 from tessflux.pages.front import front
 from tessflux.pages.listing import listing
@@ -34,8 +35,8 @@ HTML = "text/html; charset=utf-8"
 SPARK_STEP = 3
 """Five minutes between two points of a sparkline."""
 
-KEPT = 16
-"""Pages of one snapshot that are kept for who asks next."""
+AGE = 5.0
+"""Seconds for which a page is shown to whoever asks for the same."""
 
 Places = Mapping[str, tuple[float, float]]
 """Degrees north and east, by photometer."""
@@ -56,8 +57,8 @@ class PhotometerPages:
         self._recent, self._register, self._history = recent, register, history
         self._places, self._clock = places, clock
         self._one = DeferredLock()
-        self._snapshot: Snapshot | None = None
-        self._made: dict[object, Answer] = {}
+        self._made: dict[object, tuple[float, Answer]] = {}
+        """When each was made; the oldest is the first."""
 
     def pages(self) -> Pages:
         """What each path answers."""
@@ -84,18 +85,18 @@ class PhotometerPages:
         return await self._once(("list", view(query, most=LISTED)), self._list)
 
     async def _once(self, key: tuple[object, ...], make: Callable[..., Awaitable[Answer]]) -> Answer:
-        """An answer that is as old as the last snapshot at most."""
+        """An answer that is AGE old at most."""
 
         async def answer() -> Answer:
-            snapshot = await self._recent.get()
-            if self._snapshot is not snapshot:
-                self._snapshot, self._made = snapshot, {}
+            now = self._clock.seconds()
+            while self._made:
+                oldest = next(iter(self._made))
+                if now - self._made[oldest][0] < AGE and len(self._made) <= STATUS_PAGES:
+                    break
+                del self._made[oldest]
             if key not in self._made:
-                made = await make(snapshot, *key[1:])
-                if len(self._made) >= KEPT:
-                    return made
-                self._made[key] = made
-            return self._made[key]
+                self._made[key] = now, await make(await self._recent.get(), *key[1:])
+            return self._made[key][1]
 
         found: Answer = await self._one.run(lambda: Deferred.fromCoroutine(answer()))
         return found

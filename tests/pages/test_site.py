@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux.limits import STATUS_PAGES
 from tessflux.pages import Listing, PhotometerPages
 from tessflux.photometers import Mean, Photometer
 from tessflux.status import Answer, Query, Recent, Snapshot
@@ -94,14 +95,24 @@ class SiteTest(SynchronousTestCase):
         assert (names[0], names[-1], len(names)) == ("stars19", "stars1", 11)
         assert (end - start, every) == (86400, 3)
 
-    def test_a_page_is_made_once_of_a_snapshot(self) -> None:
+    def test_a_page_is_shown_for_five_seconds(self) -> None:
         first = self.get("/")
+        self.clock.advance(4.9)
         assert self.get("/") is first
         assert self.get("/", q="stars1") is not first
-        assert self.taken == 1
-        self.clock.advance(2)
+        self.clock.advance(0.2)
         assert self.get("/") is not first
+        # The second and the third one are of the same second.
         assert self.taken == 2
+
+    def test_few_pages_are_kept(self) -> None:
+        first = self.get("/")
+        for number in range(STATUS_PAGES - 1):
+            self.get("/", q=str(number))
+        assert self.get("/") is first
+        self.get("/", q="one more")
+        self.get("/", q="and another")
+        assert self.get("/") is not first
 
     def test_pages_that_are_asked_for_together_are_made_one_after_the_other(self) -> None:
         queries: list[Query] = [{"q": f"stars{number}"} for number in range(30)]
