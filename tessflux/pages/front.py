@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tessflux.pages.chart import sparkline
-from tessflux.pages.frame import href, mark, page, with_sign
+from tessflux.pages.frame import MARKS, href, mark, page, with_sign
 from tessflux.pages.html import Html, join, tag
 from tessflux.pages.selection import (
     REFUSED,
@@ -168,19 +168,8 @@ def _heading(chosen: Selection) -> Html:
 
 def _tools(view: View, chosen: Selection) -> Html:
     """What to look for, and links that keep a state only."""
-    hidden = [
-        tag("input", type="hidden", name=name, value=value)
-        for name, value in (
-            ("state", view.state),
-            (
-                "sort",
-                ("-" if view.backwards else "") + view.order
-                if view.order != "name" or view.backwards
-                else "",
-            ),
-        )
-        if value
-    ]
+    kept = {"state": view.state, "sort": "" if view.sort == "name" else view.sort}
+    hidden = [tag("input", type="hidden", name=name, value=value) for name, value in kept.items() if value]
     search = tag(
         "form",
         tag(
@@ -197,7 +186,8 @@ def _tools(view: View, chosen: Selection) -> Html:
     links = [
         tag(
             "a",
-            f"{word} ",
+            tag("span", MARKS.get(name, ""), class_="mark", aria_hidden="true"),
+            f" {word} ",
             tag("small", number(count)),
             href=view.href(state=name, page=1),
             id=f"only-{word}",

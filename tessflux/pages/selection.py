@@ -83,13 +83,18 @@ class View:
     page: int = 1
     per_page: int = PER_PAGE
 
+    @property
+    def sort(self) -> str:
+        """The order as an address has it."""
+        return f"{'-' if self.backwards else ''}{self.order}"
+
     def href(self, path: str = "/", **changes: Any) -> str:
         """The address of this view, or of one that differs in `changes`."""
         view = replace(self, **changes)
         pairs = {
             "q": view.word,
             "state": view.state,
-            "sort": ("-" if view.backwards else "") + view.order,
+            "sort": view.sort,
             "page": str(view.page),
         }
         usual = {"q": "", "state": "", "sort": "name", "page": "1"}

@@ -13,7 +13,7 @@ from tessflux.words import ago, duration, number, size
 WIDTH, HEIGHT, GAP = 250, 104, 22
 """Of a box, and between two boxes one below the other (pixels)."""
 
-LETTERS = 34
+LETTERS = 30
 """That fit into a box; of a longer text the middle is left out."""
 
 OUTPUTS = 8
@@ -177,7 +177,7 @@ def _output(output: Output, now: float) -> Station:
     if output.waiting > 1:
         delivered = f"{number(output.waiting)} wait"
         if output.oldest_waiting is not None:
-            delivered += f", the oldest {duration(now - output.oldest_waiting)}"
+            delivered += f", up to {duration(now - output.oldest_waiting)}"
     state = IDLE if output.paused is not None else _state(output)
     since = (
         f"paused for {duration(now - output.paused)}" if output.paused is not None else _since(output, now)

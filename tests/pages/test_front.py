@@ -134,7 +134,7 @@ def test_each_database_is_drawn_and_what_waits_for_it() -> None:
     for words in (
         "archive",
         "away for 2 h 30 min",
-        "1,204 wait, the oldest 5 min",
+        "1,204 wait, up to 5 min",
         "paused for 1 min",
         "http://<b>:8086",
     ):
