@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import sin
 from pathlib import Path
 
@@ -26,13 +26,16 @@ from servers import Influxd, Mosquitto, Program, free_port, ini, tessflux
 
 from tessflux.simulator.photometer import PLACES, Photometer, Tess4C
 
+LAST_NIGHT = 1.5 * DAY
+"""So many seconds ago it was the day on which the last whole night began."""
+
 MADRID, LA_PALMA = PLACES[0], PLACES[5]
 
 
 def five(now: float) -> list[Past]:
     """A clear sky, one with clouds and a gap in the last whole night, a place that nobody knows, one that has
     fallen silent, and a TESS4C."""
-    evening = (now - 6 * 3_600) // DAY * DAY - 6 * 3_600
+    evening = (now - LAST_NIGHT) // DAY * DAY + 18 * 3_600
     gap = (evening + 3.2 * 3_600, evening + 4.9 * 3_600)
 
     def clear(_: datetime) -> float:
@@ -132,7 +135,7 @@ def main(directory: Path) -> None:
     """Make all pictures."""
     directory.mkdir(parents=True, exist_ok=True)
     now = time.time()
-    last = f"?night={datetime.fromtimestamp(now, UTC) - timedelta(hours=30):%Y-%m-%d}"
+    last = f"?night={datetime.fromtimestamp(now - LAST_NIGHT, UTC):%Y-%m-%d}"
     pages = {
         "front": "/",
         "clear": f"/photometers/stars1{last}",
