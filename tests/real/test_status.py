@@ -25,6 +25,10 @@ def test_an_operator_sees_and_controls_a_running_daemon(site: Site, publisher: P
     assert "2: 1 stored" in shown.stdout
     assert "1 refused (not JSON 1)" in shown.stdout
     assert "1 delivered, the last one" in shown.stdout
+    heard = site.run("photometers")
+    assert (heard.returncode, heard.stderr) == (0, "")
+    assert heard.stdout.splitlines()[1].split()[:2] == ["stars1", "heard"]
+    assert site.run("photometers", "--silent", "1h").stdout.endswith("\nnone\n")
     nagios = site.run("status", "--nagios")
     assert (nagios.returncode, nagios.stdout.count("\n")) == (0, 1)
     assert " | received=2c stored=1c refused=1c lost=0c waiting=0;;;0 spool=" in nagios.stdout
