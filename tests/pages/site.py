@@ -1,5 +1,6 @@
 """A snapshot, photometers and means for the pages, in memory."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -93,7 +94,7 @@ class Tree(HTMLParser):
     def __init__(self, page: bytes) -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
-        self.tags: set[str] = set()
+        self.count = Counter[str]()
         self.texts: list[str] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.feed(page.decode())
@@ -105,7 +106,7 @@ class Tree(HTMLParser):
         self.handle_startendtag(tag, attrs)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
+        self.count[tag] += 1
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_endtag(self, tag: str) -> None:
@@ -113,6 +114,10 @@ class Tree(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
+
+    @property
+    def tags(self) -> set[str]:
+        return set(self.count)
 
     @property
     def text(self) -> str:

@@ -153,6 +153,8 @@ def test_whatever_photometers_call_themselves_no_page_has_another_tag_or_address
         "\"' onload=x",
     ]
     everyone = [photometer(name, number=number, **SKY) for number, name in enumerate(hostile)]
+    harmless = [photometer(f"stars{number}", number=number, **SKY) for number in range(len(everyone))]
+    assert page(everyone).count == page(harmless).count
     for key, value in (("q", ""), ("q", "<b>"), ("state", '"><i>'), ("sort", '"><i>')):
         tree = page(everyone, site.WELL, **{key: value})
         assert tree.tags <= KNOWN_TAGS
