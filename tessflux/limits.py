@@ -65,9 +65,9 @@ JUDGED = 1_000
 """Messages that wait until the register sorts them, and readings that it takes in at once: that takes two or
 three milliseconds."""
 
-UNDIGESTED = 5_000
+UNDIGESTED = 1_000
 """Readings that the register has sorted, but not yet taken in: one of each photometer in a second. With their
-messages they take 5 MB."""
+messages they take 1 MB."""
 
 CAUSES = 4
 """Causes for which the register remembers when a message of a photometer was filtered or refused last."""
