@@ -132,7 +132,7 @@ def _main(
     holes = gaps(means, night.start, min(now, night.end)) if means else []
     empty = None
     if not means:
-        words = "no readings yet" if now < night.end else "no readings in this night"
+        words = "no mean of five minutes yet" if now < night.end else "no readings in this night"
         empty = tag("text", words, x=box.width / 2, y=box.height / 2, class_="empty")
     return box.clipped(
         _shades(box, night_skies),

@@ -172,7 +172,10 @@ def _in_words(shown: Shown, means: Means) -> str:
     is_tonight = night == shown.tonight
     sentences = []
     if not means:
-        sentences.append("Nothing was stored yet." if is_tonight else "Nothing is known of this night.")
+        # Beside it is how many readings were stored: some, from the first minute on.
+        sentences.append(
+            "There is no mean of five minutes yet." if is_tonight else "Nothing is known of this night."
+        )
     elif found is None:
         sentences.append("The sky was too bright to be measured.")
     else:
@@ -272,7 +275,8 @@ def _magnitude(mag: float | None) -> str:
 def _small(shown: Shown, night: Night, top: int) -> Html:
     means = shown.of(night)
     found = darkest(means)
-    words = f"{found.magnitude:.2f}" if found else "too bright" if means else "no readings"
+    none = "nothing yet" if night == shown.tonight else "no readings"
+    words = f"{found.magnitude:.2f}" if found else "too bright" if means else none
     is_this = night == shown.night
     return tag(
         "li",

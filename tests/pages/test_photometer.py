@@ -58,7 +58,9 @@ def test_without_a_place_there_are_no_twilight_and_no_moon() -> None:
 @pytest.mark.parametrize(
     ("night", "means", "words"),
     [
-        (TONIGHT, [], "Nothing was stored yet."),
+        (TONIGHT, [], "There is no mean of five minutes yet."),
+        (TONIGHT, [], "Fri 21 Nov no readings"),
+        (TONIGHT, [], "Thu 27 Nov nothing yet"),
         (TONIGHT.before(2), [], "Nothing is known of this night."),
         (TONIGHT, [mean(TONIGHT.start, 0.0)], "The sky was too bright to be measured."),
     ],
