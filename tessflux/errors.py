@@ -91,3 +91,11 @@ class ConfigError(OperatorError):
 
 class ServerError(TessfluxError):
     """A server was unreachable, refused us, or gave an answer that makes no sense; the message names it."""
+
+
+def in_words(error: BaseException) -> str:
+    """What an error says, without a full stop at its end. Of a connection that could not be made Twisted says
+    in its own words, by number and in the system's words what happened; here are the last alone."""
+    if getattr(error, "osError", None) and error.args and error.args[0]:
+        return str(error.args[0])
+    return str(error).rstrip(".") or type(error).__name__

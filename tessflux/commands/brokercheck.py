@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from tessflux.commands.findings import Findings
 from tessflux.config import MqttConfig
-from tessflux.errors import ServerError
+from tessflux.errors import ServerError, in_words
 from tessflux.mqtt import (
     CONNACK_TIMEOUT,
     Answer,
@@ -135,7 +135,7 @@ def _reason(error: Exception) -> str:
         case DeferredTimeout():
             return f"no answer within {error.args[0]:.0f} s; does a broker listen there? Check [mqtt] broker"
         case _:
-            return f"{error}; is the broker running, and is [mqtt] broker right?"
+            return f"{in_words(error)}; is the broker running, and is [mqtt] broker right?"
 
 
 async def _check_topics(probe: Probe, findings: Findings) -> None:

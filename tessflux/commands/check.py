@@ -137,7 +137,7 @@ async def check_schema(config: InfluxConfig, findings: Findings) -> Ran | None:
         findings.fail("schema", f"{config.schema}: InfluxDB may not understand {unclear}: {advice}")
         return None
     if config.dbname in names:
-        findings.ok("schema", f"{config.schema} creates {config.dbname}")
+        findings.ok("schema", f"{config.schema} creates {config.dbname} if it is missing")
     else:
         found = ", ".join(names) or "no database"
         findings.note("schema", f"warning: {config.schema} creates {found}, but dbname is {config.dbname}")

@@ -16,6 +16,7 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from tessflux.errors import in_words
 from tessflux.hosts import HostEndpoint
 from tessflux.limits import ANSWER_BYTES, HEADER_BYTES
 from tessflux.tls import VerifiedTLS, tls_problem
@@ -83,7 +84,7 @@ def explain_loss(failure: Failure) -> str:
         case ConnectionDone():
             return "the server hung up without an answer"
         case ConnectionLost() | ConnectError():
-            return failure.getErrorMessage()
+            return in_words(failure.value)
         case _:
             return "the answer is not HTTP"
 

@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from tessflux import __version__
 from tessflux.config import InfluxConfig
-from tessflux.errors import ServerError
+from tessflux.errors import ServerError, in_words
 from tessflux.influx.connection import BoundedAgent, explain_loss
 from tessflux.influx.dialect import dialect
 from tessflux.limits import ANSWER_BYTES
@@ -159,7 +159,7 @@ class Http:
                 if error.connected or len(self._urls) == 1:
                     raise
                 if not others:
-                    reason = f"{str(error).rstrip('.')}; no other url can be reached either"
+                    reason = f"{error}; no other url can be reached either"
                     raise NoAnswer(reason, slow=False, connected=False) from None
             else:
                 self._away = False
@@ -186,7 +186,7 @@ class Http:
         if isinstance(error, DeferredTimeout):
             return f"no answer within {self._timeout:g} s"
         if not isinstance(error, ResponseFailed):
-            return str(error) or type(error).__name__
+            return in_words(error)
         reason = "; ".join(explain_loss(failure) for failure in error.reasons)
         if not _hung_up(error):
             return reason

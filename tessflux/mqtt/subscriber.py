@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from tessflux.config import MqttConfig, Version
-from tessflux.errors import ServerError
+from tessflux.errors import ServerError, in_words
 from tessflux.logs import RateLimit
 from tessflux.mqtt import handshake, subscription
 from tessflux.mqtt.handshake import Handshakes
@@ -353,4 +353,4 @@ class Subscriber(Service):
 def _describe(error: Exception) -> str:
     if isinstance(error, DeferredTimeout):
         return f"no answer within {error.args[0]:.0f} s"
-    return str(error) or type(error).__name__
+    return in_words(error)

@@ -160,7 +160,7 @@ def test_the_data_definition_file_is_shown_as_it_would_run(
             'would run: GRANT WRITE ON "tessdb" TO "tessflux"',
             'warning: never run: statement 4 (DROP RETENTION POLICY "autogen" ...): it defines'
             " nothing that tessflux knows; if you want it, run it in the influx shell",
-            "ok: FILE creates tessdb",
+            "ok: FILE creates tessdb if it is missing",
         ],
         False,
     )

@@ -31,7 +31,7 @@ QUESTDB = message("failed to parse line protocol:errors encountered on line(s):\
     ("error", "words"),
     [
         (ConnectionDone(), "the server hung up without an answer"),
-        (ConnectionLost(), "Connection to the other side was lost in a non-clean fashion."),
+        (ConnectionLost(), "Connection to the other side was lost in a non-clean fashion"),
         (ConnectionAborted(), "more than 131072 bytes without an end"),
         (
             SSL.Error([("SSL routines", "", "wrong version number")]),

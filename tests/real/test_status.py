@@ -91,7 +91,7 @@ def test_an_operator_sees_and_controls_a_running_daemon(site: Site, publisher: P
 def test_the_daemon_is_healthy_and_not_ready_while_its_servers_are_away(site: Site) -> None:
     site.configure(mqtt={"broker": "tcp:127.0.0.1:1"}, influxdb={"url": "http://127.0.0.1:1"})
     site.launch()
-    wait_until(lambda: "is away: Connection was refused" in site.run("status").stdout, "both are away")
+    wait_until(lambda: "is away: Connection refused" in site.run("status").stdout, "both are away")
     status = json.loads(site.run("status", "--json").stdout)
     wait_until(lambda: len(json.loads(site.run("status", "--json").stdout)["problems"]) == 2, "two problems")
     assert status["spool"]["answers"]

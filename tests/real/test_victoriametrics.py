@@ -69,4 +69,4 @@ def test_a_check_of_one_that_is_gone_says_so(site: Site, victoria: VictoriaMetri
     victoria.stop()
     checked = site.run("--check")
     assert checked.returncode == 69
-    assert f"database   {victoria.url}: Connection was refused" in checked.stdout
+    assert f"database   {victoria.url}: Connection refused" in checked.stdout
