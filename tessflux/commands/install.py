@@ -68,6 +68,7 @@ def install_from(source: Traversable, root: Path, run: RunCommand | None, report
         files = shipped_files(source, program, unit=unit)
         before = checksum_of(root / UNIT)
         manifest = Manifest.read(root)
+        is_upgrade = bool(manifest.sums)
         if run is not None and find_owner(root) is None:
             add_user(run, report)
             manifest.made_user = True
@@ -83,9 +84,16 @@ def install_from(source: Traversable, root: Path, run: RunCommand | None, report
         manifest.write(root)
         if run is not None and checksum_of(root / UNIT) != before:
             reload_systemd(run)
+    _report_next_steps(root, report, shlex.quote(str(program)), unit=unit, is_upgrade=is_upgrade)
+
+
+def _report_next_steps(root: Path, report: Report, program: str, *, unit: bool, is_upgrade: bool) -> None:
     report("next steps:")
+    if is_upgrade:
+        report(f"  {program} --check-config && service tessflux restart")
+        return
     report(f"  edit {root / CONFIG}")
-    report(f"  runuser -u {USER} -- {shlex.quote(str(program))} --check")
+    report(f"  runuser -u {USER} -- {program} --check")
     if unit:
         report("  systemctl enable --now tessflux")
     else:

@@ -174,6 +174,16 @@ def test_an_interrupted_installation_is_completed_by_the_next(site: Site) -> Non
     assert "replaced etc/init.d/tessflux" in site.install()
 
 
+@pytest.mark.parametrize("systemd", [False, True])
+def test_the_next_step_of_an_upgrade_is_a_restart(site: Site, systemd: bool) -> None:
+    if systemd:
+        site.with_systemd()
+    site.install()
+    site.ship("2")
+    restart = f"  {program_path(site.root)} --check-config && service tessflux restart"
+    assert site.install()[-2:] == ["next steps:", restart]
+
+
 # The unit of systemd
 
 
