@@ -41,3 +41,13 @@ def causes(counts: Mapping[str, int]) -> str:
     """` (retained 3, duplicate 2)`, the most frequent first; "" if there are none."""
     some = sorted(((count, cause) for cause, count in counts.items() if count), reverse=True)
     return f" ({', '.join(f'{cause} {number(count)}' for count, cause in some)})" if some else ""
+
+
+def brightness(values: Mapping[str, float]) -> str:
+    """The magnitude of a reading, or what it says instead of one; "" if it does not have any."""
+    found = values.get("mag", values.get("mag1"))
+    if found is None:
+        return ""
+    if found > 0:
+        return f"{found:.2f}"
+    return "too bright" if values.get("freq", values.get("freq1", 0.0)) > 0 else "no signal"

@@ -9,7 +9,7 @@ from tessflux.commands.daemon import Daemon
 from tessflux.errors import NoDaemon
 from tessflux.logs import escape
 from tessflux.pages import LIST, LISTED, SILENT, Listed, Listing
-from tessflux.words import ago, number
+from tessflux.words import ago, brightness, number
 
 Form = Literal["table", "json"]
 
@@ -57,15 +57,14 @@ def _all(daemon: Daemon, unheard: float) -> Iterator[tuple[float, Listed]]:
 
 
 def _row(each: Listed, now: float) -> tuple[str, ...]:
-    values = each.values
-    magnitude, signal = values.get("mag", values.get("mag1")), values.get("wdBm")
+    signal = each.values.get("wdBm")
     return (
         escape(each.name),
         each.state,
         ago(each.heard, now),
         number(each.stored),
         number(each.refused),
-        "-" if magnitude is None else f"{magnitude:.2f}",
+        brightness(each.values) or "-",
         "-" if signal is None else f"{signal:.0f}",
     )
 

@@ -18,7 +18,7 @@ from tessflux.pages.slices import Work
 from tessflux.pages.way import way
 from tessflux.photometers import Photometer
 from tessflux.status import Alarm, Messages, Snapshot
-from tessflux.words import ago, causes, duration, number
+from tessflux.words import ago, brightness, causes, duration, number
 
 REFRESH = 10
 """Seconds."""
@@ -240,7 +240,7 @@ def _row(each: Photometer, spark: Sequence[float | None], now: float) -> Html:
         tag("a", tag("bdi", each.name), href=href(each.name)),
         mark(state(each)),
         ago(each.heard / 1_000, now),
-        brightness(values),
+        brightness(values) or "–",
         "–" if sky is None or box is None else f"{with_sign(sky - box)} °C",
         "–" if not signal else f"{with_sign(signal, 0)} dBm",
         number(each.stored.total(at)),
@@ -252,16 +252,6 @@ def _row(each: Photometer, spark: Sequence[float | None], now: float) -> Html:
         for place, (column, cell) in enumerate(zip(COLUMNS, cells, strict=True))
     )
     return tag("tr", name, others)
-
-
-def brightness(values: Mapping[str, float]) -> str:
-    """The magnitude of a last reading, or what it says instead of one."""
-    found = values.get("mag", values.get("mag1"))
-    if found is None:
-        return "–"
-    if found > 0:
-        return f"{found:.2f}"
-    return "too bright" if values.get("freq", values.get("freq1", 0.0)) > 0 else "no signal"
 
 
 def _pages(view: View, chosen: Selection) -> Html | None:

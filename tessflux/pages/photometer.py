@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from tessflux.pages.chart import CHANNELS, night_picture, small_night, swatch, top_of
 from tessflux.pages.frame import clock, href, mark, page, with_sign
-from tessflux.pages.front import brightness
 from tessflux.pages.html import Html, tag
 from tessflux.pages.night import (
     HOUR,
@@ -23,7 +22,7 @@ from tessflux.pages.slices import Work
 from tessflux.photometers import Mean, Photometer
 from tessflux.sky import Sky, sky
 from tessflux.status import Snapshot
-from tessflux.words import ago, number
+from tessflux.words import ago, brightness, number
 
 REFRESH = 60
 """Seconds."""
@@ -113,7 +112,7 @@ def _facts(shown: Shown, now: float) -> Html:
             if key in values
         ]
     else:
-        mags = [("mag/arcsec²", brightness(values))]
+        mags = [("mag/arcsec²", brightness(values) or "–")]
     sky_, box, signal = values.get("tsky"), values.get("tamb"), values.get("wdBm")
     facts = [
         *mags,

@@ -38,7 +38,10 @@ class Answering(Daemon):
 
 def test_the_table_has_everyone_of_all_pages() -> None:
     daemon = Answering(
-        listed("stars1", mag=21.3, wdBm=-61.0), listed("\x1b[2Jstars", mag1=19.0), listed("bad", "refused")
+        listed("stars1", mag=21.3, wdBm=-61.0),
+        listed("\x1b[2Jstars", mag1=19.0),
+        listed("bad", "refused"),
+        listed("day", mag=0.0, freq=50_000.0),
     )
     out = io.StringIO()
     assert photometers(daemon, out, unheard=None, form="table") == 0
@@ -47,6 +50,7 @@ def test_the_table_has_everyone_of_all_pages() -> None:
         "stars1        heard    1 min 5 s ago        1,440             3        21.30         -61",
         "\\x1b[2Jstars  heard    1 min 5 s ago        1,440             3        19.00           -",
         "bad           refused  1 min 5 s ago        1,440             3            -           -",
+        "day           heard    1 min 5 s ago        1,440             3   too bright           -",
     ]
     assert [query["page"] for query in daemon.queries] == ["1", "2"]
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from tessflux.pages.front import BAD, WARN, WELL, brightness, front, verdict
+from tessflux.pages.front import BAD, WARN, WELL, front, verdict
 from tessflux.pages.selection import Selection, select, view
 from tessflux.pages.slices import at_once
 from tessflux.photometers import Photometer
 from tessflux.status import Alarm, Snapshot
+from tessflux.words import brightness
 from tests.faults.hostile_payloads import names
 from tests.pages import site
 from tests.pages.site import KNOWN_TAGS, NOW, SKY, Tree, output, photometer
@@ -101,7 +102,7 @@ def test_a_row_says_what_a_photometer_last_measured() -> None:
         ({"mag": 0.0, "freq": 50_000.0}, "too bright"),
         ({"mag": 0.0, "freq": 0.0}, "no signal"),
         ({"mag1": 20.0, "freq1": 2.0}, "20.00"),
-        ({}, "–"),
+        ({}, ""),
     ],
 )
 def test_zero_is_not_a_magnitude(values: dict[str, float], words: str) -> None:
