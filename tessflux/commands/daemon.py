@@ -76,7 +76,7 @@ def find(config: Config) -> Daemon:
                 return daemon
             others.append(f"the daemon at {path} has another spool, {directory}")
     # Whoever may not ask would be misled by hearing that nobody is there.
-    raise denied or NoDaemon("; ".join(others))
+    raise denied or NoDaemon(f"{'; '.join(others)}. Does tessflux run, and with this config?")
 
 
 class _Connection(HTTPConnection):

@@ -81,6 +81,7 @@ def test_an_operator_sees_and_controls_a_running_daemon(site: Site, publisher: P
         result = site.run(command)
         assert (result.returncode, result.stdout) == (69, "")
         assert f"no daemon answers at {site.spool}/status.sock" in result.stderr
+        assert "Does tessflux run" in result.stderr
     assert site.run("status", "--nagios").returncode == 2
     site.start()
     assert site.run("status").returncode == 0
