@@ -159,8 +159,8 @@ def _collect_garbage_seldom() -> None:
 
 
 def _give_large_buffers_back() -> None:
-    """glibc keeps freed memory of up to the size of the largest buffer that it has seen, also where it is of no
-    use. Batches and their requests have megabytes: to get these from the system each time costs nothing of
-    note, and 5 MB less stay with us."""
+    """glibc keeps freed memory of up to the size of the largest buffer that it has seen. Batches and their
+    requests have megabytes: to get these from the system each time costs nothing of note, and 5 MB less stay
+    with us."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, MMAP_BYTES)
