@@ -1,6 +1,7 @@
-"""Numbers, sizes and durations as people read them. Pure."""
+"""Numbers, sizes, durations and dates as people read them. Pure."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 _SIZES = ((2**30, "GB"), (2**20, "MB"), (2**10, "kB"))
@@ -22,6 +23,11 @@ def duration(seconds: float) -> str:
 def ago(when: float, now: float) -> str:
     """`5 s ago`."""
     return f"{duration(now - when)} ago"
+
+
+def date(when: float) -> str:
+    """`2026-03-01 21:40 UTC`, of seconds since 1970."""
+    return f"{datetime.fromtimestamp(when, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def size(count: int) -> str:

@@ -60,10 +60,5 @@ def one_line(text: str) -> str:
     return shown if len(shown) <= ALARM_TEXT else f"{shown[: ALARM_TEXT - 3]}..."
 
 
-def date(seconds: float) -> str:
-    """A time for people."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-
-
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

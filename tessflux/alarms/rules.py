@@ -8,9 +8,9 @@ alarm stays as it is.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tessflux.alarms.notice import date
 from tessflux.config import AlarmConfig
 from tessflux.status import AlarmKind, Broker, Output, Snapshot
+from tessflux.words import causes, date, number
 
 FULL = 0.8
 """The part of the spool at which there is a second alarm: a fifth is left to do something about it."""
@@ -106,7 +106,7 @@ def _who_lacks(snapshot: Snapshot) -> str:
     if most is None or not most.waiting:
         return ""
     paused = ", whose delivery is paused" if most.paused else ""
-    return f", because [{most.name}] lacks {most.waiting:,} readings{paused}"
+    return f", because [{most.name}] lacks {number(most.waiting)} readings{paused}"
 
 
 def _clock(snapshot: Snapshot, limit: float) -> Finding:
@@ -118,8 +118,7 @@ def _clock(snapshot: Snapshot, limit: float) -> Finding:
 
 def _lost(snapshot: Snapshot, limit: float, before: Losses, losses: Losses) -> Finding:
     if losses.count > before.count:
-        causes = {cause: count for cause, count in snapshot.messages.lost.items() if count}
-        why = ", ".join(f"{cause} {count:,}" for cause, count in causes.items())
-        return Finding("lost", "", True, f"{losses.count:,} readings were lost ({why})")
+        why = causes(snapshot.messages.lost)
+        return Finding("lost", "", True, f"{number(losses.count)} readings were lost{why}")
     over = snapshot.uptime - losses.noticed >= limit
     return Finding("lost", "", False if over else None, "no more readings were lost")

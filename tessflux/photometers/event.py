@@ -1,7 +1,8 @@
 """Photometers that are silent, or heard again: an event each, also for a thousand of them at once. Pure."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+
+from tessflux.words import date, number
 
 SILENT, HEARD = "silent", "heard again"
 
@@ -20,14 +21,10 @@ class Event:
 
     def __str__(self) -> str:
         """In words, with a few of the names."""
-        count, since = (
-            len(self.names),
-            f"{datetime.fromtimestamp(self.since / 1_000, UTC):%Y-%m-%d %H:%M} UTC",
-        )
+        count, since = len(self.names), f"silent since {date(self.since / 1_000)}"
         are, were = ("is", "it was") if count == 1 else ("are", "they were")
-        who = self.names[0] if count == 1 else f"{count:,} photometers"
-        state = f"{are} silent since {since}" if self.kind == SILENT else f"{are} heard again; {were} silent"
-        state += "" if self.kind == SILENT else f" since {since}"
+        who = self.names[0] if count == 1 else f"{number(count)} photometers"
+        state = f"{are} {since}" if self.kind == SILENT else f"{are} heard again; {were} {since}"
         if count == 1:
             return f"{who} {state}"
         among = "these are" if count <= NAMED else "among them"

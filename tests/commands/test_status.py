@@ -21,33 +21,7 @@ from tessflux.commands.status import (
 )
 from tessflux.errors import NoDaemon, NotAllowed
 from tessflux.status import Alarm, Broker, Output, Snapshot
-from tessflux.words import causes, duration, size
 from tests.status.site import AWAY, BROKER, MESSAGES, NOW, OUTPUT, SPOOL, WELL
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        *((-3, "0 s"), (0, "0 s"), (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (61, "1 min 1 s")),
-        *((3_600, "1 h"), (3_605, "1 h"), (3_665, "1 h 1 min"), (86_400, "1 d"), (90_000, "1 d 1 h")),
-        (400 * 86_400, "400 d"),
-    ],
-)
-def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (1_023, "1023 bytes"), (1_536, "1.5 kB"), (2**20, "1 MB"), (2**30, "1 GB")],
-)
-def test_a_size_has_its_largest_unit(count: int, text: str) -> None:
-    assert size(count) == text
-
-
-def test_the_most_frequent_cause_comes_first_and_one_that_never_was_not_at_all() -> None:
-    assert causes({"a": 1, "b": 2_000, "c": 0}) == " (b 2,000, a 1)"
-    assert causes({"a": 0}) == ""
 
 
 def test_the_screen_when_all_is_well() -> None:
