@@ -151,7 +151,7 @@ class App:
             self._every(REQUEUE, self._intake.requeue),
             self._every(RELEASE, self._intake.dating.release),
             self._every(LOOK, self._watch.look),
-            *(self._every(seconds, task) for seconds, task in self._observers.periodic.items()),
+            *(self._every(seconds, task) for seconds, task in self._observers.periodic),
         ]
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:

@@ -85,11 +85,11 @@ class Observers:
         )
         photometers.listeners.append(self._alarms.heard)
         self._sockets = self._site(recent, control, reactor)
-        self.periodic: dict[float, Callable[[], Awaitable[None] | None]] = {
-            TICK: photometers.tick,
-            LOOK: self._alarms.look,
-            REOPEN: self._sockets.open_missing,
-        }
+        self.periodic: list[tuple[float, Callable[[], Awaitable[None] | None]]] = [
+            (TICK, photometers.tick),
+            (LOOK, self._alarms.look),
+            (REOPEN, self._sockets.open_missing),
+        ]
 
     def _site(self, recent: Recent, control: Control, reactor: Any) -> Sockets:
         photometers = PhotometerPages(
