@@ -10,7 +10,7 @@ import msgspec
 
 from tessflux.config import Config
 from tessflux.errors import NoDaemon, NotAllowed
-from tessflux.status import STATUS, Snapshot, places
+from tessflux.status import STATUS, Snapshot, socket_paths
 
 TIMEOUT = 25.0
 """Seconds for an answer: the daemon gives one within 20, even if its disk does not answer."""
@@ -60,10 +60,9 @@ class Daemon:
 
 def find(config: Config) -> Daemon:
     """The daemon that runs with this config: whose spool is that of the config."""
-    paths = places(config.status, config.spool.directory)
     others = []
     denied: NotAllowed | None = None
-    for path in paths:
+    for path in socket_paths(config.status, config.spool.directory):
         daemon = Daemon(path)
         try:
             directory = daemon.snapshot().spool.directory

@@ -34,7 +34,7 @@ from tessflux.status.snapshot import (
     State,
     problems,
 )
-from tessflux.status.sockets import REOPEN, Sockets, own_names, places
+from tessflux.status.sockets import REOPEN, Sockets, own_names, socket_paths
 
 __all__ = [
     "PAUSE",
@@ -67,6 +67,6 @@ __all__ = [
     "made_once",
     "own_names",
     "pages",
-    "places",
     "problems",
+    "socket_paths",
 ]

@@ -37,7 +37,7 @@ PROBLEM_PERIOD = 3600.0
 """Seconds between two log lines about a socket that cannot be opened."""
 
 
-def places(config: StatusConfig, spool: str) -> list[str]:
+def socket_paths(config: StatusConfig, spool: str) -> list[str]:
     """Where the Unix socket may be, the best place first: /run/tessflux if somebody has made it for us, such
     as systemd; the spool's directory is always ours."""
     if config.socket:
@@ -81,7 +81,7 @@ class Sockets:
         if config is None:
             return
         if self._unix_port is None:
-            self._unix_port = self._open_unix(places(config, self._spool))
+            self._unix_port = self._open_unix(socket_paths(config, self._spool))
         if self._tcp_port is None and config.listen is not None:
             self._tcp_port = self._open_tcp(config.listen)
 

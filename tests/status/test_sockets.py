@@ -13,7 +13,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config import ListenAddress, StatusConfig
-from tessflux.status import Sockets, places, sockets
+from tessflux.status import Sockets, socket_paths, sockets
 from tests.log_lines import record
 from tests.status.site import World
 
@@ -63,7 +63,7 @@ class SocketsTest(SynchronousTestCase):
         self.said = record(self, "status")
         self.reactor, world = Reactor(), World()
         self.sockets = Sockets(self.reactor, world.unix, world.tcp, self.spool)
-        self.in_run, self.in_spool = places(StatusConfig(), self.spool)
+        self.in_run, self.in_spool = socket_paths(StatusConfig(), self.spool)
 
     def test_the_run_directory_is_preferred_and_the_spool_does_otherwise(self) -> None:
         self.sockets.start(StatusConfig())
