@@ -2,8 +2,10 @@
 
 import socket
 from collections.abc import Mapping
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from os.path import realpath
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -15,6 +17,8 @@ from tessflux.status import STATUS, Snapshot, socket_paths
 TIMEOUT = 25.0
 """Seconds for an answer: the daemon gives one within 20, even if its disk does not answer."""
 
+T = TypeVar("T")
+
 
 class Daemon:
     """Whoever listens at a path."""
@@ -24,17 +28,26 @@ class Daemon:
 
     def status(self) -> bytes:
         """What can be seen of it: a Snapshot as JSON."""
-        _, body = self.ask("GET", STATUS)
-        return body
+        return self._page(STATUS, None)
 
     def snapshot(self) -> Snapshot:
         """The same, decoded."""
+        return self.get(STATUS, Snapshot)
+
+    def get(self, path: str, kind: type[T], query: Mapping[str, str] | None = None) -> T:
+        """What a page has as JSON, decoded."""
         try:
-            return msgspec.json.decode(self.status(), type=Snapshot)
+            return msgspec.json.decode(self._page(path, query), type=kind)
         except msgspec.DecodeError as error:
             raise NoDaemon(
                 f"at {self._path} answers another version of tessflux; restart it after an upgrade ({error})"
             ) from None
+
+    def _page(self, path: str, query: Mapping[str, str] | None) -> bytes:
+        code, body = self.ask("GET", path, query)
+        if code != HTTPStatus.OK:
+            raise NoDaemon(f"the daemon at {self._path} answers: {body.decode(errors='replace').strip()}")
+        return body
 
     def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """The code and the body of its answer."""

@@ -6,7 +6,6 @@ from typing import Literal, TextIO
 import msgspec
 
 from tessflux.commands.daemon import Daemon
-from tessflux.errors import NoDaemon
 from tessflux.logs import escape
 from tessflux.pages import LIST, LISTED, SILENT, Listed, Listing
 from tessflux.words import ago, brightness, number
@@ -42,15 +41,7 @@ def _all(daemon: Daemon, unheard: float) -> Iterator[tuple[float, Listed]]:
     page = pages = 1
     while page <= pages:
         query = {"per_page": str(LISTED), "page": str(page), "unheard": f"{unheard:.0f}"}
-        code, body = daemon.ask("GET", LIST, query)
-        try:
-            if code != 200:
-                raise NoDaemon(f"the daemon answers: {body.decode(errors='replace').strip()}")
-            listing = msgspec.json.decode(body, type=Listing)
-        except msgspec.DecodeError as error:
-            raise NoDaemon(
-                f"another version of tessflux answers; restart it after an upgrade ({error})"
-            ) from None
+        listing = daemon.get(LIST, Listing, query)
         for each in listing.photometers:
             yield listing.time, each
         page, pages = page + 1, listing.pages

@@ -23,6 +23,7 @@ class Answering(Daemon):
     """A daemon with these photometers, two on a page."""
 
     def __init__(self, *everyone: Listed, code: int = 200, body: bytes | None = None) -> None:
+        super().__init__("/run/tessflux/status.sock")
         self._everyone, self._code, self._body = everyone, code, body
         self.queries: list[Mapping[str, str]] = []
 

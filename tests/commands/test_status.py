@@ -1,6 +1,6 @@
 """`tessflux status`, and what its Nagios line makes of a snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from unittest.mock import Mock
@@ -159,6 +159,20 @@ def test_what_servers_say_cannot_move_the_cursor() -> None:
     snapshot = replace(WELL, problems=["the broker: \x1b[2J"])
     status(Mock(Daemon, snapshot=lambda: snapshot), stream, form="screen")
     assert "! the broker: \\x1b[2J\n" in stream.getvalue()
+
+
+class Failing(Daemon):
+    """One that has a bug."""
+
+    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+        return 500, b"500 the page could not be made; the log has the reason\n"
+
+
+def test_a_status_that_could_not_be_made_is_no_json() -> None:
+    stream = StringIO()
+    with pytest.raises(NoDaemon, match=r"^the daemon at /run/it answers: 500 .* has the reason$"):
+        status(Failing("/run/it"), stream, form="json")
+    assert not stream.getvalue()
 
 
 def line_of(daemon: Daemon | Exception) -> tuple[int, str]:
