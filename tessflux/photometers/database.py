@@ -6,8 +6,8 @@ is damaged or of another kind is moved aside, and begun anew. Its size is bounde
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from tessflux.photometers import means
 from tessflux.photometers.means import IN_BLOCK, Mean
 from tessflux.photometers.photometer import Photometer
 from tessflux.photometers.register import Kept
-from tessflux.spool import is_damaged, move_aside
+from tessflux.spool import is_damaged, move_aside, transaction
 
 log = Logger(namespace="tessflux")
 
@@ -103,7 +103,7 @@ class Database:
             (number,) = db.execute("PRAGMA user_version").fetchone()
             if number not in (0, FORMAT):
                 raise sqlite3.NotSupportedError(f"it has format {number}, this tessflux reads {FORMAT}")
-            with _transaction(db):
+            with transaction(db):
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version = {FORMAT}")
@@ -134,7 +134,7 @@ class Database:
     def _save(self, db: sqlite3.Connection, kept: Kept, oldest: int) -> None:
         rows = ((each.number, self._encode(each)) for each in kept.photometers)
         totals = {"next number": kept.next_number, "listened": kept.listened}
-        with _transaction(db):
+        with transaction(db):
             db.executemany("DELETE FROM photometer WHERE number = ?", [(number,) for number in kept.gone])
             db.executemany("INSERT OR REPLACE INTO photometer VALUES (?, ?)", rows)
             db.executemany("INSERT OR REPLACE INTO total VALUES (?, ?)", totals.items())
@@ -196,16 +196,3 @@ def _blocks(
     """The rows that a bucket has after these means were added."""
     for block, records in means.blocks(sums).items():
         yield bucket, block, means.merged(_block(db, bucket, block), records)
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        # SQLite may have rolled back by itself.
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")

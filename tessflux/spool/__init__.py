@@ -5,14 +5,15 @@ In:   the outcome of each message, and what acknowledges the message: `Committer
 Out:  the oldest lines as a `Batch`, until the database has dealt with them: `Queue.head`, `Queue.retire`.
 
 `Spool` puts `Committer`, `Queue` and `Store` together: messages gather in a `Group`, which is committed as a
-whole. `second_look` opens the file beside a running tessflux, for the commands.
+whole. `second_look` opens the file beside a running tessflux, for the commands. Whoever keeps another SQLite
+file shares `transaction`, `is_damaged` and `move_aside`.
 """
 
 from tessflux.spool.committer import Committer
 from tessflux.spool.file import is_damaged, move_aside
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
-from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Figures, second_look
+from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Figures, second_look, transaction
 from tessflux.spool.positions import Keeping
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
@@ -39,4 +40,5 @@ __all__ = [
     "move_aside",
     "quarantined",
     "second_look",
+    "transaction",
 ]

@@ -145,7 +145,7 @@ class Journal:
             if version not in range(len(_VERSIONS) + 1):
                 raise sqlite3.NotSupportedError(f"it has version {version}, not {len(_VERSIONS)}")
             for number, added in enumerate(_VERSIONS[version:], version + 1):
-                with _transaction(db):
+                with transaction(db):
                     for statement in added.split(";"):
                         db.execute(statement)
                     if number == 2:
@@ -213,7 +213,7 @@ class Journal:
 
     def _commit(self, group: Group, forgotten: int, outputs: Mapping[str, Mark | None]) -> int:
         last = self.last + len(group.lines)
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute("DELETE FROM chunk WHERE id <= ?", (forgotten,))
             for name, mark in outputs.items():
                 if mark is None:
@@ -269,7 +269,7 @@ class Journal:
 
     def remember_subscriptions(self, session: str, topics: frozenset[str]) -> None:
         """Remember these topics for a session, and no others."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute("DELETE FROM subscription WHERE session = ?", (session,))
             self._db.executemany(
                 "INSERT INTO subscription VALUES (?, ?)", [(session, topic) for topic in sorted(topics)]
@@ -284,7 +284,7 @@ class Journal:
 
     def remember_mqtt_version(self, broker: str, version: str, since: float) -> None:
         """Remember it for this broker, and forget the others: one is in the config."""
-        with _transaction(self._db):
+        with transaction(self._db):
             self._db.execute("DELETE FROM broker")
             self._db.execute("INSERT INTO broker VALUES (?, ?, ?)", (broker, version, since))
 
@@ -356,7 +356,8 @@ def _pages(group: Group) -> int:
 
 
 @contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Everything in it is done, or nothing."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
