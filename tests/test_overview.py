@@ -20,7 +20,7 @@ from tessflux.status import Alarm, Snapshot
 
 NOW = 1_800_000_000.0
 ALARM = Alarm("clock", "", NOW, "it is wrong")
-FIGURES = Figures(used=4_096, limit=2**30, quarantined=3, oldest={"influxdb": int(NOW - 60) * 1000})
+FIGURES = Figures(used=4_096, quarantined=3, oldest={"influxdb": int(NOW - 60) * 1000})
 
 
 class OverviewTest(SynchronousTestCase):

@@ -102,11 +102,10 @@ class Mark(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What the file holds: bytes in use and at most, rows in quarantine, and for each output the time of the
-    oldest reading that it lacks, in ms since 1970."""
+    """What the file holds: bytes in use, rows in quarantine, and for each output the time of the oldest
+    reading that it lacks, in ms since 1970."""
 
     used: int
-    limit: int
     quarantined: int
     oldest: Mapping[str, int]
 
@@ -299,7 +298,7 @@ class Journal:
             ).fetchone()
             if row:
                 oldest[name] = int(row[0].rpartition(" ")[2])
-        return Figures(self._used_pages * _PAGE, self._max_pages * _PAGE, self.quarantine.rows, oldest)
+        return Figures(self._used_pages * _PAGE, self.quarantine.rows, oldest)
 
     @property
     def _used_pages(self) -> int:

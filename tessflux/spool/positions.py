@@ -15,7 +15,6 @@ MARKS = 60
 REWINDS = 10
 """How often the same line is sent again. An output that is away every few seconds would get nothing else."""
 
-
 AT_RISK = 15.0
 """Seconds for which lines stay even if the spool is full: VictoriaMetrics loses those of the last ten in a
 crash."""

@@ -53,12 +53,12 @@ class Queue:
     @property
     def again(self) -> int:
         """How many of them were delivered once before."""
-        return max(0, self._position.answered - self._position.retired)
+        return self._position.delivered - self._position.retired
 
     @property
     def undelivered(self) -> int:
         """How many of them were not."""
-        return self.waiting - self.again
+        return self._store.last - self._position.delivered
 
     @property
     def missed(self) -> int:
