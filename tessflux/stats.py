@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 
+from tessflux.config import FIRST_OUTPUT
+
 STORED, FILTERED, REFUSED, LOST = "stored", "filtered", "refused", "lost"
 HELD = "held"
-FIRST_OUTPUT = "influxdb"
-"""The section of the config that was there in 2017."""
 
 
 @dataclass

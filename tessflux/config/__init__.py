@@ -11,6 +11,7 @@ from tessflux.config.addresses import BrokerAddress, ListenAddress
 from tessflux.config.loading import load
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.config.sections import (
+    FIRST_OUTPUT,
     AlarmConfig,
     Config,
     GlobalConfig,
@@ -22,6 +23,7 @@ from tessflux.config.sections import (
 )
 
 __all__ = [
+    "FIRST_OUTPUT",
     "NO_SECRET",
     "AlarmConfig",
     "BrokerAddress",

@@ -7,7 +7,7 @@ They are read from the lines that a daemon logs every hour and when it stops.
 import re
 from dataclasses import dataclass
 
-from tessflux.stats import FIRST_OUTPUT
+from tessflux.config import FIRST_OUTPUT
 
 _MQTT = re.compile(
     r"MQTT Stats \[Total, Accepted, Filtered\] = \[(\d+), (\d+), (\d+)\], refused (\d+), lost (\d+);"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tessflux.stats import FIRST_OUTPUT
+from tessflux.config import FIRST_OUTPUT
 from tests.faults.outputs import Output
 from tests.faults.relay import BOTH, TO_CLIENT, TO_SERVER
 from tests.faults.site import now_ms

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tessflux.stats import FIRST_OUTPUT
+from tessflux.config import FIRST_OUTPUT
 from tests.faults.chaos import TICK, Chaos
 from tests.faults.excuses import Findings, excuses, findings
 from tests.faults.ledger import Comparison, Ledger
