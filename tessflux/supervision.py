@@ -41,11 +41,11 @@ class Health(NamedTuple):
 
     waiting: int
     """Readings that wait for the output that lacks most."""
-    troubles: Sequence[str]
-    """What is not as usual, in words."""
+    problems: Sequence[str]
+    """Why readings do not go all the way, in words."""
 
     def __str__(self) -> str:
-        return "; ".join((f"{self.waiting:,} readings waiting", *(self.troubles or ("all is well",))))
+        return "; ".join((f"{self.waiting:,} readings waiting", *(self.problems or ("all is well",))))
 
 
 class Supervision:
@@ -110,8 +110,8 @@ class Supervision:
         health = self._health()
         if self._asked_at is not None and now >= self._asked_at + LOOK:
             # Not in the log: its file may be on the same disk, for which the reactor would wait then.
-            health = Health(health.waiting, ["the spool does not answer", *health.troubles])
-        if before is None or health.troubles != before.troubles or now >= self._told_at + SAME:
+            health = Health(health.waiting, ["the spool does not answer", *health.problems])
+        if before is None or health.problems != before.problems or now >= self._told_at + SAME:
             self._told, self._told_at = health, now
             if health != before:
                 self._notifier.tell(STATUS=health)
