@@ -102,24 +102,9 @@ def whole(low: int, high: int = _LARGEST_WHOLE) -> Converter:
     return convert
 
 
-def seconds(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> Converter:
-    """A number of seconds from `low` to `high`; with `zero` also 0."""
-    range_ = f"{'0, or ' if zero else ''}{low:g} to {high:.0f}"
-
-    def convert(value: str) -> float:
-        try:
-            number = float(_plain(value))
-        except ValueError:
-            number = float("nan")
-        if not (low <= number <= high or (zero and number == 0)):
-            raise ValueError(f"must be a number of seconds: {range_}")
-        return number
-
-    return convert
-
-
 def duration(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> Converter:
     """A time from `low` to `high`, as seconds or as a number with s, m, h or d; with `zero` also 0."""
+    range_ = f"{'0, or ' if zero else ''}{low:g} to {high:.0f}"
 
     def convert(value: str) -> float:
         found = re.fullmatch(r"([0-9.]+) ?([smhd]?)", value, re.IGNORECASE)
@@ -128,8 +113,7 @@ def duration(low: float, high: float = _LONGEST_SILENCE, zero: bool = False) -> 
         except ValueError:
             number = float("nan")
         if not (low <= number <= high or (zero and number == 0)):
-            range_ = f"{'0, or ' if zero else ''}{low:g} to {high:.0f} seconds"
-            raise ValueError(f"must be a time like 90m, 2h or 7200: {range_}")
+            raise ValueError(f"must be a number of seconds, or one with s, m, h or d: {range_} seconds")
         return number
 
     return convert

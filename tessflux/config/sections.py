@@ -36,7 +36,7 @@ class GlobalConfig:
 
     log_file: Annotated[str, converters.path] = ""  # "" = none
     log_level: Level = "info"
-    clock_wait: Annotated[float, converters.seconds(0)] = 300.0  # seconds since the boot, 0 = no wait
+    clock_wait: Annotated[float, converters.duration(0)] = 300.0  # seconds since the boot, 0 = no wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,10 @@ class InfluxConfig(ServerConfig):
     database: Annotated[str, converters.text] = ""
     measurement: Annotated[str, converters.measurement, LIVE] = "readings"
     batch: Annotated[int, converters.whole(1), LIVE] = 10  # readings
-    flush_interval: Annotated[float, converters.seconds(0.01, 60), LIVE] = 1.0  # from arrival to request
-    timeout: Annotated[float, converters.seconds(1, 600)] = 30.0  # seconds, one HTTP request
+    flush_interval: Annotated[float, converters.duration(0.01, 60), LIVE] = 1.0  # from arrival to request
+    timeout: Annotated[float, converters.duration(1, 600)] = 30.0  # seconds, one HTTP request
     extra_fields: Annotated[tuple[str, ...], converters.fields, LIVE] = ()
-    resend: Annotated[float, converters.seconds(0, 3600), LIVE] = 60.0  # for which what was delivered stays
+    resend: Annotated[float, converters.duration(0, 3600), LIVE] = 60.0  # for which what was delivered stays
     deduplicates: Annotated[bool, converters.flag] = False  # yes: a line twice is one, though that is hidden
     required: Flag = True  # no: a full spool lets it miss readings
     begin: Annotated[str, converters.choice("now", "oldest"), LIVE] = "now"  # with which line
@@ -107,9 +107,9 @@ class MqttConfig(ServerConfig):
     whitelist: Annotated[frozenset[str], converters.names, LIVE] = frozenset()  # lower case; empty = everyone
     blacklist: Annotated[frozenset[str], converters.names, LIVE] = frozenset()  # lower case
     new_photometers: Annotated[int, converters.whole(0), LIVE] = 5_000  # in an hour, 0 = any number
-    silence: Annotated[float, converters.seconds(10, zero=True), LIVE] = 600.0  # seconds, 0 = never
+    silence: Annotated[float, converters.duration(10, zero=True), LIVE] = 600.0  # seconds, 0 = never
     # Seconds, 0 = hold none; None = twice the pace of the photometer, at most 300.
-    backlog_wait: Annotated[float | None, converters.or_blank(converters.seconds(0, 3600)), LIVE] = None
+    backlog_wait: Annotated[float | None, converters.or_blank(converters.duration(0, 3600)), LIVE] = None
     tls_cert: Pem = ""
     tls_key: Pem = ""
     stats: Flag = True
