@@ -167,7 +167,7 @@ class Register:
         names, live, late = list[str](), self._live, self._late
         # This loop is all that nearly every reading costs: each line of it shows in the throughput.
         for each in judged:
-            message, outcome, _ = each
+            message, outcome, admit = each
             if type(outcome) is Stored:
                 admitted = outcome.admitted
                 name = admitted.name
@@ -177,22 +177,19 @@ class Register:
                 else:
                     late[name, admitted.time // 1_000] = each
             elif isinstance(outcome, Filtered | Quarantined):
-                self._turn_away(*each, outcome)
+                self._turn_away(message, outcome, admit)
         self._counts.update(names)
         if len(live) + len(late) + len(self._turned) >= UNDIGESTED:
             self._digest(now)
 
-    def _turn_away(
-        self, message: Message, _: Outcome, admit: Admit | None, outcome: Filtered | Quarantined
-    ) -> None:
-        is_filtered = isinstance(outcome, Filtered)
+    def _turn_away(self, message: Message, outcome: Filtered | Quarantined, admit: Admit | None) -> None:
         name = name_in(message.payload) if isinstance(outcome, Filtered) else self._whose(outcome)
         if not name:
             return
         cause = outcome.cause
         turned = self._turned.get((name, cause))
         if turned is None:
-            turned = self._turned[name, cause] = _Turned(is_filtered)
+            turned = self._turned[name, cause] = _Turned(isinstance(outcome, Filtered))
         turned.count += 1
         turned.at = message.received_at
         turned.live |= admit is None and not message.retained and cause != DUPLICATE
