@@ -244,9 +244,9 @@ class App:
         """The id of the spool's thread, as soon as that has done what it was given before."""
         return deferToThreadPool(self._reactor, self._thread, get_native_id)
 
-    def health(self) -> Health:
+    def health(self, spool_answers: bool) -> Health:
         """How it fares; call it while it runs."""
-        return Health(self._outputs.waiting, self._observers.overview.problems)
+        return Health(self._outputs.waiting, self._observers.overview.problems(spool_answers))
 
     def reload(self) -> Deferred[None]:
         """As `reload_now`, for whoever reads in the log how it ended. The result fires when it has."""

@@ -59,10 +59,9 @@ class Overview:
         self._started = self.clock.seconds()
         self._asking = False
 
-    @property
-    def problems(self) -> list[str]:
-        """Why readings do not go all the way, as far as can be told without waiting for the spool."""
-        spool, outputs = self._spool(answers=True, figures=None), self._outputs(None)
+    def problems(self, spool_answers: bool) -> list[str]:
+        """Why readings do not go all the way, for who knows whether the spool's thread answers."""
+        spool, outputs = self._spool(spool_answers, figures=None), self._outputs(None)
         return problems(self.wall.known, self.outputs.state, spool, self._broker(), outputs)
 
     async def take(self) -> Snapshot:

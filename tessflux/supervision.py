@@ -52,7 +52,8 @@ class Supervision:
     """Call `begin`, `ready`, `reloading`, `reloaded` and `stopping` when that is the case.
 
     `watchdog` are the seconds after which systemd takes us for hung, None if it does not. `ask_spool` fires
-    with the id of the spool's thread when that answers, and `waits_for_disk` is asked about this id.
+    with the id of the spool's thread when that answers, and `waits_for_disk` is asked about this id. `health`
+    is told whether it has answered in time.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Supervision:
         watchdog: float | None,
         ask_spool: Callable[[], Deferred[int]],
         waits_for_disk: Callable[[int], bool],
-        health: Callable[[], Health],
+        health: Callable[[bool], Health],
     ) -> None:
         self._notifier, self._clock = notifier, clock
         self._watchdog, self._ask_spool, self._waits_for_disk = watchdog, ask_spool, waits_for_disk
@@ -107,10 +108,8 @@ class Supervision:
 
     def _tell_health(self) -> None:
         before, now = self._told, self._clock.seconds()
-        health = self._health()
-        if self._asked_at is not None and now >= self._asked_at + LOOK:
-            # Not in the log: its file may be on the same disk, for which the reactor would wait then.
-            health = Health(health.waiting, ["the spool does not answer", *health.problems])
+        # Not in the log: its file may be on the disk of the spool, for which the reactor would wait then.
+        health = self._health(self._asked_at is None or now < self._asked_at + LOOK)
         if before is None or health.problems != before.problems or now >= self._told_at + SAME:
             self._told, self._told_at = health, now
             if health != before:

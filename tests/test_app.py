@@ -118,8 +118,9 @@ class Wiring(SynchronousTestCase):
             )
             app = App(load(str(path), {}), Logs(console=False, path=""), Reactor(), lambda state: None)
         app._spool.store.failing = "disk failed"
-        assert str(app.health()) == (
-            f"0 readings waiting; the spool in {directory} takes no readings: disk failed;"
+        assert str(app.health(False)) == (
+            f"0 readings waiting; the spool in {directory} does not answer: is its disk alive?;"
+            f" the spool in {directory} takes no readings: disk failed;"
             " the broker at tcp:localhost:1883 has not answered yet"
         )
 

@@ -44,8 +44,12 @@ class Supervised(SynchronousTestCase):
             watchdog=watchdog,
             ask_spool=self.ask,
             waits_for_disk=lambda thread: thread == THREAD and self.disk_hangs,
-            health=lambda: self.healths[-1],
+            health=self.health,
         )
+
+    def health(self, spool_answers: bool) -> Health:
+        waiting, problems = self.healths[-1]
+        return Health(waiting, [*problems, *(() if spool_answers else ("the spool does not answer",))])
 
     def ask(self) -> Deferred[int]:
         answer = Deferred[int]()
