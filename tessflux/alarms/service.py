@@ -6,7 +6,7 @@ threads. Silence is raised by the register of photometers, which remembers over 
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -20,7 +20,7 @@ from tessflux.alarms.notice import CLEARED, RAISED, Notice, one_line
 from tessflux.alarms.outbox import Outbox
 from tessflux.config import AlarmConfig
 from tessflux.logs import RateLimit
-from tessflux.photometers import SILENT, Event, Register
+from tessflux.photometers import SILENT, Event, InThread, Register
 from tessflux.status import Alarm, Snapshot
 
 log = Logger(namespace="tessflux")
@@ -30,9 +30,6 @@ LOOK = 2.0
 
 FAILURE_PERIOD = 3_600.0
 """Seconds between two log lines about a file that cannot be saved."""
-
-InThread = Callable[..., Awaitable[Any]]
-"""Makes a blocking call."""
 
 
 class Program(Protocol):

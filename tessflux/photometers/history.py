@@ -21,7 +21,7 @@ MOST_BUCKETS = 10 * 86_400 // SECONDS
 """Ten days: no more is read at a time."""
 
 InThread = Callable[..., Awaitable[Any]]
-"""Runs a blocking call in the thread of the file, after those before it."""
+"""Makes a blocking call: in the thread of the file after those before it, or in any thread."""
 
 T = TypeVar("T")
 
