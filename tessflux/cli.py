@@ -220,6 +220,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="install into this directory, the / of another system",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_commands_about_spool(commands)
+    _add_commands_to_daemon(commands)
+    test_alarm = commands.add_parser("test-alarm", help="run the command of [alarm] with a test")
+    _add_config(test_alarm, argparse.SUPPRESS)
+    test_alarm.set_defaults(command="test-alarm")
+    return parser.parse_args(argv)
+
+
+def _add_commands_about_spool(commands: "argparse._SubParsersAction[_Parser]") -> None:
     export = commands.add_parser("export", help="print the readings that wait in the spool, as line protocol")
     _add_config(export, argparse.SUPPRESS)
     _add_output(export, "only what waits for the database of the section [influxdb NAME]")
@@ -238,6 +247,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     form.add_argument("--requeue", action="store_true", help="try them again, also while tessflux runs")
     refused.set_defaults(command="refused", form="table")
+
+
+def _add_commands_to_daemon(commands: "argparse._SubParsersAction[_Parser]") -> None:
     status = commands.add_parser("status", help="what the daemon does, and whether all is well")
     _add_daemon(status)
     form = status.add_mutually_exclusive_group()
@@ -275,10 +287,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     reload = commands.add_parser("reload", help="have the daemon read its config again")
     _add_daemon(reload)
     reload.set_defaults(command="reload")
-    test_alarm = commands.add_parser("test-alarm", help="run the command of [alarm] with a test")
-    _add_config(test_alarm, argparse.SUPPRESS)
-    test_alarm.set_defaults(command="test-alarm")
-    return parser.parse_args(argv)
 
 
 def _duration(text: str) -> float:
