@@ -10,11 +10,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.clock import Clock
 from tessflux.config import InfluxConfig, load
+from tessflux.influx import Server
 from tessflux.mqtt import Subscriber
 from tessflux.outputs import Output, Outputs
 from tessflux.overview import ANSWER_SECONDS, Overview
 from tessflux.photometers import Register
-from tessflux.spool import Figures, Spool
+from tessflux.spool import Committer, Figures, Queue, Spool, Store
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, CommitStats, InfluxStats, MqttStats
 from tessflux.status import Alarm, Snapshot
 
@@ -36,13 +37,13 @@ class OverviewTest(SynchronousTestCase):
         self.stats = MqttStats(received=10, last_stored=990.0)
         counts = {(STORED, ""): 4, (FILTERED, "retained"): 3, (REFUSED, "bad"): 2, (LOST, "disk failed"): 1}
         self.stats.ended.update({**counts, (HELD, ""): 5})
-        self.store = Mock(failing="", commits=CommitStats())
+        self.store = Mock(Store, failing="", commits=CommitStats())
         self.figures: Deferred[Figures | None] = succeed(FIGURES)
         self.asked = 0
         self.store.figures = self._figures
         self.subscriber = Mock(Subscriber, connected=True, problem="", since=500.0)
-        self.server = Mock(takes_lines=True, problem="", since=600.0)
-        self.queue = Mock(undelivered=7, missed=2)
+        self.server = Mock(Server, takes_lines=True, problem="", since=600.0)
+        self.queue = Mock(Queue, undelivered=7, missed=2)
         influx = InfluxStats(requested=6, ok=3, rejected=2, failed=1, delivered=8, last_delivered=995.0)
         output = Output(
             InfluxConfig(url="http://localhost:8086"), influx, self.queue, self.server, Mock(), Mock(), None
@@ -52,7 +53,7 @@ class OverviewTest(SynchronousTestCase):
             lambda: config,
             Clock(0, wall=lambda: NOW + self.clock.seconds() - 1_000),
             self.clock,
-            Mock(Spool, store=self.store, committer=Mock(pending=6)),
+            Mock(Spool, store=self.store, committer=Mock(Committer, pending=6)),
             self.stats,
             Mock(Register, known=17, silent=4),
             self.subscriber,
