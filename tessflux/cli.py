@@ -61,21 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     """Run the command that was asked for."""
     match options.command:
-        case "daemon" if options.console:
-            config = _load_as_owner(options)
-            return detach.stay(
-                options.pid_file or "",
-                lambda ready, tell: run.until_stopped(config, console=True, ready=ready, tell=tell),
-            )
         case "daemon":
-            config = _load(options)
-            privileges.refuse_in_place_of_owner(Path(config.spool.directory))
-            if not config.global_.log_file:
-                _warn("[global] log_file is not set, so there will be no log")
-            return detach.detach(
-                options.pid_file or PID_FILE,
-                lambda ready, tell: run.until_stopped(config, console=False, ready=ready, tell=tell),
-            )
+            return _run_daemon(options)
         case "check":
             from tessflux.commands import check
 
@@ -149,6 +136,24 @@ def _run(options: argparse.Namespace) -> int:
                 form=options.form,
             )
     return 0
+
+
+def _run_daemon(options: argparse.Namespace) -> int:
+    """In the foreground, or detached from the terminal."""
+    if options.console:
+        config = _load_as_owner(options)
+        return detach.stay(
+            options.pid_file or "",
+            lambda ready, tell: run.until_stopped(config, console=True, ready=ready, tell=tell),
+        )
+    config = _load(options)
+    privileges.refuse_in_place_of_owner(Path(config.spool.directory))
+    if not config.global_.log_file:
+        _warn("[global] log_file is not set, so there will be no log")
+    return detach.detach(
+        options.pid_file or PID_FILE,
+        lambda ready, tell: run.until_stopped(config, console=False, ready=ready, tell=tell),
+    )
 
 
 def _load(options: argparse.Namespace) -> Config:
