@@ -7,8 +7,9 @@
     process     what the operating system knows of a process
     site        a broker and a database for one turn; the publisher; what is in the database
     relay       between broker and bridge: a window that is kept
+    stopwatch   between broker and bridge: how long an acknowledgement takes
     bridges     what takes readings: tessflux and what it is compared with
-    throughput, share, latency, waiting, disk    the cases
+    throughput, share, latency, waiting, disk, watched    the cases
 
 Broker, database, publisher and bridge share one machine: compare figures of one run, not of two.
 """

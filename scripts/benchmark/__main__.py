@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import benchmark
-from benchmark import bridges, disk, latency, machine, share, throughput, waiting
+from benchmark import bridges, disk, latency, machine, share, throughput, waiting, watched
 from benchmark.bridges import Bridge, Command, Tessflux
 from benchmark.plan import QUICK, Row, Scale, Turn, take
 from benchmark.report import lost_or_doubled, tables
@@ -28,6 +28,7 @@ CASES: dict[str, Case] = {
     "start": waiting.start,
     "disk": disk.disk,
     "idle": disk.idle,
+    "watched": watched.watched,
 }
 
 LOST_OR_DOUBLED, FAILED = 1, 2

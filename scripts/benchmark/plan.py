@@ -34,7 +34,9 @@ class Scale:
     spools: tuple[int, ...] = (0, 1_000_000, 5_000_000)
     """How many readings wait at a start."""
     idle: float = 30.0
-    """How long the disk and the idle process are watched."""
+    """How long the disk and the idle process are watched, and how long one is looked at."""
+    watched: tuple[int, ...] = (1_000, 100_000)
+    """How many photometers there are whose pages are timed."""
 
 
 QUICK = Scale(
@@ -46,6 +48,7 @@ QUICK = Scale(
     waiting=20_000,
     spools=(0, 20_000),
     idle=3.0,
+    watched=(),
 )
 """All cases in less than two minutes: to see that nothing is lost."""
 
