@@ -1,6 +1,6 @@
 """The first page: whether all is well, the way of a reading, and a table of the photometers. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tessflux.pages.chart import sparkline
@@ -29,7 +29,10 @@ NOT_STORED = 1_200.0
 WELL, WARN, BAD = "well", "warn", "bad"
 SIGNS = {WELL: "●", WARN: "▲", BAD: "✕"}
 
-Sparks = Mapping[str, Sequence[float | None]]
+Sparks = Mapping[str, Html]
+"""The sparklines of photometers, as far as there are any."""
+
+NO_SPARK = sparkline((), "")
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def front(snapshot: Snapshot, view: View, chosen: Selection, sparks: Sparks) -> 
     """The page."""
     rows = []
     for each in chosen.photometers:
-        rows.append(_row(each, sparks.get(each.name, ()), snapshot.time))
+        rows.append(_row(each, sparks.get(each.name, NO_SPARK), snapshot.time))
         yield
     table = join(rows)
     yield
@@ -231,7 +234,7 @@ def _head(column: Column, view: View) -> Html:
     return tag("th", link, scope="col", class_=column.class_, aria_sort=sorting)
 
 
-def _row(each: Photometer, spark: Sequence[float | None], now: float) -> Html:
+def _row(each: Photometer, spark: Html, now: float) -> Html:
     values = each.values
     sky, box, signal = values.get("tsky"), values.get("tamb"), values.get("wdBm")
     at = int(now * 1_000)
@@ -245,7 +248,7 @@ def _row(each: Photometer, spark: Sequence[float | None], now: float) -> Html:
         "–" if not signal else f"{with_sign(signal, 0)} dBm",
         number(each.stored.total(at)),
         tag("span", number(refused), class_="worry") if refused else "0",
-        sparkline(spark, f"Darkness of the last 24 hours at {each.name}"),
+        spark,
     )
     name, *others = (
         tag("th" if place == 0 else "td", cell, class_=column.class_, scope="row" if place == 0 else None)

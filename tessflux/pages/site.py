@@ -21,19 +21,17 @@ from tessflux.limits import STATUS_PAGES
 from tessflux.pages.frame import ICON, PHOTOMETERS, SCRIPT, STYLE
 from tessflux.pages.front import front
 from tessflux.pages.listing import listing
-from tessflux.pages.night import DAY, Night, night_at, night_of, noon_offset
+from tessflux.pages.night import Night, night_at, night_of, noon_offset
 from tessflux.pages.photometer import Shown, nobody, photometer_page, small_nights
 from tessflux.pages.selection import LISTED, Selection, View, select, view
 from tessflux.pages.slices import in_slices
-from tessflux.photometers import SECONDS, History, Register
+from tessflux.pages.sparks import Sparks
+from tessflux.photometers import History, Register
 from tessflux.status import Answer, Page, Pages, Query, Recent, Snapshot
 
 LIST = "/v1/photometers"
 
 HTML = "text/html; charset=utf-8"
-
-SPARK_STEP = 3
-"""Five minutes between two points of a sparkline."""
 
 AGE = 5.0
 """Seconds for which a page is shown to whoever asks for the same."""
@@ -56,6 +54,7 @@ class PhotometerPages:
     ) -> None:
         self._recent, self._register, self._history = recent, register, history
         self._places, self._clock = places, clock
+        self._sparks = Sparks(history, clock)
         self._one = DeferredLock()
         self._made: dict[object, tuple[float, Answer]] = {}
         """When each was made; the oldest is the first."""
@@ -106,11 +105,8 @@ class PhotometerPages:
         return await in_slices(select(register.all(), view, now=now, listened=register.listened), self._clock)
 
     async def _front(self, snapshot: Snapshot, view: View) -> Answer:
-        now = snapshot.time
-        chosen = await self._select(view, now)
-        names = [each.name for each in chosen.photometers]
-        end = now // SECONDS * SECONDS
-        sparks = await self._history.sparklines(names, end - DAY, end, every=SPARK_STEP)
+        chosen = await self._select(view, snapshot.time)
+        sparks = await self._sparks.of([each.name for each in chosen.photometers], snapshot.time)
         return Answer(await in_slices(front(snapshot, view, chosen, sparks), self._clock), content_type=HTML)
 
     async def _list(self, snapshot: Snapshot, view: View) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tessflux.pages.chart import sparkline
 from tessflux.pages.front import BAD, WARN, WELL, front, verdict
 from tessflux.pages.selection import Selection, select, view
 from tessflux.pages.slices import at_once
@@ -27,7 +28,7 @@ def select_all(everyone: Sequence[Photometer], **query: str) -> Selection:
 
 
 def page(everyone: Sequence[Photometer], snapshot: Snapshot = site.WELL, **query: str) -> Tree:
-    sparks = {each.name: [None] * 70 + [21.0] * 26 for each in everyone}
+    sparks = {each.name: sparkline([None] * 70 + [21.0] * 26, "Darkness") for each in everyone}
     return Tree(at_once(front(snapshot, view(query), select_all(everyone, **query), sparks)))
 
 

@@ -36,10 +36,11 @@ class FakeRegister:
 
 
 class FakeHistory:
-    """Notes what it is asked for, and has nothing."""
+    """Notes what it is asked for; it has the `lines` of these."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
+        self.lines: dict[str, list[float | None]] = {}
 
     async def night(self, name: str, start: float, end: float) -> list[Mean]:
         self.asked.append((name, start, end))
@@ -49,7 +50,7 @@ class FakeHistory:
         self, names: Sequence[str], start: float, end: float, *, every: int
     ) -> dict[str, list[float | None]]:
         self.asked.append((tuple(names), start, end, every))
-        return {}
+        return {name: self.lines[name] for name in names if name in self.lines}
 
 
 class SiteTest(SynchronousTestCase):
@@ -94,6 +95,22 @@ class SiteTest(SynchronousTestCase):
         [(names, start, end, every)] = self.history.asked
         assert (names[0], names[-1], len(names)) == ("stars19", "stars1", 11)
         assert (end - start, every) == (86400, 3)
+
+    def test_a_sparkline_is_read_and_drawn_once_in_five_minutes(self) -> None:
+        self.history.lines = {f"stars{number}": [20.0] * 96 for number in range(1, 31) if number != 12}
+
+        def shown(**query: str) -> int:
+            self.clock.advance(2)
+            return self.get("/", **query).body.count(b'class="spark"')
+
+        assert shown(q="stars1") == 10
+        assert shown(q="stars1", sort="-name") == 10
+        assert shown(q="stars2") == 11
+        assert [len(names) for names, *_ in self.history.asked] == [11, 1, 11]
+        assert self.history.asked[1][0] == ("stars12",), "what could not be read is asked for again"
+        self.clock.advance(300)
+        assert shown(q="stars2") == 11
+        assert len(self.history.asked[3][0]) == 11
 
     def test_a_page_is_shown_for_five_seconds(self) -> None:
         first = self.get("/")
