@@ -64,13 +64,19 @@ def href(name: str, **query: str) -> str:
 
 def mark(state: str) -> Html:
     """The state of a photometer."""
-    return tag(
+    return _STATES[state]
+
+
+_STATES = {
+    state: tag(
         "span",
-        tag("span", MARKS[state], class_="mark", aria_hidden="true"),
+        tag("span", sign, class_="mark", aria_hidden="true"),
         " ",
         tag("span", state, class_="word"),
         class_=f"is {state}",
     )
+    for state, sign in MARKS.items()
+}
 
 
 def with_sign(value: float, digits: int = 1) -> str:

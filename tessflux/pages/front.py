@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tessflux.pages.chart import sparkline
 from tessflux.pages.frame import MARKS, href, mark, page, with_sign
-from tessflux.pages.html import Html, join, tag
+from tessflux.pages.html import Html, around, join, tag
 from tessflux.pages.selection import (
     REFUSED,
     SILENT,
@@ -62,6 +62,16 @@ COLUMNS = (
     Column("Refused, 24 h", "refused", is_number=True),
     Column("Last 24 h", slim=True),
 )
+
+ROW = around("tr")
+CELLS = [
+    around("td", class_=column.class_) if place else around("th", class_=column.class_, scope="row")
+    for place, column in enumerate(COLUMNS)
+]
+"""The elements of a row."""
+
+WORRY = around("span", class_="worry")
+NAME = around("bdi")
 
 
 def front(snapshot: Snapshot, view: View, chosen: Selection, sparks: Sparks) -> Work[bytes]:
@@ -240,21 +250,17 @@ def _row(each: Photometer, spark: Html, now: float) -> Html:
     at = int(now * 1_000)
     refused = each.refused.total(at)
     cells: tuple[Html | str, ...] = (
-        tag("a", tag("bdi", each.name), href=href(each.name)),
+        tag("a", NAME(each.name), href=href(each.name)),
         mark(state(each)),
         ago(each.heard / 1_000, now),
         brightness(values) or "–",
         "–" if sky is None or box is None else f"{with_sign(sky - box)} °C",
         "–" if not signal else f"{with_sign(signal, 0)} dBm",
         number(each.stored.total(at)),
-        tag("span", number(refused), class_="worry") if refused else "0",
+        WORRY(number(refused)) if refused else "0",
         spark,
     )
-    name, *others = (
-        tag("th" if place == 0 else "td", cell, class_=column.class_, scope="row" if place == 0 else None)
-        for place, (column, cell) in enumerate(zip(COLUMNS, cells, strict=True))
-    )
-    return tag("tr", name, others)
+    return ROW([cell(value) for cell, value in zip(CELLS, cells, strict=True)])
 
 
 def _pages(view: View, chosen: Selection) -> Html | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from tessflux.photometers import SECONDS, Mean
@@ -60,12 +61,13 @@ def night_of(evening: date, offset: float) -> Night:
     return Night(evening, noon.timestamp() - offset)
 
 
-def skies(night: Night, place: Place | None) -> list[tuple[float, Sky]]:
+@lru_cache(maxsize=32)
+def skies(night: Night, place: Place | None) -> Sequence[tuple[float, Sky]]:
     """Sun and Moon through the night; nothing where the place is not known."""
     if place is None:
-        return []
+        return ()
     steps = range(int(night.start), int(night.end) + 1, STEP)
-    return [(float(step), sky(step, *place)) for step in steps]
+    return tuple((float(step), sky(step, *place)) for step in steps)
 
 
 def channels(means: Sequence[Mean]) -> int:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessflux.logs import escape
-from tessflux.pages.html import Html, join, tag
+from tessflux.pages.html import Html, around, join, tag
 from tests.pages.site import Tree
 
 
@@ -21,6 +21,11 @@ def test_an_element_is_written_as_html_and_svg_have_it() -> None:
     assert tag("input", hidden=True, checked=False, name=None) == "<input hidden/>"
     assert tag("ul", [tag("li", "a"), tag("li", "b")], None) == "<ul><li>a</li><li>b</li></ul>"
     assert join([Html("<br/>"), Html("x")]) == "<br/>x"
+
+
+@given(st.text(), st.text())
+def test_an_element_that_comes_often_is_the_same_as_one_that_comes_once(content: str, value: str) -> None:
+    assert around("td", title=value, class_=None)(content, None) == tag("td", content, None, title=value)
 
 
 def test_what_hides_or_turns_the_writing_round_is_shown() -> None:

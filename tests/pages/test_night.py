@@ -115,3 +115,9 @@ def test_twilight_at_madrid_is_that_of_an_almanac() -> None:
 )
 def test_the_moon_in_words(lit: float, waxing: bool, words: str) -> None:
     assert night.moon_in_words(Sky(0, 0, lit, waxing)) == words
+
+
+def test_where_sun_and_moon_stand_is_reckoned_once_for_all_pages_of_a_night() -> None:
+    first, again = (night.skies(night.night_of(date(2025, 11, 27), 0.0), MADRID) for _ in range(2))
+    assert again is first
+    assert night.skies(night.night_of(date(2025, 11, 27), 0.0), None) == ()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from benchmark import latency
+from benchmark import latency, watched
 from benchmark.__main__ import FAILED, LOST_OR_DOUBLED, exit_code
 from benchmark.bridges import CEILING, ROOT, Command, Tessflux, fill
 from benchmark.disk import Writes
@@ -16,11 +16,14 @@ from benchmark.plan import BenchFailed, Measured, Row, Turn, take
 from benchmark.process import Stat, status
 from benchmark.relay import Window
 from benchmark.report import Figure, figures, tables
+from benchmark.stopwatch import Acknowledgements
 from flood import Broker, Readings
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tessflux.mqtt.packets import Splitter
+from tessflux.photometers.database import Database
+from tessflux.photometers.means import bucket
 from tessflux.readings.reading import Reading, parse
 from tests.mqtt import wire
 
@@ -273,3 +276,47 @@ def test_the_relay_keeps_to_its_window_and_changes_nothing(size: int, steps: lis
         window.acknowledge(wire.puback(1))
         acknowledged += 1
     assert passed + window.release() == stream
+
+
+# Who looks
+
+
+@given(st.lists(st.integers(1, 70), min_size=1, max_size=20))
+def test_an_acknowledgement_waits_from_its_message_on_however_the_bytes_come(cuts: list[int]) -> None:
+    """Messages at QoS 0 have none; what else is sent does not count."""
+    sent = wire.connack() + b"".join(
+        wire.publish("stars1/reading", b"x" * mid, mid=mid if mid % 3 else 0) for mid in range(1, 8)
+    )
+    acknowledgements = Acknowledgements()
+    for cut in cuts:
+        acknowledgements.pass_on(sent[:cut], 10.0)
+        sent = sent[cut:]
+    acknowledgements.pass_on(sent, 10.0)
+    answers = b"\xc0\x00" + wire.puback(2) + wire.puback(1)
+    waits = [wait for byte in answers for wait in acknowledgements.acknowledge(bytes([byte]), 10.5)]
+    assert waits == [0.5, 0.5]
+    assert acknowledgements.acknowledge(wire.puback(7), 12.0) == [2.0]
+
+
+def test_who_looks_notes_how_long_each_kind_of_page_took_and_what_failed() -> None:
+    audience = watched.Audience()
+    answer = b"HTTP/1.1 200 OK\r\n\r\n"
+    for path, bytes_ in (("/?q=7", answer), ("/photometers/stars1", answer), ("/metrics", b"HTTP/1.1 503 ")):
+        with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+            answered = pool.submit(answer_and_close, server, bytes_)
+            audience.ask(server.getsockname(), path)
+            answered.result()
+    assert list(audience.columns()) == ["front", "front_longest", "photometer", "photometer_longest"]
+    assert audience.failures == ["/metrics: it was answered b'HTTP/1.1 503 '"]
+
+
+def test_a_photometer_that_the_benchmark_knows_has_a_night_behind_it(tmp_path: Path) -> None:
+    now = 1_700_000_000.0
+    watched.past_night(tmp_path, now)
+    database = Database(str(tmp_path))
+    kept = database.load()
+    assert (len(kept.photometers), kept.next_number) == (watched.WITH_NIGHT, watched.WITH_NIGHT)
+    first = bucket(now - 86_400)
+    [line] = database.magnitudes([999], range(first, first + 288))
+    database.close()
+    assert None not in line
