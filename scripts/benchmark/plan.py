@@ -36,7 +36,7 @@ class Scale:
     idle: float = 30.0
     """How long the disk and the idle process are watched, and how long one is looked at."""
     watched: tuple[int, ...] = (1_000, 100_000)
-    """How many photometers there are whose pages are timed."""
+    """How many photometers there are whose pages are timed; none: it is only seen that all works."""
 
 
 QUICK = Scale(

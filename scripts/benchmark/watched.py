@@ -194,8 +194,10 @@ def watched(
     scale: Scale, tessfluxes: Sequence[Tessflux], _peers: Sequence[Bridge], directory: Path
 ) -> Iterator[Turn]:
     """Without and with ten open pages; and every page again and again, with few and with many photometers."""
-    turns: list[tuple[int, str, Looking]] = [(FEW, "nobody looks", nobody), (FEW, "ten pages", open_pages)]
-    turns += [(count, "each page", again_and_again) for count in scale.watched]
+    turns: list[tuple[int, str, Looking]] = [(FEW, "ten pages", open_pages)]
+    if scale.watched:
+        turns.insert(0, (FEW, "nobody looks", nobody))
+        turns += [(count, "each page", again_and_again) for count in scale.watched]
     for each in tessfluxes:
         for count, name, audience in turns:
             run = partial(looked_at, each, count, audience, scale.idle, directory)
