@@ -6,7 +6,8 @@ Out:  `PhotometerPages.pages`: HTML, and the photometers as JSON.
 A page is made here, whole, and needs nothing from elsewhere; without JavaScript all of it works, it only
 refreshes less smoothly. `html` escapes by construction, `frame` has what is around each page, `front`,
 `photometer` and `listing` are the pages, `selection` says which photometers, `night` what is in a night,
-`chart` and `way` draw, `slices` keeps the reactor free, and `site` asks the others for what a page shows.
+`chart` and `way` draw, `sparks` draws once what changes seldom, `slices` keeps the reactor free, and `site`
+asks the others for what a page shows.
 """
 
 from tessflux.pages.listing import Listed, Listing
