@@ -58,7 +58,10 @@ OPEN = (
 COLUMNS = {METRICS: "metrics", FRONT: "front", PHOTOMETER: "photometer"}
 
 GAP = 0.35
-"""Seconds between two requests of who asks again and again: each page of a new snapshot."""
+"""Seconds between two requests of who asks again and again: each is of a new snapshot."""
+
+VIEWS = 8
+"""So many pages of a kind take longer than a page is kept for others."""
 
 SECONDS_TO_ANSWER = 20.0
 
@@ -158,8 +161,12 @@ def open_pages(tcp: Address, unix: Address) -> Iterator[Audience]:
 
 @contextmanager
 def again_and_again(tcp: Address, unix: Address) -> Iterator[Audience]:
-    """The three kinds of pages in turn, each anew."""
-    paths = (METRICS, FRONT, f"{PHOTOMETER}stars7")
+    """The three kinds of pages in turn, none of which was asked for in the seconds before."""
+    paths = [
+        path
+        for number in range(1, VIEWS + 1)
+        for path in (METRICS, f"/?page={number}", f"{PHOTOMETER}stars{number}")
+    ]
     audience = Audience(failures=_first(tcp, paths).failures)
     with _threads([partial(audience.in_turn, tcp, paths)], audience):
         yield audience
