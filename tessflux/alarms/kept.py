@@ -35,7 +35,7 @@ def load(directory: str) -> Kept:
         return msgspec.json.decode(path.read_bytes(), type=Kept)
     except FileNotFoundError:
         return Kept()
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         log.warn(
             "{path} is damaged ({error}), so alarms that last are raised once more",
             path=str(path),

@@ -37,6 +37,10 @@ _SCHEMA = """
 T = TypeVar("T")
 
 
+class _Damaged(Exception):
+    """What SQLite can read, but was never written."""
+
+
 class Database:
     """Nothing is opened before the first call; `close` comes last. Every method raises sqlite3.Error and
     OSError."""
@@ -80,7 +84,8 @@ class Database:
     def _use(self, call: Callable[..., T], *args: Any) -> T:
         try:
             return call(self._db or self._open(), *args)
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except (sqlite3.Error, _Damaged, UnicodeDecodeError) as error:
+            # The last one comes from Python, which cannot read what SQLite says of a damaged file.
             if isinstance(error, sqlite3.Error) and not is_damaged(error):
                 raise
             self.close()
@@ -124,12 +129,17 @@ class Database:
         return self._file == self._status()
 
     def _load(self, db: sqlite3.Connection) -> Kept:
+        entries = db.execute("SELECT entry FROM photometer").fetchall()
         totals = dict(db.execute("SELECT name, value FROM total"))
-        return Kept(
-            [self._decode(entry) for (entry,) in db.execute("SELECT entry FROM photometer")],
-            next_number=int(totals.get("next number", 0)),
-            listened=totals.get("listened", 0.0),
-        )
+        try:
+            return Kept(
+                [self._decode(entry) for (entry,) in entries],
+                next_number=int(totals.get("next number", 0)),
+                listened=float(totals.get("listened", 0.0)),
+            )
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            # A flipped bit may be anything: no UTF-8, NULL, infinity, or many brackets.
+            raise _Damaged(error) from None
 
     def _save(self, db: sqlite3.Connection, kept: Kept, oldest: int) -> None:
         rows = ((each.number, self._encode(each)) for each in kept.photometers)
@@ -187,7 +197,8 @@ class Database:
 def _block(db: sqlite3.Connection, bucket: int, block: int) -> bytes | None:
     query = "SELECT records FROM mean WHERE bucket = ? AND block = ?"
     row = db.execute(query, (bucket, block)).fetchone()
-    return row[0] if row else None
+    # What is no block counts as none, as `means.merged` has it.
+    return row[0] if row and means.is_block(row[0]) else None
 
 
 def _blocks(

@@ -106,10 +106,14 @@ def _scaled(number: float, scale: int) -> int:
     return round(scaled) if -_LARGEST <= scaled <= _LARGEST else _ABSENT
 
 
+def is_block(found: object) -> bool:
+    """Whether what a file has in the place of a block is one: a damaged file may have anything there."""
+    return isinstance(found, bytes) and len(found) == _BLOCK.size
+
+
 def merged(block: bytes | None, records: Mapping[int, tuple[int, ...]]) -> bytes:
-    """A block with these records added to what it has already; None is a new one. A block that is no block
-    begins anew."""
-    numbers = list(_BLOCK.unpack(block) if block is not None and len(block) == _BLOCK.size else _EMPTY)
+    """A block with these records added to what it has already; None is a new one."""
+    numbers = list(_BLOCK.unpack(block) if block is not None else _EMPTY)
     for place, record in records.items():
         here = slice(place * _PLACES, (place + 1) * _PLACES)
         before = numbers[here]

@@ -3,6 +3,7 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -50,7 +51,15 @@ class Damaged(SynchronousTestCase):
         temporary = TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
         directory = Path(temporary.name)
-        texts = (b"", b"\xff", b"[]", b'{"raised": 1}', b'{"raised": [{"kind": "of later"}]}')
+        texts = (
+            b"",
+            b"\xff",
+            b"[]",
+            b'{"raised": 1}',
+            b'{"raised": [{"kind": "of later"}]}',
+            msgspec.json.encode(KEPT).replace(b"full", b"\xffull"),
+            b'{"of later": ' + b"[" * 100_000,
+        )
         for text in texts:
             (directory / FILE_NAME).write_bytes(text)
             assert kept.load(str(directory)) == Kept()

@@ -102,10 +102,3 @@ def test_what_does_not_fit_is_a_gap_and_not_another_number() -> None:
     block = stored([[{"freq": 1.0, "mag": 1e300, "tamb": -400.0, "tsky": 1.0}]])
     assert block is not None
     assert mean(BUCKET, 5, block) == Mean(START, 1, (None,), None, 1.0)
-
-
-def test_a_block_of_a_wrong_length_begins_anew() -> None:
-    means = Means()
-    means.add(START, 1, {"freq": 1.0, "mag": 20.0})
-    records = blocks(means.sums[BUCKET])[0]
-    assert merged(b"short", records) == merged(None, records)

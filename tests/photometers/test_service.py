@@ -231,6 +231,15 @@ class Trouble(Service):
     def test_entries_of_another_kind_count_as_damage(self) -> None:
         for statement in (
             "UPDATE photometer SET entry = x'93c0'",
+            # Its name is no UTF-8.
+            "UPDATE photometer SET entry = x'95a1ff000000cb0000000000000000'",
+            "UPDATE total SET value = 9e999 WHERE name = 'next number'",
+            "UPDATE total SET value = 'junk' WHERE name = 'listened'",
+            "DROP TABLE photometer; CREATE TABLE photometer (number, entry);"
+            " INSERT INTO photometer VALUES (1, NULL)",
+            # Python cannot read what SQLite says of it.
+            "PRAGMA writable_schema = ON;"
+            " UPDATE sqlite_schema SET sql = CAST(x'ff' AS TEXT), name = CAST(x'ff' AS TEXT)",
             "PRAGMA user_version = 99",
             "DROP TABLE photometer; CREATE TABLE photometer (a); PRAGMA user_version = 7",
         ):
@@ -240,7 +249,24 @@ class Trouble(Service):
                 db.executescript(statement)
             self.begin()
             assert self.service.register.all() == [], statement
-        assert len(self.said(LogLevel.error)) == 3
+        assert len(self.said(LogLevel.error)) == 8
+
+    def test_a_block_that_is_none_is_a_gap_and_begins_anew(self) -> None:
+        for junk in ("x'0102'", "'text'", "7"):
+            self.hears()
+            self.end()
+            with closing(sqlite3.connect(self.file)) as db:
+                db.execute(f"UPDATE mean SET records = {junk}")
+                db.commit()
+            self.begin()
+            assert self.night("stars1", NIGHT, NIGHT + 300) == []
+            found = self.do(lambda: self.service.history.sparklines(["stars1"], NIGHT, NIGHT + 300))
+            assert set(found["stars1"]) == {None}
+            self.hears()
+            self.end()
+            self.begin()
+            assert [each.count for each in self.night("stars1", NIGHT, NIGHT + 300)] == [1]
+            self.file.unlink()
 
     def test_a_file_that_is_damaged_while_we_run_has_everyone_again_after_the_next_save(self) -> None:
         self.hears("stars1")
