@@ -69,7 +69,8 @@ class Command:
         with process.stdout as stdout:
             output = _Beginning(stdout.fileno())
             problem = self._wait(process.pid, output)
-            with suppress(ProcessLookupError):
+            # One that has become root's, as by sudo, is not ours to kill.
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             output.read_on(0)
         try:

@@ -144,7 +144,12 @@ class Alarms:
 
     async def _run(self, command: str) -> None:
         notice = self._outbox.take(self._clock.seconds())
-        ended: Ended = await self._run_in_thread(self._program.run, command, notice)
+        try:
+            ended: Ended = await self._run_in_thread(self._program.run, command, notice)
+        except Exception:
+            # Else this one would be told for ever, and none after it.
+            log.failure("An alarm could not be told")
+            ended = Ended("was not run, or its end not seen")
         if ended.stopped:
             self._outbox.interrupted()
             return

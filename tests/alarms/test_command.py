@@ -1,5 +1,6 @@
 """Real programs: what they get, and that none of them can do harm."""
 
+import errno
 import json
 import os
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tessflux.alarms.command import PATH, Command
+from tessflux.alarms.command import PATH, Command, Ended
 from tessflux.alarms.notice import RAISED, Notice
 from tessflux.limits import ALARM_OUTPUT
 from tests.real.site import wait_until
@@ -73,6 +74,18 @@ def test_one_that_fails_says_how(script: Script) -> None:
     ended = Command().run(script("echo no route; echo to host >&2; exit 3"), NOTICE)
     assert (ended.problem, ended.output) == ("failed with exit code 3", "no route | to host")
     assert Command().run(script("kill -SEGV $$"), NOTICE).problem == "was ended by signal 11"
+
+
+def test_one_that_is_not_ours_to_kill_has_ended_as_well(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `exec sudo mail` of a tessflux that is not root."""
+
+    def killpg(_pid: int, _signal: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    assert Command().run(script("echo told"), NOTICE) == Ended("", "told")
 
 
 def test_one_that_does_not_read_what_it_gets_may_do_so(script: Script) -> None:

@@ -176,6 +176,16 @@ class Service(SynchronousTestCase):
         world.clock.advance(60)
         assert world.program.texts == [AWAY_TEXT, AWAY_TEXT]
 
+    def test_a_bug_of_ours_is_a_failure_like_any_other(self) -> None:
+        world = self.world
+        world.look(AWAY)
+        running, world.program.running = world.program.running, None
+        assert running is not None
+        running.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        world.clock.advance(60)
+        assert world.program.texts == [AWAY_TEXT, AWAY_TEXT]
+
     def test_a_command_that_is_mended_by_a_reload_is_used_at_the_next_attempt(self) -> None:
         world = self.world
         world.look(AWAY)
