@@ -84,9 +84,8 @@ class Database:
     def _use(self, call: Callable[..., T], *args: Any) -> T:
         try:
             return call(self._db or self._open(), *args)
-        except (sqlite3.Error, _Damaged, UnicodeDecodeError) as error:
-            # The last one comes from Python, which cannot read what SQLite says of a damaged file.
-            if isinstance(error, sqlite3.Error) and not is_damaged(error):
+        except (sqlite3.Error, UnicodeDecodeError, _Damaged) as error:
+            if not isinstance(error, _Damaged) and not is_damaged(error):
                 raise
             self.close()
             log.error(

@@ -52,7 +52,7 @@ class SpoolFile:
         """
         try:
             result = self._call(call, *args, **kwargs)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if not is_damaged(error):
                 raise
             self._move_aside(error)
@@ -142,7 +142,7 @@ class SpoolFile:
         )
         return new
 
-    def _move_aside(self, error: sqlite3.Error) -> None:
+    def _move_aside(self, error: Exception) -> None:
         aside = move_aside(Path(self.config.directory) / FILE_NAME)
         log.error(
             "The spool was damaged ({error}). It was moved to {path}, and a new one was begun."
@@ -184,8 +184,11 @@ def follows(before: list[Part], after: list[Part], *, sizes: bool = False) -> bo
     return same and not (sizes and any(old.size > new.size for old, new in pairs))
 
 
-def is_damaged(error: sqlite3.Error) -> bool:
+def is_damaged(error: Exception) -> bool:
     """Whether this error means that the file is not a spool, or no longer."""
+    if isinstance(error, UnicodeDecodeError):
+        # Python cannot read what SQLite says of a damaged schema.
+        return True
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         # Not from SQLite: from the journal, or from Python about text that is not UTF-8.

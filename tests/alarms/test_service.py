@@ -182,7 +182,7 @@ class Service(SynchronousTestCase):
         running, world.program.running = world.program.running, None
         assert running is not None
         running.errback(ZeroDivisionError())
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
         world.clock.advance(60)
         assert world.program.texts == [AWAY_TEXT, AWAY_TEXT]
 

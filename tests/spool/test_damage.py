@@ -1,6 +1,7 @@
 """A damaged file is moved aside, and a new one goes on in its place."""
 
 import sqlite3
+from contextlib import closing
 from typing import Any
 from unittest import mock
 
@@ -45,6 +46,19 @@ class Damage(Case):
             assert "The spool was damaged (file is not a database). It was moved to" in text
             assert str(aside) in text
         self.site.open()
+
+    def test_a_schema_of_which_python_cannot_read_what_sqlite_says_is_damage(self) -> None:
+        self.site.stop()
+        with closing(sqlite3.connect(self.site.directory / FILE_NAME)) as db:
+            junk = "CAST(x'ff' AS TEXT)"
+            db.executescript(
+                f"PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = {junk}, name = {junk}"
+            )
+        assert self.site.open() == []
+        self.site.take()
+        self.clock.advance(FLUSH)
+        assert self.site.on_disk() == [line(0)]
+        assert len(self.site.asides()) == 1
 
     def test_a_commit_that_comes_upon_damage_goes_into_a_new_file(self) -> None:
         self.open_damaged()
