@@ -100,7 +100,6 @@ class Alarms:
         self._board.restore(before.raised)
         if self._config.command:
             self._outbox.restore(before.untold)
-        self._tell()
 
     def reconfigure(self, config: AlarmConfig) -> None:
         """Use another config from the next look on."""
@@ -115,7 +114,8 @@ class Alarms:
             self._put(Notice("silent", state, _only(event), str(event), self._now(), event.since / 1_000))
 
     async def look(self) -> None:
-        """See what has changed, tell it, and keep it."""
+        """See what has changed, tell it, and keep it. Nothing is told before the first one: `Command` lets
+        signals through, and one that comes during a start would end a process that does not handle it yet."""
         if self._stopping:
             return
         for notice in self._board.look(await self._snapshot(), self._config):
@@ -124,6 +124,7 @@ class Alarms:
             else:
                 log.info("Alarm over: {text}", text=notice.text)
             self._put(notice)
+        self._tell()
         await self.save()
 
     def _put(self, notice: Notice) -> None:

@@ -143,6 +143,8 @@ class Service(SynchronousTestCase):
         self.world.look(AWAY)
         assert len(self.world.program.runs) == 1
         self.world.begin()
+        assert self.world.program.texts == [], "a start handles no signals yet, which a run lets through"
+        self.world.look(AWAY)
         assert self.world.program.texts == [AWAY_TEXT]
 
     def test_a_stop_ends_the_command_and_the_next_process_tells_it_again(self) -> None:
@@ -155,6 +157,7 @@ class Service(SynchronousTestCase):
         assert world.clock.getDelayedCalls() == []
         assert len(self.said()) == 1, "a stop is no failure"
         world.begin()
+        world.look(AWAY)
         assert world.program.texts == [AWAY_TEXT]
 
     def test_a_damaged_file_is_forgotten(self) -> None:
