@@ -20,9 +20,11 @@ DEADLINE = 30.0
 """Seconds after which a condition will not come true any more."""
 
 
-def wait_until(condition: Callable[[], object], what: str | Callable[[], str]) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str | Callable[[], str], seconds: float = DEADLINE
+) -> None:
     """Wait for a condition, not for a time; fails with `what` when it does not come."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"it never happened: {what if isinstance(what, str) else what()}"
         time.sleep(0.02)

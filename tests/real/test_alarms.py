@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from servers import Influxd, Mosquitto
 
-from tests.real.site import Publisher, Site, reading, wait_until
+from tests.real.site import DEADLINE, Publisher, Site, reading, wait_until
 
 SCRIPT = """\
 #!/bin/sh
@@ -31,6 +31,8 @@ class Listener:
         wait_until(
             lambda: all(any(line.startswith(each) for line in self.lines()) for each in wanted),
             lambda: f"{wanted} in\n{self.heard.read_text()}",
+            # A server that was away for so long that it is an alarm is asked again after up to half a minute.
+            2 * DEADLINE,
         )
 
     def lines(self) -> list[str]:
