@@ -1,9 +1,11 @@
 """The file `photometers.db`: everyone who is known, and the means of the last nights. Blocking.
 
-Nothing in it is needed to store readings. So a loss of power may cost the last minutes of it, and a file that
-is damaged or of another kind is moved aside, and begun anew. Its size is bounded: the oldest means go.
+Nothing in it is needed to store readings, and what the spool keeps free of the disk is not taken. So a loss
+of power may cost the last minutes of it, and a file that is damaged or of another kind is moved aside, and
+begun anew. Its size is bounded: the oldest means go.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +21,7 @@ from tessflux.photometers import means
 from tessflux.photometers.means import IN_BLOCK, Mean
 from tessflux.photometers.photometer import Photometer
 from tessflux.photometers.register import Kept
-from tessflux.spool import is_damaged, move_aside, transaction
+from tessflux.spool import RESERVE, is_damaged, move_aside, transaction
 
 log = Logger(namespace="tessflux")
 
@@ -143,6 +145,7 @@ class Database:
     def _save(self, db: sqlite3.Connection, kept: Kept, oldest: int) -> None:
         rows = ((each.number, self._encode(each)) for each in kept.photometers)
         totals = {"next number": kept.next_number, "listened": kept.listened}
+        self._leave_reserve()
         with transaction(db):
             db.executemany("DELETE FROM photometer WHERE number = ?", [(number,) for number in kept.gone])
             db.executemany("INSERT OR REPLACE INTO photometer VALUES (?, ?)", rows)
@@ -152,6 +155,12 @@ class Database:
                 if bucket >= oldest:
                     db.executemany("INSERT OR REPLACE INTO mean VALUES (?, ?, ?)", _blocks(db, bucket, sums))
             self._bound(db)
+
+    def _leave_reserve(self) -> None:
+        """The spool needs this room to forget what is delivered: without it a full disk would stay full."""
+        disk = os.statvfs(self._path.parent)
+        if disk.f_bavail * disk.f_frsize < RESERVE:
+            raise OSError(errno.ENOSPC, f"less than {RESERVE >> 20} MB are left on the disk")
 
     def _bound(self, db: sqlite3.Connection) -> None:
         while self._size(db) > self._max_bytes:

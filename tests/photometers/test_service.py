@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, thread_time
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -22,6 +23,7 @@ from tessflux.photometers.means import SECONDS, Mean
 from tessflux.photometers.photometer import Day, Photometer, pack
 from tessflux.photometers.register import Kept
 from tessflux.photometers.service import TICK, Photometers
+from tessflux.spool import RESERVE
 from tests.log_lines import record
 from tests.photometers.site import NOW, Hearing
 
@@ -250,6 +252,21 @@ class Trouble(Service):
             self.begin()
             assert self.service.register.all() == [], statement
         assert len(self.said(LogLevel.error)) == 8
+
+    def test_the_reserve_of_the_spool_is_not_taken(self) -> None:
+        pages = RESERVE // 4_096
+        self.patch(os, "statvfs", lambda path: SimpleNamespace(f_bavail=pages - 1, f_frsize=4_096))
+        self.hears()
+        self.end()
+        [line] = self.said(LogLevel.error)
+        assert "less than 32 MB are left on the disk" in line
+        self.begin()
+        assert self.service.register.all() == []
+        self.patch(os, "statvfs", lambda path: SimpleNamespace(f_bavail=pages, f_frsize=4_096))
+        self.hears()
+        self.end()
+        self.begin()
+        assert len(self.service.register) == 1
 
     def test_a_block_that_is_none_is_a_gap_and_begins_anew(self) -> None:
         for junk in ("x'0102'", "'text'", "7"):
