@@ -61,13 +61,12 @@ STRANGERS = 1_000
 """Photometers that the register shows though nothing of them was stored yet. Whoever invents names in
 messages that are refused pushes out only those of his kind."""
 
-JUDGED = 1_000
-"""Messages that wait until the register sorts them, and readings that it takes in at once: that takes two or
-three milliseconds."""
+DIGESTED = 1_000
+"""Readings that the register of photometers takes in at once: that takes two or three milliseconds."""
 
-UNDIGESTED = 1_000
-"""Readings that the register has sorted, but not yet taken in: one of each photometer in a second. With their
-messages they take 1 MB."""
+UNDIGESTED = 2_500
+"""Readings that wait until it does so, one of each photometer in a second. With their messages they take
+2.5 MB."""
 
 CAUSES = 4
 """Causes for which the register remembers when a message of a photometer was filtered or refused last."""

@@ -155,7 +155,7 @@ def _collect_garbage_seldom() -> None:
     """Readings make no reference cycles, but enough objects to start a search for cycles every few dozen
     readings. That took an eighth of the time."""
     gc.freeze()
-    gc.set_threshold(10_000)
+    gc.set_threshold(100_000)
 
 
 def _give_large_buffers_back() -> None:

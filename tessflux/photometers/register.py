@@ -1,8 +1,8 @@
 """Who was heard, from the outcomes of their messages. Pure: times come in as arguments.
 
-Nearly all that is done for a message is to note it. What was noted is taken in together: that counts each
-reading, and looks at one of each photometer in about a second. So the way of a reading stays nearly as short
-as it was, and a photometer that publishes more often than that has its means from a part of its readings.
+Each reading is counted, but only one of each photometer is kept until the next digest, a second later, and
+looked at then. So the way of a reading stays nearly as short as it was, and few messages stay in memory; a
+photometer that publishes more often than that has its means from a part of its readings.
 
 Anyone may publish under any name. A photometer is known once a reading of it was stored, of which
 `new_photometers` in the config bounds the number. Of those of whom everything was refused, a few are shown as
@@ -13,14 +13,14 @@ A photometer is silent when it was not heard for so long, of the time in which w
 or the broker was, that is not its silence. One that was silent for 30 such days leaves.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
 import msgspec
 
-from tessflux.limits import JUDGED, PHOTOMETERS, STRANGERS, UNDIGESTED
+from tessflux.limits import DIGESTED, PHOTOMETERS, STRANGERS, UNDIGESTED
 from tessflux.photometers.event import HEARD, SILENT, Event, Settling
 from tessflux.photometers.means import Means, Sums
 from tessflux.photometers.photometer import STRANGER, Photometer, name_in, pack, place_in, with_cause
@@ -73,12 +73,11 @@ class Register:
 
     def __init__(self, *, history: bool) -> None:
         self.history = history
-        self._judged: list[_Judged] = []
         self._live: dict[str, _Judged] = {}
-        """The last reading of each photometer that came as it was made and is not digested yet."""
+        """Of each photometer the first reading that came as it was made, since the last digest."""
         self._late: dict[tuple[str, int], _Judged] = {}
-        """The last reading of those that came otherwise, in each second."""
-        self._counts = Counter[str]()
+        """The first in each second of those that came otherwise."""
+        self._counts = defaultdict[str, int](int)
         """How many there were of both."""
         self._turned: dict[tuple[str, str], _Turned] = {}
         """What was filtered or refused, by photometer and cause."""
@@ -157,30 +156,21 @@ class Register:
 
     def take(self, message: Message, outcome: Outcome, admit: Admit | None) -> None:
         """Note a message that was judged; `admit` as `Judge.judge` got it."""
-        judged = self._judged
-        judged.append((message, outcome, admit))
-        if len(judged) >= JUDGED:
-            self._sort(message.received_at)
-
-    def _sort(self, now: int) -> None:
-        judged, self._judged = self._judged, []
-        names, live, late = list[str](), self._live, self._late
-        # This loop is all that nearly every reading costs: each line of it shows in the throughput.
-        for each in judged:
-            message, outcome, admit = each
-            if type(outcome) is Stored:
-                admitted = outcome.admitted
-                name = admitted.name
-                names.append(name)
-                if admitted.time == message.received_at:
-                    live[name] = each
-                else:
-                    late[name, admitted.time // 1_000] = each
-            elif isinstance(outcome, Filtered | Quarantined):
-                self._turn_away(message, outcome, admit)
-        self._counts.update(names)
-        if len(live) + len(late) + len(self._turned) >= UNDIGESTED:
-            self._digest(now)
+        # For nearly every reading this is all: each line of it shows in the throughput.
+        if type(outcome) is Stored:
+            admitted = outcome.admitted
+            name = admitted.name
+            self._counts[name] += 1
+            if admitted.time == message.received_at:
+                if name in self._live:
+                    return
+                self._live[name] = message, outcome, admit
+            else:
+                self._late.setdefault((name, admitted.time // 1_000), (message, outcome, admit))
+        elif isinstance(outcome, Filtered | Quarantined):
+            self._turn_away(message, outcome, admit)
+        if len(self._live) + len(self._late) + len(self._turned) >= UNDIGESTED:
+            self.digest(message.received_at)
 
     def _turn_away(self, message: Message, outcome: Filtered | Quarantined, admit: Admit | None) -> None:
         name = name_in(message.payload) if isinstance(outcome, Filtered) else self._whose(outcome)
@@ -197,17 +187,13 @@ class Register:
     def digest(self, now: int) -> bool:
         """Take in what was noted, but not too much at once: False if there is more. `now` is in milliseconds
         since 1970 UTC."""
-        self._sort(now)
-        self._digest(now)
-        return not (self._late or self._live or self._turned)
-
-    def _digest(self, now: int) -> None:
-        for place in list(islice(self._late, JUDGED)):
+        for place in list(islice(self._late, DIGESTED)):
             self._digest_reading(*self._late.pop(place), now)
-        for name in list(islice(self._live, JUDGED)):
+        for name in list(islice(self._live, DIGESTED)):
             self._digest_reading(*self._live.pop(name), now)
-        for name, cause in list(islice(self._turned, JUDGED)):
+        for name, cause in list(islice(self._turned, DIGESTED)):
             self._count_turned(name, cause, self._turned.pop((name, cause)), now)
+        return not (self._late or self._live or self._turned)
 
     def _digest_reading(self, message: Message, stored: Outcome, admit: Admit | None, now: int) -> None:
         assert isinstance(stored, Stored)
