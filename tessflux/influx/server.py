@@ -5,7 +5,7 @@ both.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
@@ -103,6 +103,8 @@ class _Connection:
     """How many connections to the server had been made when it answered last."""
     url: str = ""
     """Where it answered last."""
+    others: list[WriteClient] = field(default_factory=list)
+    """For requests beside another one; each has one under way at most."""
     asked: bool = False
     """Whether it has said if it stores twice what it gets twice."""
 
@@ -128,6 +130,8 @@ class Server:
         self._resending, self._last_guess = resending, float("-inf")
         self._make_client, self._define, self._read_secret = client, define, read_secret
         self._sleeper = Sleeper(clock)
+        self.troubles = 0
+        """Grows whenever the server may lack what it took, and whenever another one takes its place."""
         self._others_tried = 0
         self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self.paused = False
@@ -148,6 +152,7 @@ class Server:
     def _connect(self, config: InfluxConfig) -> None:
         # If this fails, the former config stays in use, and the next reload sees a change.
         self._connection = _Connection(self._make_client(config))
+        self.troubles += 1
         self.config, self._dialect = config, dialect(config)
 
     def reconfigure(self, config: InfluxConfig) -> bool:
@@ -190,6 +195,24 @@ class Server:
         it takes another line `among` these. Raises NoServer and Undecided."""
         verdict, _ = await self._retry(lines, among or lines, failures)
         return verdict
+
+    async def post_beside(self, lines: Sequence[str]) -> bool:
+        """Post lines while another request is under way. False if the server may not have taken them: then
+        they are to be posted in their turn."""
+        connection = self._connection
+        client = connection.others.pop() if connection.others else self._make_client(self.config)
+        try:
+            verdict = await client.write(lines)
+        finally:
+            connection.others.append(client)
+        if isinstance(verdict, Delivered) and connection is self._connection:
+            self._stats.requested += 1
+            self._stats.ok += 1
+            return True
+        self.troubles += 1
+        if isinstance(verdict, Unreachable):
+            connection.cut_off |= verdict.cut_off
+        return False
 
     async def is_healthy(self) -> bool:
         """Post no lines until the server accepts that; True if it did at the first attempt."""
@@ -288,8 +311,10 @@ class Server:
                     connection.taken = lines[-1]
             case Busy() | Unreachable():
                 self._stats.failed += 1
+                self.troubles += 1
             case _:
                 self._stats.rejected += 1
+                self.troubles += 1
         timed_out = isinstance(verdict, Unreachable) and verdict.slow
         connection.timeouts = connection.timeouts + 1 if timed_out else 0
         if isinstance(verdict, Unreachable):

@@ -1,4 +1,7 @@
-"""What is posted to InfluxDB and when: the oldest lines first, one request at a time, until it has answered.
+"""What is posted to InfluxDB and when: the oldest lines first, and each request until it is answered.
+
+One request is under way at a time. Only while a full batch is delivered the next full one is posted beside
+it, so that the server need not wait for us; they are retired in their order.
 
 A request is due when `batch` lines wait, though no sooner than PACE after the previous one, or when the
 oldest line is `flush_interval` old. A full request is due at once. It carries all that waits, up to
@@ -15,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from tessflux.config import InfluxConfig
-from tessflux.influx.delivery import Delivery
+from tessflux.influx.delivery import Delivery, Result
 from tessflux.influx.server import IDLE_SECONDS, PARK_SECONDS, NoServer, Server, Undecided
 from tessflux.influx.sleeper import Sleeper
 from tessflux.limits import BATCH_LINES
@@ -42,8 +45,29 @@ class Source(Protocol):
     @property
     def oldest(self) -> float | None: ...
     async def head(self, limit: int) -> Batch: ...
+    async def following(self, batch: Batch, limit: int) -> Batch | None: ...
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool: ...
     def rewind(self) -> None: ...
+
+
+class _Beside:
+    """A batch that is posted while the one before it is delivered."""
+
+    def __init__(self, batch: Batch, server: Server) -> None:
+        self._batch, self._server, self._troubles = batch, server, server.troubles
+        self._taken = Deferred.fromCoroutine(server.post_beside(batch.lines))
+
+    async def has_taken(self, batch: Batch) -> bool:
+        """Whether the server has it all, if it is this batch. If there was any trouble with the server since
+        it was posted, it may have been lost again."""
+        if batch is not self._batch:
+            return False
+        return await self._taken and self._server.troubles == self._troubles
+
+    def cancel(self) -> None:
+        """Its lines go on waiting in the spool."""
+        self._taken.addErrback(lambda failure: failure.trap(CancelledError))
+        self._taken.cancel()
 
 
 class Writer(Service):
@@ -64,6 +88,7 @@ class Writer(Service):
         self._idle, self._after_error = Sleeper(clock), Sleeper(clock)
         self._loop: Deferred[None] | None = None
         self._draining = False
+        self._beside: _Beside | None = None
         self._undecided = False
         """Whether the server fails on the oldest lines, and only others can tell whose fault it is."""
         self._last_request = float("-inf")
@@ -79,6 +104,8 @@ class Writer(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        if self._beside is not None:
+            self._beside.cancel()
         if self._loop is not None:
             self._loop.cancel()
             await self._loop
@@ -169,8 +196,27 @@ class Writer(Service):
         if not batch.lines:
             await self._after_error.sleep(EMPTY_HEAD_SECONDS)
             return
-        result = await self._delivery.deliver(batch.lines)
+        beside, self._beside = self._beside, None
+        try:
+            following = await self._following(batch)
+            if following:
+                self._beside = _Beside(following, self._server)
+            taken = beside and await beside.has_taken(batch)
+        finally:
+            if beside:
+                beside.cancel()
+        result = Result(len(batch.lines)) if taken else await self._delivery.deliver(batch.lines)
         self._undecided = False
+        await self._retire(batch, result)
+
+    async def _following(self, batch: Batch) -> Batch | None:
+        """What can be delivered at the same time: what comes next, if that is a full batch."""
+        limit = self._delivery.limit
+        if self._undecided or limit < BATCH_LINES or len(self._server.config.urls) > 1:
+            return None
+        return await self._queue.following(batch, limit)
+
+    async def _retire(self, batch: Batch, result: Result) -> None:
         if result.delivered:
             self._stats.last_delivered = self._clock.seconds()
         if not await self._queue.retire(batch, result.refused):

@@ -1,6 +1,6 @@
 """The lines on disk that wait for one output, oldest first, until they are retired.
 
-While a full batch is being delivered the next one is read, so that the database need not wait for the disk.
+While full batches are delivered the next ones are read, so that the database need not wait for the disk.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,11 +23,15 @@ OVERDUE = float("-inf")
 
 @dataclass
 class _Ahead:
-    """A batch that is being read before it is asked for."""
+    """A batch that was read, or is being read, before it is retired."""
 
-    after: int
     limit: int
-    batch: Deferred[Batch]
+    batch: Batch | Deferred[Batch]
+
+    async def get(self) -> Batch:
+        if isinstance(self.batch, Deferred):
+            self.batch = await self.batch
+        return self.batch
 
 
 class Queue:
@@ -36,7 +40,8 @@ class Queue:
     def __init__(self, store: Store, output: str, *, wake: Callable[[], None]) -> None:
         self._store, self._output, self._wake = store, output, wake
         self._keeping, self._once = self._position.keeping, False
-        self._ahead: _Ahead | None = None
+        self._ahead: dict[int, _Ahead] = {}
+        """By the number of the line before it."""
         # What is on disk already has been waiting since before.
         self.oldest: float | None = OVERDUE if self.waiting else None
         """When the oldest line arrived that `head` has not yet given out (clock seconds)."""
@@ -95,19 +100,35 @@ class Queue:
     async def head(self, limit: int) -> Batch:
         """The oldest lines that are not retired, in whole chunks; empty when there are none."""
         self.oldest = None
-        ahead, self._ahead = self._ahead, None
-        batch = NO_LINES
-        if ahead and (ahead.after, ahead.limit) == (self._position.retired, limit):
-            batch = await ahead.batch
-        if not batch.lines or batch.generation != self._position.generation:
-            batch = await self._read(self._position.retired, limit)
-        if batch.lines and self.waiting > len(batch.lines):
-            if self.oldest is None:
-                self.oldest = OVERDUE
-            if self.waiting >= len(batch.lines) + limit:
-                following = Deferred.fromCoroutine(self._read(batch.last, limit))
-                self._ahead = _Ahead(batch.last, limit, following)
+        after = self._position.retired
+        self._ahead = {place: ahead for place, ahead in self._ahead.items() if place >= after}
+        batch = await self._after(after, limit)
+        self._ahead.pop(after, None)
+        if batch.lines and self.waiting > len(batch.lines) and self.oldest is None:
+            self.oldest = OVERDUE
         return batch
+
+    async def following(self, batch: Batch, limit: int) -> Batch | None:
+        """What comes after a batch that is not retired yet, if that is a full one, and if it does no harm to
+        send lines twice; `head` gives it once more."""
+        if self._once or not self._is_full_after(batch, limit):
+            return None
+        found = await self._after(batch.last, limit)
+        return found if found.lines else None
+
+    async def _after(self, number: int, limit: int) -> Batch:
+        """The batch after a line, and begin to read the one after that."""
+        ahead = self._ahead.get(number)
+        batch = await ahead.get() if ahead and ahead.limit == limit else NO_LINES
+        if not batch.lines or batch.generation != self._position.generation:
+            batch = await self._read(number, limit)
+        self._ahead[number] = _Ahead(limit, batch)
+        if batch.lines and batch.last not in self._ahead and self._is_full_after(batch, limit):
+            self._ahead[batch.last] = _Ahead(limit, Deferred.fromCoroutine(self._read(batch.last, limit)))
+        return batch
+
+    def _is_full_after(self, batch: Batch, limit: int) -> bool:
+        return self._store.last - batch.last >= limit
 
     async def _read(self, after: int, limit: int) -> Batch:
         position = self._position

@@ -71,6 +71,8 @@ class Memory:
         self.retired = 0
         self.rewound = 0
         self.once: bool | None = None
+        self.gives_following = False
+        self._given: dict[int, Batch] = {}
 
     @property
     def waiting(self) -> int:
@@ -95,7 +97,14 @@ class Memory:
         lines = self.lines[:limit]
         if len(lines) < self.waiting:
             self.oldest = self._clock.seconds() - CONFIG.flush_interval
-        return Batch(self.retired + len(lines), lines)
+        return self._given.pop(self.retired, None) or Batch(self.retired + len(lines), lines)
+
+    async def following(self, batch: Batch, limit: int) -> Batch | None:
+        begin = batch.last - self.retired
+        lines = self.lines[begin : begin + limit]
+        if not self.gives_following or len(lines) < limit:
+            return None
+        return self._given.setdefault(batch.last, Batch(batch.last + limit, lines))
 
     async def retire(self, batch: Batch, refused: Sequence[Quarantined] = ()) -> bool:
         del self.lines[: batch.last - self.retired]

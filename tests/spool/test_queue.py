@@ -4,6 +4,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.readings import Quarantined
+from tessflux.spool.journal import Batch
 from tessflux.spool.positions import Keeping
 from tessflux.spool.queue import OVERDUE
 from tessflux.spool.store import ATTEMPTS, RETRY
@@ -212,3 +213,40 @@ class ReadAhead(Case):
         self.retire(batch)
         self.thread.error = None
         assert self.head(GROUP_READINGS).lines == self.taken(2)
+
+    def following(self, batch: Batch, limit: int = GROUP_READINGS) -> Batch | None:
+        found: Batch | None = self.site.result(self.site.queue.following(batch, limit))
+        return found
+
+    def test_the_following_batch_is_given_before_its_turn_and_in_its_turn(self) -> None:
+        first = self.head(GROUP_READINGS)
+        second = self.following(first)
+        assert second is not None
+        assert second.lines == self.taken(1)
+        assert self.head(GROUP_READINGS) is first or self.head(GROUP_READINGS) == first
+        self.retire(first)
+        assert self.head(GROUP_READINGS) is second
+        third = self.following(second)
+        assert third is not None
+        assert third.lines == self.taken(2)
+
+    def test_only_a_full_batch_follows(self) -> None:
+        batch = self.head(3 * GROUP_READINGS)
+        assert self.following(batch, 3 * GROUP_READINGS) is None
+
+    def test_nothing_follows_where_what_is_sent_twice_is_stored_twice(self) -> None:
+        batch = self.head(GROUP_READINGS)
+        self.site.queue.send_once(True)
+        assert self.following(batch) is None
+
+    def test_what_followed_is_another_batch_once_lines_are_sent_again(self) -> None:
+        self.site.queue.keep(Keeping(resend=60.0))
+        self.retire(self.head(GROUP_READINGS))
+        second = self.head(GROUP_READINGS)
+        third = self.following(second)
+        self.site.queue.rewind()
+        for number in range(3):
+            batch = self.head(GROUP_READINGS)
+            assert batch is not third
+            assert batch.lines == self.taken(number)
+            self.retire(batch)
