@@ -104,8 +104,8 @@ def test_a_token_that_is_wrong_is_read_again_and_shown_nowhere(
     configure(site, two, three, token, token="Wr0ng-token")
     checked = site.run("--check")
     assert checked.returncode == os.EX_UNAVAILABLE
-    for login in ("whether it may write to the bucket", "whether it may write to the database"):
-        assert f"; check [influxdb] token, and {login}" in checked.stdout
+    for section, target in (("influxdb two", "bucket"), ("influxdb three", "database")):
+        assert f"; check [{section}] token, and whether it may write to the {target}" in checked.stdout
     site.start()
     publisher.publish([reading("stars1", 1, 17.0)], qos=1)
     site.wait_for_rows(1)

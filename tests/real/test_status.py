@@ -25,6 +25,9 @@ def test_an_operator_sees_and_controls_a_running_daemon(site: Site, publisher: P
     assert "2: 1 stored" in shown.stdout
     assert "1 refused (not JSON 1)" in shown.stdout
     assert "1 delivered, the last one" in shown.stdout
+    wait_until(
+        lambda: "stars1" in site.run("photometers").stdout, "the register has looked, as it does every second"
+    )
     heard = site.run("photometers")
     assert (heard.returncode, heard.stderr) == (0, "")
     assert heard.stdout.splitlines()[1].split()[:2] == ["stars1", "heard"]
