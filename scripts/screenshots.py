@@ -131,12 +131,10 @@ def _wait_for(url: str, daemon: Program) -> None:
     raise daemon.failure("does not answer")
 
 
-def main(directory: Path) -> None:
-    """Make all pictures."""
-    directory.mkdir(parents=True, exist_ok=True)
-    now = time.time()
+def pages(now: float) -> dict[str, str]:
+    """What is looked at of five photometers: names of pictures, and paths."""
     last = f"?night={datetime.fromtimestamp(now - LAST_NIGHT, UTC):%Y-%m-%d}"
-    pages = {
+    return {
         "front": "/",
         "clear": f"/photometers/stars1{last}",
         "tonight": "/photometers/stars1",
@@ -146,16 +144,23 @@ def main(directory: Path) -> None:
         "four": f"/photometers/stars5{last}",
         "nobody": "/photometers/nobody",
     }
+
+
+def main(directory: Path) -> None:
+    """Make all pictures."""
+    directory.mkdir(parents=True, exist_ok=True)
+    now = time.time()
     with tempfile.TemporaryDirectory() as temporary, Browser() as browser:
         with running(Path(temporary) / "five", five(now), 3, 8, "2h") as url:
-            for name, path in pages.items():
-                _take(browser, url + path, directory, name)
+            for name, path in pages(now).items():
+                take(browser, url + path, directory, name)
         thousand = [Past(each, period=900) for each in network(1_000)]
         with running(Path(temporary) / "thousand", thousand, 900, 1, "10s") as url:
-            _take(browser, url, directory, "thousand")
+            take(browser, url, directory, "thousand")
 
 
-def _take(browser: Browser, url: str, directory: Path, name: str) -> None:
+def take(browser: Browser, url: str, directory: Path, name: str) -> None:
+    """Pictures of a page, on a desk and on a phone, by day and by night. None is wider than its window."""
     for width in (1_120, 360):
         for dark in (False, True):
             browser.look(url, width=width, dark=dark)

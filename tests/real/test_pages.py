@@ -3,13 +3,14 @@
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from axe_core_python.selenium import Axe
 from browser import Browser
 from past_nights import Past, network
-from screenshots import five, running
+from screenshots import five, pages, running, take
 
 from tests.real.site import wait_until
 
@@ -126,3 +127,12 @@ def test_a_photometer_that_is_called_like_a_script_is_only_a_name(browser: Brows
     browser.look(f"{url}/photometers/%3Cscript%3Ealert(1)%3C%2Fscript%3E")
     assert browser.run("return document.querySelector('h1 bdi').textContent") == "<script>alert(1)</script>"
     assert [each for each in browser.complaints() if "404" not in each] == []
+
+
+@pytest.mark.parametrize("name", ["front", "clear", "cloudy", "nowhere", "four"])
+def test_pictures_of_it_are_made(browser: Browser, url: str, tmp_path: Path, name: str) -> None:
+    """On a desk and on a phone, in both themes; nothing is wider than the window."""
+    take(browser, url + pages(time.time())[name], tmp_path, name)
+    pictures = list(tmp_path.glob("*.png"))
+    assert len(pictures) == 4
+    assert all(20_000 < picture.stat().st_size < 500_000 for picture in pictures)
