@@ -209,9 +209,7 @@ class Server:
             self._stats.requested += 1
             self._stats.ok += 1
             return True
-        self.troubles += 1
-        if isinstance(verdict, Unreachable):
-            connection.cut_off |= verdict.cut_off
+        self._note_trouble(connection, verdict)
         return False
 
     async def is_healthy(self) -> bool:
@@ -311,17 +309,20 @@ class Server:
                     connection.taken = lines[-1]
             case Busy() | Unreachable():
                 self._stats.failed += 1
-                self.troubles += 1
             case _:
                 self._stats.rejected += 1
-                self.troubles += 1
+        if not isinstance(verdict, Delivered | Expired):
+            self._note_trouble(connection, verdict)
         timed_out = isinstance(verdict, Unreachable) and verdict.slow
         connection.timeouts = connection.timeouts + 1 if timed_out else 0
-        if isinstance(verdict, Unreachable):
-            connection.cut_off |= verdict.cut_off
-        elif isinstance(verdict, LinesVerdict):
+        if isinstance(verdict, LinesVerdict):
             await self._notice_return(connection)
         return verdict
+
+    def _note_trouble(self, connection: _Connection, verdict: Verdict) -> None:
+        self.troubles += 1
+        if isinstance(verdict, Unreachable):
+            connection.cut_off |= verdict.cut_off
 
     async def _wait_out(self, verdict: Verdict, failed: int) -> None:
         """Do what can be done about a verdict on the server, and wait until another attempt makes sense."""

@@ -114,6 +114,7 @@ class Queue:
         if self._once or not self._is_full_after(batch, limit):
             return None
         found = await self._after(batch.last, limit)
+        self._ahead[batch.last] = _Ahead(limit, found)
         return found if found.lines else None
 
     async def _after(self, number: int, limit: int) -> Batch:
@@ -122,7 +123,6 @@ class Queue:
         batch = await ahead.get() if ahead and ahead.limit == limit else NO_LINES
         if not batch.lines or batch.generation != self._position.generation:
             batch = await self._read(number, limit)
-        self._ahead[number] = _Ahead(limit, batch)
         if batch.lines and batch.last not in self._ahead and self._is_full_after(batch, limit):
             self._ahead[batch.last] = _Ahead(limit, Deferred.fromCoroutine(self._read(batch.last, limit)))
         return batch
