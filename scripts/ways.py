@@ -52,27 +52,22 @@ def count(package: ModuleType, deliver: Callable[[], object]) -> tuple[int, int]
 
 def tessflux() -> tuple[int, int]:
     """One publication at QoS 1, from its bytes to the row in SQLite and the acknowledgement."""
-    from twisted.internet.defer import Deferred
+    from twisted.internet.defer import Deferred, execute
     from twisted.internet.error import ConnectionDone
     from twisted.internet.testing import MemoryReactorClock, StringTransport
     from twisted.python.failure import Failure
-    from twisted.python.threadpool import ThreadPool
 
     import tessflux
     from tessflux.app import App
     from tessflux.config import load
     from tessflux.logs import Logs
+    from tessflux.spool.committer import COMMIT_PACE
+    from tessflux.thread import Thread
 
-    def at_once(
-        _: ThreadPool, done: Callable[[bool, Any], None], call: Callable[..., Any], *args: Any
-    ) -> None:
-        done(True, call(*args))
+    def at_once(_: Thread, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        return execute(call, *args, **kwargs)
 
-    class Reactor(MemoryReactorClock):
-        def callFromThread(self, call: Callable[..., Any], *args: Any) -> None:
-            call(*args)
-
-    mock.patch.multiple(ThreadPool, start=lambda _: None, callInThreadWithCallback=at_once).start()
+    mock.patch.multiple(Thread, start=lambda _: None, __call__=at_once).start()
 
     def publication(number: int) -> bytes:
         topic = b"STARS4ALL/stars1/reading"
@@ -83,7 +78,7 @@ def tessflux() -> tuple[int, int]:
     with tempfile.TemporaryDirectory() as place:
         config = Path(place, "config")
         config.write_text(f"[mqtt]\nbroker = unix:{place}/broker\n[spool]\ndirectory = {place}\n")
-        reactor = Reactor()  # type: ignore[no-untyped-call]
+        reactor = MemoryReactorClock()
         app = App(load(str(config), {}), Logs(console=False, path=""), reactor, tell=lambda state: None)
         Deferred.fromCoroutine(app.start())
         reactor.advance(0)
@@ -95,6 +90,7 @@ def tessflux() -> tuple[int, int]:
         mid = broker.value().rpartition(b"\x82")[2][1:3]
         session.dataReceived(b"\x90\x03" + mid + b"\x01")
         for number in (1, 2):
+            reactor.advance(COMMIT_PACE)
             broker.clear()
 
             def deliver() -> None:

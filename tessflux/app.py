@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from tessflux import __version__, logs
 from tessflux.clock import Clock
@@ -35,6 +34,7 @@ from tessflux.readings import Admission, Judge
 from tessflux.spool import Queue, Spool
 from tessflux.stats import HELD, InfluxStats, MqttLine, MqttStats
 from tessflux.supervision import Health
+from tessflux.thread import Thread
 from tessflux.tls import trust
 from tessflux.watch import LOOK, Watch
 
@@ -70,8 +70,7 @@ class App:
     ) -> None:
         self._clock = Clock(config.global_.clock_wait)
         self._config, self._logs, self._reactor = config, log_output, reactor
-        self._thread, self._second_thread = ThreadPool(1, 1, "spool"), ThreadPool(1, 1, "photometers")
-        in_second_thread = partial(deferToThreadPool, reactor, self._second_thread)
+        self._thread, self._second_thread = Thread(reactor, "spool"), Thread(reactor, "photometers")
         self._mqtt_stats = MqttStats()
         self._judge = Judge(Admission())
         # The spool calls the two ends, which are made after it: hence the lambdas.
@@ -80,7 +79,7 @@ class App:
             flush_interval=_flush_interval(config),
             stats=self._mqtt_stats,
             clock=reactor,
-            in_thread=partial(deferToThreadPool, reactor, self._thread),
+            in_thread=self._thread,
             wake=lambda output: self._outputs.wake(output),
             backpressure=lambda on: self._subscriber.backpressure(on),
             redeliver=lambda: self._subscriber.redeliver(),
@@ -97,7 +96,7 @@ class App:
             config.spool.directory,
             clock=reactor,
             now=time.time,
-            in_thread=in_second_thread,
+            in_thread=self._second_thread,
             listening=self._hears,
         )
         self._photometer_reports = logs.Reports(Logger(namespace="mqtt"), reactor)
@@ -136,7 +135,7 @@ class App:
             self,
             reactor=reactor,
             now=time.time,
-            in_thread=in_second_thread,
+            in_thread=self._second_thread,
             read=self._read,
         )
         self._forgotten = 0
@@ -237,12 +236,11 @@ class App:
     def end_threads(self) -> None:
         """Call it last, even after a start that failed: Python does not exit before its threads do."""
         for thread in (self._thread, self._second_thread):
-            if thread.started:
-                thread.stop()
+            thread.stop()
 
     def ask_spool(self) -> Deferred[int]:
         """The id of the spool's thread, as soon as that has done what it was given before."""
-        return deferToThreadPool(self._reactor, self._thread, get_native_id)
+        return self._thread(get_native_id)
 
     def health(self, spool_answers: bool) -> Health:
         """How it fares; call it while it runs."""

@@ -21,6 +21,7 @@ from tessflux.photometers import Register
 from tessflux.readings import LONGEST_WAIT, Admission, Judge, Message, Reckoned, Track
 from tessflux.readings import reckon as reckon_times
 from tessflux.readings.admission import NO_TIME
+from tessflux.spool.committer import COMMIT_PACE
 from tessflux.spool.store import RETRY
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED
 from tessflux.watch import Watch
@@ -280,6 +281,7 @@ class LateTest(KnownCase):
         self.take(reading(9))
         assert (self.held(), self.stats.ended[FILTERED, "duplicate"]) == (0, 1)
         # It was published while we were away.
+        self.clock.advance(COMMIT_PACE)
         self.take(reading(14))
         assert self.held() == 1
         for seq in (20, 21):

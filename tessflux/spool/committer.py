@@ -1,9 +1,10 @@
 """Messages in memory -> the disk. Only what a commit has synced counts as stored.
 
 Messages gather in a group. It is committed when GROUP_READINGS have gathered, when it is `flush_interval`
-old, or at once when `flush` finds a message that waits for its acknowledgement. No commit overlaps another:
-what arrives meanwhile is the next group. After a commit, and not before, its messages are counted and
-acknowledged, in the order in which they came.
+old, or when `flush` finds messages that wait for their acknowledgement: at once, but if they are few, no
+sooner than COMMIT_PACE after the commit before. No commit overlaps another: what arrives meanwhile is the
+next group. After a commit, and not before, its messages are counted and acknowledged, in the order in which
+they came.
 
 A commit that fails is retried every second. When the memory for what waits is used up, nothing more is read
 from the broker (backpressure). While commits fail, however, reading goes on. QoS 0 messages are lost then, as
@@ -23,6 +24,14 @@ from tessflux.spool.store import Store
 from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
+
+COMMIT_PACE = 0.01
+"""Seconds from the beginning of one commit to that of the next while few messages wait. What a commit costs
+hardly depends on their number."""
+
+FEW = 10
+"""Fewer messages than this are few. The smallest window of the usual brokers is ten: with so many the broker
+may send nothing more until they are acknowledged."""
 
 
 class Committer:
@@ -50,6 +59,8 @@ class Committer:
         self._group = Group()
         """What gathers for the next commit."""
         self._committing = Group()
+        self._began = float("-inf")
+        """When the last commit began (clock seconds)."""
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
         self._waiters: list[Deferred[None]] = []
@@ -92,7 +103,7 @@ class Committer:
         if group.messages == 1:
             group.since = self._clock.seconds()
             if self._under_way is None:
-                self._timer = self._clock.callLater(self.flush_interval, self._start)
+                self._start_at(group.since + self.flush_interval)
         if group.is_due:
             if group.fills_memory:
                 self.update_backpressure()
@@ -100,9 +111,26 @@ class Committer:
                 self._start()
 
     def flush(self) -> None:
-        """Nothing more to read: commit now if a message waits for its acknowledgement."""
+        """Nothing more to read: commit soon if a message waits for its acknowledgement."""
         if self._group.acknowledge and self._under_way is None:
-            self._start()
+            if self._waits_for_more:
+                self._start_at(self._began + COMMIT_PACE)
+            else:
+                self._start()
+
+    @property
+    def _waits_for_more(self) -> bool:
+        """Whether those that wait for their acknowledgement are few, and the last commit was just now."""
+        few = len(self._group.acknowledge) < FEW
+        return few and self._clock.seconds() < self._began + COMMIT_PACE
+
+    def _start_at(self, when: float) -> None:
+        """Commit what has gathered then (clock seconds), if nothing makes it begin earlier."""
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(max(0, when - self._clock.seconds()), self._start)
 
     def _start(self) -> Deferred[None]:
         """Commit what has gathered, and then what has gathered meanwhile, as long as it is due or waited for.
@@ -125,7 +153,7 @@ class Committer:
         try:
             while self._group.messages:
                 group, self._group = self._group, Group()
-                self._committing = group
+                self._committing, self._began = group, self._clock.seconds()
                 done = await self._store.keep_committing(group, failed=self._commit_failed)
                 self._committing = Group()
                 if done:
@@ -134,14 +162,16 @@ class Committer:
                     self._give_up(group)
                 self._tell_waiters()
                 following = self._group
-                if not (following.is_due or following.acknowledge or self._waiters):
+                waited_for = following.acknowledge and not self._waits_for_more
+                if not (following.is_due or waited_for or self._waiters):
                     break
         finally:
             self._under_way = None
             self._committing = Group()
             if self._group.messages:
-                age = self._clock.seconds() - self._group.since
-                self._timer = self._clock.callLater(max(0, self.flush_interval - age), self._start)
+                self._start_at(self._group.since + self.flush_interval)
+                if self._group.acknowledge:
+                    self._start_at(self._began + COMMIT_PACE)
 
     def _commit_failed(self) -> None:
         self.update_backpressure()

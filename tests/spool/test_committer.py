@@ -14,6 +14,7 @@ from tessflux.config.sections import SpoolConfig
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
 from tessflux.readings import Filtered
 from tessflux.spool import group as group_module
+from tessflux.spool.committer import COMMIT_PACE, FEW
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Journal
 from tessflux.spool.store import ATTEMPTS, RETRY
@@ -39,6 +40,38 @@ class Commits(Case):
         assert self.site.on_disk() == []
         self.site.committer.flush()
         assert (self.site.on_disk(), self.site.events) == (lines(2), [1, "wake"])
+
+    def test_few_that_wait_right_after_a_commit_wait_for_more(self) -> None:
+        for _ in range(3):
+            self.site.take(qos=1)
+            self.site.committer.flush()
+            self.clock.advance(COMMIT_PACE / 4)
+        assert self.site.events == [0, "wake"]
+        self.clock.advance(COMMIT_PACE / 4)
+        assert self.site.events == [0, "wake", 1, 2, "wake"]
+        self.clock.advance(COMMIT_PACE)
+        assert self.clock.getDelayedCalls() == []
+
+    def test_as_many_as_a_broker_may_have_in_flight_wait_for_no_more(self) -> None:
+        self.site.take(qos=1)
+        self.site.committer.flush()
+        for _ in range(FEW):
+            assert len(self.site.on_disk()) == 1
+            self.site.take(qos=1)
+            self.site.committer.flush()
+        assert self.site.on_disk() == lines(1 + FEW)
+
+    def test_few_that_came_during_a_commit_wait_no_longer_than_others(self) -> None:
+        self.thread.held = True
+        self.site.take(qos=1)
+        self.site.committer.flush()
+        self.clock.advance(COMMIT_PACE / 2)
+        self.site.take(qos=1)
+        self.site.committer.flush()
+        self.thread.release()
+        assert self.site.on_disk() == lines(1)
+        self.clock.advance(COMMIT_PACE / 2)
+        assert self.site.on_disk() == lines(2)
 
     def test_a_thousand_messages_are_committed_at_once(self) -> None:
         self.site.take(GROUP_READINGS - 1)
