@@ -9,7 +9,7 @@
     relay       between broker and bridge: a window that is kept
     stopwatch   between broker and bridge: how long an acknowledgement takes
     bridges     what takes readings: tessflux and what it is compared with
-    throughput, share, latency, waiting, disk, watched    the cases
+    throughput, share, latency, pace, waiting, disk, watched    the cases
 
 Broker, database, publisher and bridge share one machine: compare figures of one run, not of two.
 """

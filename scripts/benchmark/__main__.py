@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import benchmark
-from benchmark import bridges, disk, latency, machine, share, throughput, waiting, watched
+from benchmark import bridges, disk, latency, machine, pace, share, throughput, waiting, watched
 from benchmark.bridges import Bridge, Command, Tessflux
 from benchmark.plan import QUICK, Row, Scale, Turn, take
 from benchmark.report import lost_or_doubled, tables
@@ -23,6 +23,7 @@ CASES: dict[str, Case] = {
     "window": throughput.window,
     "share": share.share,
     "latency": latency.latency,
+    "pace": pace.pace,
     "drain": waiting.drain,
     "outage": waiting.outage,
     "start": waiting.start,

@@ -27,8 +27,10 @@ class Scale:
     """How many photometers there are in the turns of that case."""
     rates: tuple[int, ...] = (20, 200, 2_000)
     """Readings a second in the turns of latency."""
+    paces: tuple[float, ...] = (17, 200, 2_000)
+    """Readings a second in the turns of pace."""
     seconds: float = 20.0
-    """How long one turn of latency publishes."""
+    """How long one turn of latency, and of pace, publishes."""
     waiting: int = 1_000_000
     """Readings that wait, to be drained, or that come while the database is away."""
     spools: tuple[int, ...] = (0, 1_000_000, 5_000_000)
@@ -44,6 +46,7 @@ QUICK = Scale(
     readings=20_000,
     networks=(10, 20_000),
     rates=(200,),
+    paces=(200,),
     seconds=2.0,
     waiting=20_000,
     spools=(0, 20_000),

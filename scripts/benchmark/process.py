@@ -60,6 +60,12 @@ def exact_cpu_seconds(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / _NANOSECONDS
 
 
+def wake_ups(pid: int) -> int:
+    """How often its living threads have waited for something that came."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(status((task / "status").read_text(), "voluntary_ctxt_switches") for task in tasks)
+
+
 def memory(pids: Sequence[int]) -> float:
     """MiB in memory now."""
     return sum(status(_read(pid, "status"), "VmRSS") for pid in pids) / 1024

@@ -42,6 +42,7 @@ METRICS = {
     "growth": Metric("growth", 1),
     "rest": Metric("MiB at rest", 1),
     "percent": Metric("CPU %", 3),
+    "wake_ups": Metric("wake-ups/s"),
     "calls": Metric("writes a reading", 2),
     "syncs": Metric("syncs a reading", 2),
     "bytes": Metric("bytes a reading"),
