@@ -87,9 +87,8 @@ class OutputsCase(SynchronousTestCase):
         """So many readings come."""
         lines = [line(self.number + number) for number in range(count)]
         for each in lines:
-            self.spool.committer.take(
-                Stored(each, Admitted("stars1", self.number, self.number), Reading("stars1", {}, None)), None
-            )
+            admitted = Admitted("stars1", self.number, self.number)
+            self.spool.committer.take(Stored(each, admitted, Reading("stars1", 0.0, "", None)), None)
             self.number += 1
         self.wait(2)
         return lines

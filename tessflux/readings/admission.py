@@ -175,11 +175,8 @@ class Admission:
         self._recent.add(place, ~place)
         return time
 
-    def admit(self, reading: Reading, values: str, message: Message) -> Decision:
-        """Decide on the reading that a message has just brought.
-
-        `values` is its fields in line protocol, a canonical form of what makes its identity.
-        """
+    def admit(self, reading: Reading, message: Message) -> Decision:
+        """Decide on the reading that a message has just brought."""
         self._now = received_at = message.received_at
         name = reading.name
         if self._chooses and (filtered := self._unwanted(name)) is not None:
@@ -198,7 +195,7 @@ class Admission:
             photometer = self._add(name)
         else:
             self._photometers.move_to_end(name)
-        identity, seq = _identity(reading, values), reading.fields["seq"]
+        identity, seq = _identity(reading), reading.seq
         if identity == photometer.identity or identity in self._recent:
             once = reading.tstamp is None and _comes_once(message)
             if not (once and photometer.counts_on(identity, seq)):
@@ -220,7 +217,7 @@ class Admission:
         self._remember(photometer, admitted, seq)
         return admitted
 
-    def admit_requeued(self, reading: Reading, values: str, message: Message) -> Decision:
+    def admit_requeued(self, reading: Reading, message: Message) -> Decision:
         """Decide again on a reading that was refused once. Without a time of its own it gets the one that was
         reserved for it."""
         if (filtered := self._unwanted(reading.name)) is not None:
@@ -229,7 +226,7 @@ class Admission:
         if isinstance(given, Filtered | Refused):
             return given
         photometer = self._known(reading.name)
-        identity = _identity(reading, values)
+        identity = _identity(reading)
         if identity == photometer.identity or identity in self._recent:
             return self._duplicate(photometer)
         received_at = message.received_at
@@ -238,32 +235,32 @@ class Admission:
             # A message without a reservation may have arrived at the same time: it gets another one.
             self._recent.discard(reserved)
             admitted = Admitted(reading.name, received_at, identity)
-            self._remember(photometer, admitted, reading.fields["seq"])
+            self._remember(photometer, admitted, reading.seq)
             return admitted
         return self._keep_time(photometer, reading, identity, received_at if given is None else given)
 
-    def admit_late(self, published: int, reading: Reading, values: str, _message: Message) -> Decision:
+    def admit_late(self, published: int, reading: Reading, _message: Message) -> Decision:
         """Decide again on a reading that was held as late, now that it is known when it was `published`. It
         is remembered already, and no duplicate."""
         if (filtered := self._unwanted(reading.name)) is not None:
             return filtered
-        photometer, seq = self._known(reading.name), reading.fields["seq"]
+        photometer, seq = self._known(reading.name), reading.seq
         time = self._ours(published)
         # All times after the latest are free.
         within = max(0, photometer.latest - time) + self._step
         time = self._free(photometer, time, within, self._step)
         photometer.arrival = max(photometer.arrival, time)
         photometer.learn(seq, time)
-        admitted = Admitted(reading.name, time, _identity(reading, values), seq)
+        admitted = Admitted(reading.name, time, _identity(reading), seq)
         self._remember(photometer, admitted, seq)
         return admitted
 
-    def admit_undated(self, reading: Reading, values: str, message: Message) -> Decision:
+    def admit_undated(self, reading: Reading, message: Message) -> Decision:
         """Decide on a reading of which nobody knows when it came. It needs a time of its own."""
         if reading.tstamp is None and message.sent_at is None and not message.retained:
             detail = "it came before the clock was set, and the computer was restarted since"
             return Refused(NO_TIME, detail, reading.name)
-        return self.admit(reading, values, message)
+        return self.admit(reading, message)
 
     def _unwanted(self, name: str) -> Filtered | None:
         """Why nothing of this photometer is stored; None if it is."""
@@ -302,7 +299,7 @@ class Admission:
         if time > wanted + SHIFT_MS * step:
             return Refused(BAD_TIME, f"over {SHIFT_MS} readings of one time", reading.name)
         admitted = Admitted(reading.name, time, identity)
-        self._remember(photometer, admitted, reading.fields["seq"])
+        self._remember(photometer, admitted, reading.seq)
         return admitted
 
     def _known(self, name: str) -> _Photometer:
@@ -364,9 +361,9 @@ def _comes_once(message: Message) -> bool:
     return message.mid is None and not message.retained
 
 
-def _identity(reading: Reading, values: str) -> int:
+def _identity(reading: Reading) -> int:
     """What tells a reading from all others. The time of the broker is no part of it."""
-    return xxh3_64_intdigest(f"{reading.name} {values} {reading.tstamp}".encode()) >> 4
+    return xxh3_64_intdigest(f"{reading.name} {reading.values} {reading.tstamp}".encode()) >> 4
 
 
 def _number(text: str) -> int:

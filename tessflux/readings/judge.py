@@ -21,7 +21,7 @@ SKEW_MS = 60_000
 """A publisher's clock that is off by more deserves a remark."""
 
 
-Admit = Callable[[Reading, str, Message], Decision]
+Admit = Callable[[Reading, Message], Decision]
 """Decides on a reading: see `Admission.admit`."""
 
 
@@ -49,8 +49,7 @@ class Judge:
                     self.admission.registered(reading.name, message)
                 return Filtered(REGISTER)
             return self._refuse(message, reading, reserve=admit is None)
-        values = lineprotocol.values(reading.fields)
-        decision = (admit or self.admission.admit)(reading, values, message)
+        decision = (admit or self.admission.admit)(reading, message)
         if isinstance(decision, Admitted):
             series = lineprotocol.series(self._measurement, reading.name)
             tstamp = reading.tstamp
@@ -59,7 +58,7 @@ class Judge:
                 remark = _skew(reading.name, tstamp - message.received_at)
             if message.topic.endswith(OTHER_KINDS) and _kind(message.topic) in OTHER_KINDS:
                 remark = _misrouted(reading.name, message.topic, remark)
-            return Stored(f"{series} {values} {decision.time}", decision, reading, remark)
+            return Stored(f"{series} {reading.values} {decision.time}", decision, reading, remark)
         if isinstance(decision, Filtered):
             return decision
         if isinstance(decision, Late):

@@ -70,6 +70,17 @@ def values(fields: Mapping[str, float]) -> str:
     return _encode(fields).translate(_FROM_JSON, b'{}"').decode()
 
 
+def values_before(end: bytes, struct: msgspec.Struct) -> str:
+    """The same of the fields of a struct that stand, in JSON, before `end`; all floats."""
+    return _encode(struct).partition(end)[0].translate(_FROM_JSON, b'{}"').decode()
+
+
+def fields(values: str) -> dict[str, float]:
+    """What was measured, by the names of the fields."""
+    pairs = (each.partition("=") for each in values.split(",") if each)
+    return {name: float(value) for name, _, value in pairs}
+
+
 def photometer(line: str) -> str:
     """Whose reading a line is; "" for a line of another kind."""
     found = _NAME.search(line)

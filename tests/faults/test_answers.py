@@ -127,10 +127,9 @@ class AnswerTest(TestCase):
         spool = self.spool(directory, clock)
         await spool.open({OUTPUT: Keeping()})
         for number, line in enumerate(LINES):
-            spool.committer.take(
-                Stored(line, Admitted(f"stars{number}", number, number), Reading(f"stars{number}", {}, None)),
-                None,
-            )
+            name = f"stars{number}"
+            stored = Stored(line, Admitted(name, number, number), Reading(name, 0.0, "", None))
+            spool.committer.take(stored, None)
         await spool.stop()
         await spool.close()
 

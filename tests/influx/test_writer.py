@@ -353,10 +353,9 @@ class SpoolTest(Case):
     def store(self, spool: Spool, *numbers: int) -> list[str]:
         lines = [line(number) for number in numbers]
         for number, each in zip(numbers, lines, strict=True):
-            spool.committer.take(
-                Stored(each, Admitted(f"stars{number}", number, number), Reading(f"stars{number}", {}, None)),
-                None,
-            )
+            name = f"stars{number}"
+            stored = Stored(each, Admitted(name, number, number), Reading(name, 0.0, "", None))
+            spool.committer.take(stored, None)
         self.clock.advance(1)
         return lines
 

@@ -46,10 +46,9 @@ def ask(
     sent_at: int | None = None,
 ) -> Decision:
     """The decision on one reading that arrives `at`, above QoS 0 if the broker has `kept` it."""
-    reading = Reading(name, {"seq": float(seq), "mag": mag}, tstamp)
-    values = f"seq={seq},mag={mag}"
+    reading = Reading(name, seq, f"seq={seq},mag={mag}", tstamp)
     message = Message("a topic", b"", retained, at, mid=7 if kept else None, sent_at=sent_at)
-    return (admission.admit_requeued if requeued else admission.admit)(reading, values, message)
+    return (admission.admit_requeued if requeued else admission.admit)(reading, message)
 
 
 def admit(

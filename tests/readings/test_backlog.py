@@ -57,8 +57,7 @@ class Listener:
         admission = self.admission
         admit = admission.admit if published is None else partial(admission.admit_late, published)
         return admit(
-            Reading(reading.name, {"seq": float(reading.seq)}, None),
-            f"seq={reading.seq},number={reading.number}",
+            Reading(reading.name, reading.seq, f"seq={reading.seq},number={reading.number}", None),
             Message("a topic", b"", False, reading.arrival),
         )
 

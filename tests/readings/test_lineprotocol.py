@@ -7,7 +7,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tessflux.readings.lineprotocol import Lines, measurement, photometer, series, text, time, values
+from tessflux.readings import lineprotocol
+from tessflux.readings.lineprotocol import (
+    Lines,
+    measurement,
+    photometer,
+    series,
+    text,
+    time,
+    values,
+)
 
 NAMES = st.text(
     st.characters(exclude_categories=["C", "Z"]) | st.sampled_from(" ,=\\\"'#/"), min_size=1, max_size=64
@@ -113,6 +122,11 @@ def test_influxdb_finds_in_a_line_what_was_put_in(
 ) -> None:
     line = f"{series(measurement(place), name)} {values(fields)} {time}"
     assert read(line) == Point(place, {"name": name}, fields, time)
+
+
+@given(FIELDS)
+def test_the_values_of_a_line_are_read_back_exactly(fields: dict[str, float]) -> None:
+    assert list(lineprotocol.fields(values(fields)).items()) == list(fields.items())
 
 
 @given(NAMES, NAMES, FIELDS)

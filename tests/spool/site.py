@@ -180,9 +180,8 @@ class Site:
         admitted = 0
         for _ in range(count):
             number = self.sent
-            admitted += self._take(
-                Stored(line(number), Admitted("stars1", number, number), Reading("stars1", {}, None)), qos
-            )
+            reading = Reading("stars1", 0.0, "", None)
+            admitted += self._take(Stored(line(number), Admitted("stars1", number, number), reading), qos)
         return admitted
 
     def acknowledge(self, number: int) -> Acknowledge:
