@@ -26,7 +26,7 @@ FLOORS = (
     ("errors", "limits", "sky", "thread", "words", "__init__"),
     ("hosts", "tls", "clock", "readings", "process"),
     ("config",),
-    ("stats", "logs", "simulator", "supervision"),
+    ("stats", "logs", "simulator", "supervision", "arguments"),
     ("spool", "watch", "status"),
     ("mqtt", "influx", "photometers"),
     ("dating", "pages", "alarms"),
