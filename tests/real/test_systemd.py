@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tessflux import __version__
 from tests.real.service import REPOSITORY, Service
 from tests.real.site import DEADLINE, Site, wait_until
 
@@ -129,7 +130,7 @@ def test_the_journal_gets_priorities_and_the_file_times(systemd: Systemd, servic
     systemd.hear("READY=1")
     service.wait_for_log("Cannot use the broker")
     journal = systemd.journal.read_text().splitlines()
-    assert any(line.startswith("<6>[tessflux#info] tessflux 3") for line in journal)
+    assert any(line.startswith(f"<6>[tessflux#info] tessflux {__version__} ") for line in journal)
     assert any(line.startswith("<3>[mqtt#error] Cannot use the broker") for line in journal)
     assert all(line.startswith("<") for line in journal)
     assert all(line.startswith("20") for line in service.log.read_text().splitlines())
