@@ -4,6 +4,7 @@ Pure: it says what was asked for, in `command` and the options, and does nothing
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,19 +15,27 @@ from tessflux.errors import UsageError
 CONFIG_FILE = "/etc/tessflux/config"
 PID_FILE = "/run/tessflux.pid"
 
-_EPILOG = f"""\
-Without a command or an option, tessflux detaches from the terminal and runs as a daemon.
-
-signals: HUP reads the config again and reopens the log, USR1 pauses delivery to InfluxDB (readings wait
-on disk), USR2 resumes it, TERM and INT stop the daemon.
-
-exit codes: 0 success, 64 wrong command line, 65 the daemon refuses, 69 --check found a server that is not
-ready, no daemon answers, or the alarm command fails, 70 a bug in tessflux, 73 a file cannot be created, 75
-tessflux is already running, 77 this user may not ask the daemon, 78 the config is wrong. 'status --nagios'
-has Nagios's: 0 to 3; 'photometers' has 1 if one is silent.
-
-try it: tessflux --check -c {CONFIG_FILE}, then tessflux -k -c {CONFIG_FILE}
-"""
+DESCRIPTION = "Store the readings that TESS sky photometers publish over MQTT in InfluxDB."
+AS_DAEMON = "Without a command or an option, tessflux detaches from the terminal and runs as a daemon."
+SIGNALS = {
+    "HUP": "reads the config again and reopens the log",
+    "USR1": "pauses delivery to InfluxDB (readings wait on disk)",
+    "USR2": "resumes it",
+    "TERM and INT": "stop the daemon",
+}
+EXIT_CODES = {
+    0: "success",
+    64: "wrong command line",
+    65: "the daemon refuses",
+    69: "--check found a server that is not ready, no daemon answers, or the alarm command fails",
+    70: "a bug in tessflux",
+    73: "a file cannot be created",
+    75: "tessflux is already running",
+    77: "this user may not ask the daemon",
+    78: "the config is wrong",
+}
+OTHER_EXIT_CODES = "'status --nagios' has Nagios's: 0 to 3; 'photometers' has 1 if one is silent."
+TRY_IT = (f"tessflux --check -c {CONFIG_FILE}", f"tessflux -k -c {CONFIG_FILE}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,8 +47,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all arguments. It raises UsageError for what it does not know."""
     parser = _Parser(
         prog="tessflux",
-        description="Store the readings that TESS sky photometers publish over MQTT in InfluxDB.",
-        epilog=_EPILOG,
+        description=DESCRIPTION,
+        epilog=_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command="daemon")
@@ -52,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     for command, text in (
         ("check", "check config, broker and database, and say what to do"),
         ("check-config", "check only the config"),
-        ("install", "install config, init script, log rotation and user (as root)"),
+        ("install", "install config, init script, log rotation, man pages and user (as root)"),
         ("uninstall", "remove what --install installed"),
     ):
         mode.add_argument(f"--{command}", action="store_const", dest="command", const=command, help=text)
@@ -73,6 +82,18 @@ def make_parser() -> argparse.ArgumentParser:
     _add_config(test_alarm, argparse.SUPPRESS)
     test_alarm.set_defaults(command="test-alarm")
     return parser
+
+
+def _epilog() -> str:
+    signals = ", ".join(f"{signal} {does}" for signal, does in SIGNALS.items())
+    exit_codes = ", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())
+    paragraphs = (
+        AS_DAEMON,
+        f"signals: {signals}.",
+        f"exit codes: {exit_codes}. {OTHER_EXIT_CODES}",
+        f"try it: {', then '.join(TRY_IT)}",
+    )
+    return "\n\n".join(textwrap.fill(text, 105, break_on_hyphens=False) for text in paragraphs)
 
 
 def _add_commands_about_spool(commands: "argparse._SubParsersAction[_Parser]") -> None:

@@ -18,7 +18,8 @@ Out:  lines for the operator, and an exit code.
 
 Each module has one function of the same name. They share `output` (lines on standard output), `spoolview`
 (the spool seen from outside), `daemon` (the running one, over its socket), `shipped`, `manifest` and
-`system` (what is installed, whose it is now, and where). To `check` belong `brokercheck` and `findings`.
+`system` (what is installed, whose it is now, and where). To `check` belong `brokercheck` and `findings`, and
+to what is installed `manual`, the man pages.
 """
 
 __all__ = [

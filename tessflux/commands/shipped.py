@@ -10,6 +10,8 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from tessflux.commands import manual
+
 USER = "tessflux"
 PROGRAM = "/opt/tessflux/bin/tessflux"
 """As the shipped files have it."""
@@ -64,6 +66,8 @@ def shipped_files(source: Traversable, program: Path, *, unit: bool) -> list[Shi
         Shipped("etc/logrotate.d/tessflux", (source / "logrotate.d/tessflux").read_bytes()),
         Shipped(DEFAULTS, defaults.encode()),
     ]
+    for name, page in manual.pages(config.decode()).items():
+        files.append(Shipped(f"usr/local/share/man/{name}", page.encode()))
     if unit:
         text = (source / "systemd/tessflux.service").read_text().replace(PROGRAM, _in_unit(program))
         files.append(Shipped(UNIT, text.encode()))

@@ -26,7 +26,8 @@ SOURCES = {
 }
 """Of each file that is installed from one that is shipped: the name of that one."""
 
-FILES = [*SOURCES, "etc/default/tessflux"]
+MAN_PAGES = ["usr/local/share/man/man1/tessflux.1", "usr/local/share/man/man5/tessflux.5"]
+FILES = [*SOURCES, "etc/default/tessflux", *MAN_PAGES]
 UNIT = "etc/systemd/system/tessflux.service"
 AT_BOOT = "etc/systemd/system/multi-user.target.wants/tessflux.service"
 DIRECTORIES = ["var/lib/tessflux", "var/log/tessflux"]

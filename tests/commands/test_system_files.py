@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tessflux.commands.shipped import own_files, shipped_files
+from tessflux.commands.shipped import DEFAULTS, own_files, shipped_files
 from tests.commands.machine import INIT_SCRIPT, IS_ROOT, USER, Logs, Machine
 
 
@@ -228,8 +228,9 @@ def test_the_header_tells_init_when_to_start_and_stop() -> None:
 
 
 def test_the_settings_that_are_installed_as_comments_are_the_defaults_of_the_script() -> None:
-    *_, settings = shipped_files(own_files(), Path("/opt/tessflux/bin/tessflux"), unit=False)
-    shown = dict(re.findall(r"^#(\w+)=(.*)$", settings.content.decode(), re.MULTILINE))
+    files = shipped_files(own_files(), Path("/opt/tessflux/bin/tessflux"), unit=False)
+    [settings] = [file.content.decode() for file in files if file.target == DEFAULTS]
+    shown = dict(re.findall(r"^#(\w+)=(.*)$", settings, re.MULTILINE))
     assert shown.keys() == {"CONFIG_FILE", "PIDFILE", "STOP_SECONDS"}
     script = INIT_SCRIPT.read_text()
     for name in ("CONFIG_FILE", "STOP_SECONDS"):
