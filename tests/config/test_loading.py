@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tessflux.config import (
+    AlarmConfig,
     BrokerAddress,
     Config,
     GlobalConfig,
@@ -16,6 +17,7 @@ from tessflux.config import (
     MqttConfig,
     Secret,
     SpoolConfig,
+    StatusConfig,
 )
 from tessflux.config.loading import load as load_file
 from tessflux.config.sections import KEYS
@@ -56,6 +58,30 @@ def test_a_config_of_2017_means_what_it_meant() -> None:
         keepalive=60,
         topics=("STARS4ALL/+/reading",),
     )
+    assert loaded.warnings == ()
+
+
+def test_a_config_of_3_0_0_means_what_it_meant() -> None:
+    loaded = load_file(str(Path(__file__).parent / "config-3.0.0"), {})
+    assert loaded.global_ == GlobalConfig(log_file="/var/log/tessflux/tessflux.log", log_level="warn")
+    assert loaded.influxdb == InfluxConfig(
+        url="http://localhost:8086",
+        retpol="forever",
+        batch=20,
+        flush_interval=2,
+        timeout=20,
+        extra_fields=("vbat", "az", "alt"),
+    )
+    assert loaded.mqtt == MqttConfig(
+        HOME_BROKER,
+        client_id="observatory",
+        keepalive=30,
+        blacklist=frozenset({"sqm-1738"}),
+        new_photometers=4_000,
+        silence=300,
+    )
+    assert loaded.spool == SpoolConfig(max_size=2 * 2**30, quarantine=50_000)
+    assert (loaded.status, loaded.alarm) == (StatusConfig(), AlarmConfig())
     assert loaded.warnings == ()
 
 

@@ -1,13 +1,19 @@
 """The whole way of a reading: a real broker, the real daemon, a real database."""
 
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from servers import Influxd
 
+from tessflux.spool.journal import FILE_NAME
 from tests.real.site import Publisher, Site, payload, reading, register, wait_until
 
-CONFIG_2017 = Path(__file__).parents[1] / "config" / "config-2017"
+TESTS = Path(__file__).parents[1]
+CONFIG_2017 = TESTS / "config/config-2017"
+CONFIG_3_0_0 = TESTS / "config/config-3.0.0"
+SPOOL_3_0_0 = TESTS / "spool/spool-3.0.0.sql"
 
 
 def test_37_readings_within_a_second_become_37_rows(site: Site, publisher: Publisher) -> None:
@@ -45,6 +51,35 @@ def test_a_config_of_2017_runs_unchanged(site: Site, publisher: Publisher, tmp_p
     site.wait_for_rows(1)
     site.stop()
     assert "tessflux has stopped, 0 readings wait" in (tmp_path / "old.log").read_text()
+
+
+def test_a_config_and_a_spool_of_3_0_0_go_on(site: Site, publisher: Publisher) -> None:
+    """What waited is delivered, what was stored or refused is known. Only the places are of this test."""
+    new = CONFIG_3_0_0.read_text()
+    for old, here in (
+        ("mqtt://localhost", f"tcp:127.0.0.1:{site.mosquitto.port}"),
+        ("http://localhost:8086", site.influxd.url),
+        ("/var/log/tessflux/tessflux.log\nlog_level = warn", ""),
+        ("/var/lib/tessflux", str(site.spool)),
+        ("[global]", "[global]\nclock_wait = 0"),
+    ):
+        assert old in new
+        new = new.replace(old, here)
+    site.config.write_text(new)
+    site.spool.mkdir()
+    with closing(sqlite3.connect(site.spool / FILE_NAME)) as db:
+        db.executescript(SPOOL_3_0_0.read_text())
+    site.influxd.query('CREATE DATABASE "tessdb" WITH DURATION INF NAME "forever"')
+    site.start()
+    publisher.publish([reading("stars0", 0, 0.5), reading("stars3", 3, 3.5)])
+    site.wait_for_rows(4)
+    site.stop()
+    assert sorted((row["name"], row["freq"]) for row in site.rows()) == [
+        (f"stars{number}", number + 0.5) for number in range(4)
+    ]
+    assert "filtered {'duplicate': 1}" in site.logged()
+    refused = site.run("refused").stdout
+    assert ("implausible" in refused, "stars9" in refused, refused.count("\n")) == (True, True, 1)
 
 
 def test_a_killed_daemon_loses_and_doubles_nothing_at_qos_1(site: Site, publisher: Publisher) -> None:
