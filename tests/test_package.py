@@ -1,7 +1,10 @@
 """What the package says of itself."""
 
+import re
 from importlib.metadata import metadata
 from pathlib import Path
+
+from tessflux import RELEASED, __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,6 +17,12 @@ def test_it_names_every_python_for_which_it_is() -> None:
 def test_it_describes_itself() -> None:
     assert metadata("tessflux")["Description-Content-Type"] == "text/markdown"
     assert metadata("tessflux")["Description"].startswith("# tessflux\n")
+
+
+def test_the_changelog_begins_with_this_version_and_its_day() -> None:
+    newest = re.search(r"^## (\S+) - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest.groups() == (__version__, RELEASED)
 
 
 def test_git_ignores_what_the_scripts_leave() -> None:
