@@ -7,6 +7,7 @@ import argparse
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 
 from tessflux import RELEASED, __version__, arguments
 
@@ -41,10 +42,10 @@ def _command_page() -> str:
 def _config_page(example: str) -> str:
     head, *blocks = re.split(r"\n{2,}", example.strip())
     summary, *paragraphs = head.split("\n#\n")
-    lines = [".SH NAME", *_prose(f"tessflux - {_as_clause(_uncommented(summary))}")]
+    lines = [".SH NAME", *_prose(f"tessflux - {_as_clause(summary.removeprefix('# '))}")]
     lines += [".SH SYNOPSIS", _italic(arguments.CONFIG_FILE), ".SH DESCRIPTION"]
     for number, paragraph in enumerate(paragraphs):
-        lines += [*([".PP"] if number else []), *_prose(_uncommented(paragraph))]
+        lines += [*([".PP"] if number else []), *_comment(paragraph)]
     for block in blocks:
         lines += _block(block)
     lines += [".SH EXAMPLE", *_verbatim(_settings(example)), ".SH SEE ALSO", ".BR tessflux (1)"]
@@ -74,7 +75,8 @@ def _options(parser: argparse.ArgumentParser, known: set[str]) -> Iterator[str]:
         if action.help and known.isdisjoint(action.option_strings):
             value = "" if action.nargs == 0 else action.metavar or action.dest.upper()
             names = ", ".join(action.option_strings)
-            yield from _item([_syntax(f"{names} {value}".strip())], formatter._expand_help(action))
+            meaning = _prose(formatter._expand_help(action))
+            yield from _item([_syntax(f"{names} {value}".strip())], meaning)
 
 
 def _block(block: str) -> Iterator[str]:
@@ -83,10 +85,10 @@ def _block(block: str) -> Iterator[str]:
         yield f".SH {_escaped(block)}"
         return
     keys = re.findall(r"^#?(\w+) =", block, re.MULTILINE)
-    comment, default, means = _uncommented(re.sub(r"(?m)^#?\w+ =.*", "", block)).partition("Default: ")
-    yield from _item(map(_bold, keys), comment) if keys else (".PP", *_prose(comment))
+    comment, default, means = re.sub(r"(?m)^#?\w+ =.*", "", block).strip().partition("# Default: ")
+    yield from _item(map(_bold, keys), _comment(comment)) if keys else (".PP", *_comment(comment))
     if default:
-        yield from (".br", *_prose(default + means))
+        yield from (".br", *_comment(default + means))
 
 
 def _settings(example: str) -> Iterator[str]:
@@ -102,20 +104,28 @@ def _settings(example: str) -> Iterator[str]:
 
 def _table(meanings: Mapping[str, str] | Mapping[int, str]) -> Iterator[str]:
     for name, meaning in meanings.items():
-        yield from _item([_bold(str(name))], meaning)
+        yield from _item([_bold(str(name))], _prose(meaning))
 
 
-def _item(names: Iterable[str], text: str) -> Iterator[str]:
-    """Names in roff, one below the other, and the text that says what they mean."""
+def _item(names: Iterable[str], meaning: Iterable[str]) -> Iterator[str]:
+    """Names, one below the other, and beside them what they mean; all in roff."""
     for number, name in enumerate(names):
         yield from (".TQ" if number else ".TP", name)
-    yield from _prose(text)
+    yield from meaning
 
 
 def _page(section: int, title: str, lines: Iterable[str]) -> str:
     head = f'.TH TESSFLUX {section} {RELEASED} "tessflux {__version__}" "{title}"'
     # Nothing is justified or hyphenated, so what is to be typed stays as it is. .SY minds only HY.
     return "\n".join([head, ".ad l", ".nh", ".nr HY 0", *lines, ""])
+
+
+def _comment(text: str) -> Iterator[str]:
+    """A comment of config.example. What is indented in it is shown as it is."""
+    lines = (line.removeprefix("#").removeprefix(" ") for line in text.splitlines())
+    for indented, group in groupby(lines, key=lambda line: line.startswith(" ")):
+        part = [*group]
+        yield from _verbatim(part) if indented else _prose(" ".join(part))
 
 
 def _verbatim(lines: Iterable[str]) -> list[str]:
@@ -155,10 +165,6 @@ def _italic(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.translate(_ESCAPES)
-
-
-def _uncommented(lines: str) -> str:
-    return " ".join(line.removeprefix("#").strip() for line in lines.splitlines())
 
 
 def _as_clause(sentence: str) -> str:

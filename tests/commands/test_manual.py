@@ -81,3 +81,18 @@ def test_what_looks_like_roff_is_shown_as_it_is() -> None:
     page = pages["man5/tessflux.5"]
     assert mandoc("lint", page) == ""
     assert words(mandoc("utf8", page)).count(hostile) == 3
+
+
+@needs_mandoc
+def test_what_is_indented_in_a_comment_is_shown_as_it_is() -> None:
+    example = "# Summary.\n\n[a]\n\n# Such as:\n#   x,y\n#   1,2\n# And so on.\n# Default: none.\n#key =\n"
+    page = manual.pages(example)["man5/tessflux.5"]
+    assert mandoc("lint", page) == ""
+    lines = [words(line) for line in mandoc("utf8", page).splitlines()]
+    assert lines[lines.index("key Such as:") :][:5] == [
+        "key Such as:",
+        "x,y",
+        "1,2",
+        "And so on.",
+        "Default: none.",
+    ]
