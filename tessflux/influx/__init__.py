@@ -4,9 +4,9 @@ In:   a `Batch` of the oldest lines from the queue of the spool.
 Out:  the batch is retired when each of its lines is in the database, expired or refused.
 
 `Writer` takes batches from the queue (`writer.Source`), `Delivery` brings one into the database, `Server`
-repeats a request until the answer is about its lines, `InfluxClient` makes one write request
-(`server.WriteClient`) by `Http`, over an `agent`. `dialect` has what differs between InfluxDB 1, 2 and 3.
-Each answer has a verdict:
+repeats a request until the answer is about its lines, `Returns` has sent again what a server that was away
+may have lost, `InfluxClient` makes one write request (`server.WriteClient`) by `Http`, over an `agent`.
+`dialect` has what differs between InfluxDB 1, 2 and 3. Each answer has a verdict:
 
   answer                     verdict       what is done about it                  where
   -------------------------  ------------  -------------------------------------  ----------------------

@@ -15,6 +15,7 @@ from tessflux.config import InfluxConfig, Secret
 from tessflux.errors import ServerError
 from tessflux.influx.definition import Ran
 from tessflux.influx.dialect import dialect
+from tessflux.influx.returns import Answering, Contact, Resending, Returns
 from tessflux.influx.sleeper import Sleeper
 from tessflux.influx.verdict import (
     BadLines,
@@ -60,22 +61,10 @@ GOLDEN_RATIO = (5**0.5 - 1) / 2
 """Its multiples, without their whole parts, are spread evenly over 0 to 1, however many are taken."""
 
 
-class WriteClient(Protocol):
+class WriteClient(Answering, Protocol):
     """Where lines are written."""
 
-    @property
-    def connections(self) -> int: ...
-    @property
-    def url(self) -> str: ...
     async def write(self, lines: Sequence[str]) -> Verdict: ...
-    async def stores_twice(self) -> str: ...
-
-
-class Resending(Protocol):
-    """What is sent again: the queue of the spool."""
-
-    def rewind(self) -> None: ...
-    def send_once(self, once: bool) -> None: ...
 
 
 class NoServer(Exception):
@@ -91,22 +80,15 @@ class _Connection:
     """A client, and what happened since it last said something about lines."""
 
     client: WriteClient
+    contact: Contact
     timeouts: int = 0
     """Requests in a row that were not answered in time."""
     made_target: bool = False
     """Whether what was missing has been made."""
     taken: str = ""
     """A line of this batch that the server took."""
-    cut_off: bool = False
-    """Whether the server could not be reached, and has not answered since; or nobody knows."""
-    made: int = 0
-    """How many connections to the server had been made when it answered last."""
-    url: str = ""
-    """Where it answered last."""
     others: list[WriteClient] = field(default_factory=list)
     """For requests beside another one; each has one under way at most."""
-    asked: bool = False
-    """Whether it has said if it stores twice what it gets twice."""
 
 
 class Server:
@@ -127,18 +109,16 @@ class Server:
         backoff: Callable[[int], float],
     ) -> None:
         self._stats, self._backoff, self._clock = stats, backoff, clock
-        self._resending, self._last_guess = resending, float("-inf")
+        self._returns = Returns(resending, clock)
         self._make_client, self._define, self._read_secret = client, define, read_secret
         self._sleeper = Sleeper(clock)
-        self.troubles = 0
-        """Grows whenever the server may lack what it took, and whenever another one takes its place."""
         self._others_tried = 0
         self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self.paused = False
         self._use(config)
 
-    def _use(self, config: InfluxConfig) -> None:
-        self._connect(config)
+    def _use(self, config: InfluxConfig, *, cut_off: bool = False) -> None:
+        self._connect(config, cut_off=cut_off)
         self.takes_lines = False
         """Whether the server took lines at the last request."""
         self.problem = ""
@@ -149,10 +129,10 @@ class Server:
         # A problem with this server is news, even if the former server had the same.
         self._problems.over()
 
-    def _connect(self, config: InfluxConfig) -> None:
+    def _connect(self, config: InfluxConfig, *, cut_off: bool) -> None:
         # If this fails, the former config stays in use, and the next reload sees a change.
-        self._connection = _Connection(self._make_client(config))
-        self.troubles += 1
+        client = self._make_client(config)
+        self._connection = _Connection(client, self._returns.begin(client, cut_off=cut_off))
         self.config, self._dialect = config, dialect(config)
 
     def reconfigure(self, config: InfluxConfig) -> bool:
@@ -164,8 +144,7 @@ class Server:
         if config.connection == self.config.connection:
             self.config = config
             return False
-        self._use(config)
-        self._connection.cut_off = True
+        self._use(config, cut_off=True)
         self._sleeper.wake()
         return True
 
@@ -173,6 +152,11 @@ class Server:
     def url(self) -> str:
         """Where the next request goes."""
         return self._connection.client.url
+
+    @property
+    def troubles(self) -> int:
+        """Grows whenever the server may lack what it took, and whenever another one takes its place."""
+        return self._returns.troubles
 
     def pause(self) -> None:
         """Post nothing more after the request that is under way."""
@@ -209,7 +193,7 @@ class Server:
             self._stats.requested += 1
             self._stats.ok += 1
             return True
-        self._note_trouble(connection, verdict)
+        self._returns.note_trouble(connection.contact, verdict)
         return False
 
     async def is_healthy(self) -> bool:
@@ -255,34 +239,6 @@ class Server:
             if blame and failed >= FRUITLESS and not self._connection.taken:
                 raise Undecided
 
-    async def _notice_return(self, connection: _Connection) -> None:
-        """Notice that the server has been away. A connection that was closed between two requests may mean a
-        restart; but some proxies close one after each request, so that counts only now and then."""
-        url = connection.client.url
-        moved = connection.url not in ("", url)
-        if self.config.resend and (moved or not connection.asked):
-            needed = await connection.client.stores_twice()
-            # QuestDB makes its table with the first line, and before that it shows nothing of it.
-            connection.asked = bool(needed or connection.taken)
-            if needed:
-                log.warn(
-                    "{url} may store twice what it gets twice, so nothing is sent again after it was away;"
-                    " to change that: {needed}",
-                    url=url,
-                    needed=needed,
-                )
-            self._resending.send_once(bool(needed))
-        now, made = self._clock.seconds(), connection.client.connections
-        reconnected = 0 < connection.made != made and now - self._last_guess >= 2 * self.config.resend
-        if connection.cut_off or moved:
-            self._resending.rewind()
-        elif reconnected:
-            self._last_guess = now
-            self._resending.rewind()
-        if moved and self.takes_lines and self._problems.admits(connection.url):
-            log.warn("{former} cannot be reached, so readings go to {url}", former=connection.url, url=url)
-        connection.cut_off, connection.made, connection.url = False, made, url
-
     async def _takes_another(
         self, connection: _Connection, lines: Sequence[str], among: Sequence[str]
     ) -> bool:
@@ -312,17 +268,16 @@ class Server:
             case _:
                 self._stats.rejected += 1
         if not isinstance(verdict, Delivered | Expired):
-            self._note_trouble(connection, verdict)
+            self._returns.note_trouble(connection.contact, verdict)
         timed_out = isinstance(verdict, Unreachable) and verdict.slow
         connection.timeouts = connection.timeouts + 1 if timed_out else 0
         if isinstance(verdict, LinesVerdict):
-            await self._notice_return(connection)
+            former = await self._returns.note_answer(
+                connection.contact, self.config.resend, took_lines=bool(connection.taken)
+            )
+            if former:
+                self._log_move(former, connection.contact.url)
         return verdict
-
-    def _note_trouble(self, connection: _Connection, verdict: Verdict) -> None:
-        self.troubles += 1
-        if isinstance(verdict, Unreachable):
-            connection.cut_off |= verdict.cut_off
 
     async def _wait_out(self, verdict: Verdict, failed: int) -> None:
         """Do what can be done about a verdict on the server, and wait until another attempt makes sense."""
@@ -387,8 +342,7 @@ class Server:
         connection = self._connection
         secret = await self._read_secret(self.config.password)
         if connection is self._connection and secret != self.config.password:
-            self._connect(replace(self.config, password=secret))
-            self._connection.cut_off = True
+            self._connect(replace(self.config, password=secret), cut_off=True)
 
     def _log_problem(self, reason: str, advice: str) -> None:
         text = f"{reason} ({advice})"
@@ -401,6 +355,10 @@ class Server:
                 url=self.url,
                 text=text,
             )
+
+    def _log_move(self, former: str, url: str) -> None:
+        if self.takes_lines and self._problems.admits(former):
+            log.warn("{former} cannot be reached, so readings go to {url}", former=former, url=url)
 
     def _log_end_of_problem(self) -> None:
         if not self.takes_lines:
