@@ -7,6 +7,7 @@ own directory, and ends with the process that started it, however that one ends.
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -37,6 +38,9 @@ DAEMONS = "/usr/sbin:/sbin"
 
 LOOPBACK = "127.0.0.1"
 
+PORTS = 10_000, 32_768
+"""Linux connects from the ports above these, unless it was told otherwise."""
+
 Sample = tuple[str, int, str, Any]
 """A field of a stored reading: photometer, time in ms since 1970 UTC, field, value."""
 
@@ -52,11 +56,16 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 on which nothing listens now.
+
+    It is below those that the kernel gives to whoever connects: one of them may be taken by the time that a
+    server listens on it.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 def find_program(name: str, package: str) -> str:

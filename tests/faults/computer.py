@@ -10,8 +10,8 @@ runs a command of tessflux there, `python -m tessflux ARGUMENT...`. DIRECTORY sa
 
 What has passed is the true CLOCK_BOOTTIME less that of the boot. libfaketime leaves that clock alone, and
 CLOCK_MONOTONIC too, since DONT_FAKE_MONOTONIC is set; without, version 0.9.10 gives the time of day for both.
-Its "fix" for waits by the monotonic clock would shift their ends by the offset all the same: a thread of Python
-that wants the interpreter's lock would then not wait for it but spin, at five times the CPU.
+Its "fix" for waits by the monotonic clock would shift their ends by the offset all the same: a thread that
+wants the interpreter's lock would then not wait for it but spin, at five times the CPU.
 """
 
 import runpy

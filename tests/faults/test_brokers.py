@@ -263,6 +263,6 @@ def test_a_session_goes_on_while_the_broker_finds_every_low_identifier_in_use(
     site.wait_for_log("Subscribed to")
     assert len(set(refused)) == 7
     broker.publish("STARS4ALL/stars1/reading", payload("stars1", 1, 1.0).encode())
-    wait_until(lambda: "seq=1" in site.run("export").stdout, "a reading is there")
+    wait_until(lambda: any("seq=1" in line for line in site.waiting()), "a reading is there")
     assert site.logged().count("Connected to the broker") == 1
     site.stop()

@@ -42,24 +42,19 @@ def test_files_that_are_harmed_under_the_daemon_cost_nothing_that_waits(
     bench.start()
     bench.publish(publisher, 200)
     # Cutting the index short while it is read kills the daemon: another test does that.
-    wait_until(lambda: waiting(bench) == 200, "all that waits is on disk")
+    wait_until(lambda: len(bench.waiting()) == 200, "all that waits is on disk")
     harm(bench.spool)
     bench.publish(publisher, 100)
     bench.publish(publisher, 100, 0)
     bench.wait_for_log(said)
     # Everything is in files that other processes find, and so does a start.
-    wait_until(lambda: waiting(bench) == 400, "all that waits is on disk")
+    wait_until(lambda: len(bench.waiting()) == 400, "all that waits is on disk")
     bench.kill()
     bench.start()
     bench.influxd.start()
     bench.publish(publisher, 20)
     bench.wait_for_all()
     bench.end_well()
-
-
-def waiting(bench: FaultSite) -> int:
-    """How many readings others find in the spool."""
-    return len(bench.run("export").stdout.splitlines())
 
 
 def test_a_daemon_that_was_killed_by_its_damaged_index_starts_and_loses_nothing(

@@ -67,7 +67,7 @@ def test_each_acknowledgement_leaves_after_the_sync_of_the_commit_that_holds_its
     for first in range(1, 200, burst):
         publisher.publish((reading("stars1", n, n) for n in range(first, first + burst)), qos=1)
     publisher.close()
-    wait_until(lambda: len(site.run("export").stdout.splitlines()) == 200, "all readings are on disk")
+    wait_until(lambda: len(site.waiting()) == 200, "all readings are on disk")
     site.stop()
     # strace fills a short number up with blanks.
     end = re.compile(rf"^{site.process.pid} +\+\+\+ exited", re.MULTILINE)

@@ -1,5 +1,6 @@
 """One installation of tessflux in a test: its config, its process, and what reaches its database."""
 
+import io
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from servers import Influxd, Program, Server, ini, tessflux
+
+from tessflux.commands.export import export
+from tessflux.config import SpoolConfig
+from tessflux.errors import CannotCreate
 
 DEADLINE = 30.0
 """Seconds after which a condition will not come true any more."""
@@ -124,6 +130,14 @@ class Site:
             check=False,
             env={**os.environ, "COLUMNS": "100"},
         )
+
+    def waiting(self) -> list[str]:
+        """The lines that wait in the spool, none while it cannot be read: what `export` prints, without a
+        process for each look."""
+        printed = io.StringIO()
+        with suppress(CannotCreate):
+            export(SpoolConfig(str(self.spool)), printed)
+        return printed.getvalue().splitlines()
 
     def write(self, database: str, lines: str) -> None:
         """Post lines to the database as anybody could, times in ms."""

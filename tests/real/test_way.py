@@ -143,7 +143,7 @@ def test_a_database_that_is_away_gets_all_readings_when_it_comes_back(
     site.influxd.kill()
     publisher.publish([reading("stars1", n, n) for n in range(2, 50)])
     site.wait_for_log("takes no readings")
-    wait_until(lambda: "freq=49.0," in site.run("export").stdout, "they wait in the spool")
+    wait_until(lambda: any("freq=49.0," in line for line in site.waiting()), "they wait in the spool")
     site.kill()
     site.launch()
     site.wait_for_log("Subscribed to")
@@ -161,7 +161,7 @@ def test_without_a_url_readings_wait_and_a_reload_delivers_them(
     site.configure(influxdb={"url": ""})
     site.start()
     publisher.publish([reading("stars 1", n, n) for n in range(20)])
-    wait_until(lambda: len(site.run("export").stdout.splitlines()) == 20, "they are on disk")
+    wait_until(lambda: len(site.waiting()) == 20, "they are on disk")
     exported = site.run("export").stdout
     influxd.query('CREATE DATABASE "imported"')
     site.write("imported", exported)
@@ -172,7 +172,7 @@ def test_without_a_url_readings_wait_and_a_reload_delivers_them(
     site.wait_for_rows(20)
     imported = [dict(zip(series[0]["columns"], row, strict=True)) for row in series[0]["values"]]
     assert site.rows() == imported
-    wait_until(lambda: site.run("export").stdout == "", "nothing waits any more")
+    wait_until(lambda: not site.waiting(), "nothing waits any more")
 
 
 def test_pause_keeps_readings_in_the_spool_and_resume_delivers_them(site: Site, publisher: Publisher) -> None:
@@ -182,7 +182,7 @@ def test_pause_keeps_readings_in_the_spool_and_resume_delivers_them(site: Site, 
     site.signal(signal.SIGUSR1)
     site.wait_for_log("Delivery is paused")
     publisher.publish([reading("stars1", n, n) for n in range(2, 30)])
-    wait_until(lambda: "freq=29.0" in site.run("export").stdout, "they are on disk")
+    wait_until(lambda: any("freq=29.0" in line for line in site.waiting()), "they are on disk")
     assert site.count() == 1
     site.signal(signal.SIGUSR2)
     site.wait_for_rows(29)
