@@ -12,14 +12,15 @@ from tests.faults.hostile_payloads import Checker, Payloads, Point, read_line
 CAUSES = {"not JSON", "bad name", "incomplete", "not a number", "implausible", "bad time", "register message"}
 
 
-def test_100_000_hostile_payloads_become_one_line_each_or_none() -> None:
+def test_20_000_hostile_payloads_become_one_line_each_or_none() -> None:
+    """CI tries a million."""
     checker = Checker()
-    for payload in islice(Payloads(20260301), 100_000):
+    for payload in islice(Payloads(20260301), 20_000):
         checker.take(payload)
-    assert checker.ended.total() == 100_000
+    assert checker.ended.total() == 20_000
     # Were they too mild or too wild, they would test nothing.
-    assert checker.ended["stored"] > 25_000
-    assert min(checker.ended[cause] for cause in CAUSES) > 100
+    assert checker.ended["stored"] > 5_000
+    assert min(checker.ended[cause] for cause in CAUSES) > 20
 
 
 @pytest.mark.parametrize(

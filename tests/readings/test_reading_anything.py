@@ -190,11 +190,11 @@ def mutated(payload: bytes, rng: random.Random) -> bytes:
     return bytes(result)
 
 
-def test_100_000_mutations_of_real_payloads_are_readings_or_are_refused() -> None:
+def test_20_000_mutations_of_real_payloads_are_readings_or_are_refused() -> None:
     rng = random.Random(20260301)
     originals = [case.payload for case in cases() if case.payload]
     seen = {Reading: 0, Refused: 0}
-    for _ in range(100_000):
+    for _ in range(20_000):
         payload = mutated(rng.choice(originals), rng)
         reading = parse(payload)
         check(reading)
@@ -202,4 +202,4 @@ def test_100_000_mutations_of_real_payloads_are_readings_or_are_refused() -> Non
             check_short_way(payload)
         seen[type(reading)] += 1
     # Were the mutations too mild or too wild, they would test nothing.
-    assert min(seen.values()) > 10_000
+    assert min(seen.values()) > 2_000
