@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tessflux.config import ListenAddress, StatusConfig
 from tessflux.logs import RateLimit
@@ -30,8 +31,9 @@ SOCKET = "status.sock"
 BACKLOG = 16
 """Connections that wait in the kernel. The reactor takes all of them at a time, while readings wait."""
 
-REOPEN = 10.0
-"""Seconds between two attempts to open a socket: at boot an address may not be there yet."""
+REOPEN = 2.0
+"""Seconds between two attempts to open a socket: at boot an address may not be there yet, and the file of a
+socket may be removed at any time."""
 
 PROBLEM_PERIOD = 3600.0
 """Seconds between two log lines about a socket that cannot be opened."""
@@ -52,6 +54,7 @@ class Sockets:
         self._reactor, self._unix, self._tcp, self._spool = reactor, unix, tcp, spool
         self._config: StatusConfig | None = None
         self._unix_port: Any = None
+        self._unix_path = ""
         self._tcp_port: Any = None
         self._problems = RateLimit(reactor, period=PROBLEM_PERIOD, lines=10)
 
@@ -76,11 +79,16 @@ class Sockets:
         self.open_missing()
 
     def open_missing(self) -> None:
-        """Try again what could not be opened."""
+        """Try again what could not be opened. A Unix socket whose file is gone is closed now, and opened the
+        next time: Twisted closes it in a later turn, and would remove the new file with that."""
         config = self._config
         if config is None:
             return
-        if self._unix_port is None:
+        if self._unix_port is not None and not os.path.lexists(self._unix_path):
+            self._problem("{why}: it is opened anew", f"{self._unix_path} was removed")
+            self._close(self._unix_port, self._unix)
+            self._unix_port = None
+        elif self._unix_port is None:
             self._unix_port = self._open_unix(socket_paths(config, self._spool))
         if self._tcp_port is None and config.listen is not None:
             self._tcp_port = self._open_tcp(config.listen)
@@ -100,6 +108,7 @@ class Sockets:
                 problems.append(f"{path}: {_reason(error)}")
                 continue
             self._unix.listens(port)
+            self._unix_path = path
             log.info("'tessflux status' finds its answers at {path}", path=path)
             return port
         self._problem(
@@ -128,9 +137,14 @@ class Sockets:
     @staticmethod
     def _close(port: Any, site: Site) -> None:
         if port is not None:
-            # Its file may be gone, with its directory.
-            maybeDeferred(port.stopListening).addErrback(lambda failure: failure.trap(OSError))
+            maybeDeferred(port.stopListening).addErrback(_close_without_file, port)
             site.end()
+
+
+def _close_without_file(failure: Failure, port: Any) -> None:
+    """Its file was gone, perhaps with its directory: then Twisted leaves the socket open."""
+    failure.trap(OSError)
+    port.socket.close()
 
 
 def _remove_unused(path: Path) -> None:

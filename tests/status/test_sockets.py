@@ -1,16 +1,19 @@
 """Where the site listens, and that nothing there keeps tessflux from starting."""
 
+import os
 import socket
 import stat
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tessflux.config import ListenAddress, StatusConfig
 from tessflux.status import Sockets, socket_paths, sockets
@@ -24,9 +27,13 @@ class Port:
     def __init__(self, reactor: "Reactor", where: object) -> None:
         self._reactor, self._where = reactor, where
         reactor.open.append(where)
+        if isinstance(where, str):
+            Path(where).touch()
 
     def stopListening(self) -> None:
         self._reactor.open.remove(self._where)
+        if isinstance(self._where, str):
+            Path(self._where).unlink()
 
 
 class Reactor(MemoryReactorClock):
@@ -57,6 +64,7 @@ class SocketsTest(SynchronousTestCase):
         directory = TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.run_directory, self.spool = Path(directory.name, "run"), directory.name
+        self.run_directory.mkdir()
         patched = patch.object(sockets, "RUN_DIRECTORY", str(self.run_directory))
         patched.start()
         self.addCleanup(patched.stop)
@@ -69,27 +77,28 @@ class SocketsTest(SynchronousTestCase):
         self.sockets.start(StatusConfig())
         assert self.reactor.open == [self.in_run]
         self.reactor.fails = {self.in_run}
-        self.sockets.reconfigure(StatusConfig(socket="/elsewhere"))
+        self.sockets.reconfigure(StatusConfig(socket=f"{self.spool}/elsewhere"))
         self.sockets.reconfigure(StatusConfig())
         assert self.reactor.open == [self.in_spool]
         assert self.said() == []
 
     def test_what_cannot_be_opened_is_said_once_and_tried_again(self) -> None:
         listen = ListenAddress("192.0.2.1", 9273)
-        self.reactor.fails = {"/no/socket", ("192.0.2.1", 9273)}
-        self.sockets.start(StatusConfig("/no/socket", listen))
+        path = f"{self.spool}/no"
+        self.reactor.fails = {path, ("192.0.2.1", 9273)}
+        self.sockets.start(StatusConfig(path, listen))
         self.sockets.open_missing()
         unix, tcp = self.said()
         assert unix == (
             "'tessflux status' will find nobody, since no socket can be opened:"
-            " /no/socket: Address already in use; set [status] socket"
+            f" {path}: Address already in use; set [status] socket"
         )
         assert tcp.startswith(
             "Cannot show the status at 192.0.2.1:9273: Address already in use; tessflux keeps"
         )
         self.reactor.fails.clear()
         self.sockets.open_missing()
-        assert self.reactor.open == ["/no/socket", ("192.0.2.1", 9273)]
+        assert self.reactor.open == [path, ("192.0.2.1", 9273)]
         assert len(self.said(LogLevel.info)) == 2
 
     def test_a_reload_opens_and_closes_what_the_config_says(self) -> None:
@@ -119,8 +128,7 @@ class SocketsTest(SynchronousTestCase):
             assert "another tessflux listens there" in self.said()[0]
             assert stat.S_ISSOCK(path.stat().st_mode)
         self.sockets.open_missing()
-        # The reactor of this test makes no file.
-        assert not path.exists()
+        assert not path.is_socket()
         assert self.reactor.open == [str(path)]
 
     def test_a_file_that_is_no_socket_stays(self) -> None:
@@ -130,6 +138,42 @@ class SocketsTest(SynchronousTestCase):
         self.sockets.start(StatusConfig(socket=str(path)))
         assert path.read_text() == "mine"
         assert "Address already in use" in self.said()[0]
+
+
+class RemovedTest(TestCase):
+    """A real socket whose file somebody removes."""
+
+    async def test_it_is_opened_anew_and_no_descriptor_is_left(self) -> None:
+        from twisted.internet import reactor
+
+        said = record(self, "status")
+        with TemporaryDirectory() as directory:
+            path = Path(directory, "run", "status.sock")
+            path.parent.mkdir()
+            world = World()
+            opened = Sockets(reactor, world.unix, world.tcp, directory)
+            opened.start(StatusConfig(socket=str(path)))
+            before = descriptors()
+            for remove in (path.unlink, lambda: rmtree(path.parent)):
+                remove()
+                opened.open_missing()
+                # Twisted closes it in a later turn.
+                await deferLater(reactor, 0.05)
+                path.parent.mkdir(exist_ok=True)
+                opened.open_missing()
+                assert path.is_socket()
+                assert descriptors() == before
+            opened.stop()
+            await deferLater(reactor, 0.05)
+            assert descriptors() == before - 1
+            assert not path.exists()
+        assert [line for line in said() if str(path) in line] == [f"{path} was removed: it is opened anew"]
+
+
+def descriptors() -> int:
+    """How many Unix sockets this process has open."""
+    links = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return sum(link.startswith("socket:") for link in links)
 
 
 def test_this_computer_has_its_own_names() -> None:
