@@ -13,6 +13,9 @@ from servers import LOOPBACK, Program, Server, ServerFailed, find_program, free_
 GO_BIN = Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin"
 """Where `go install` puts a program."""
 
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tessflux"
+"""Where scripts/get-mochi puts it."""
+
 
 class Broker(Server):
     """What it keeps over `restart` is in its directory. Raises ServerFailed if the program is missing."""
@@ -69,15 +72,23 @@ mqtt {{
 
 class Mochi(Broker):
     """Its makers' server for containers, which is no package of Debian: it is called mochi on the PATH, or
-    docker among the programs of Go."""
+    docker among the programs of Go, or is where scripts/get-mochi puts it."""
 
     program = "mochi"
 
     def find(self, name: str, package: str) -> str:
-        for each, path in ((name, f"{os.environ['PATH']}:{GO_BIN}"), ("docker", str(GO_BIN))):
+        places = (
+            (name, f"{os.environ['PATH']}:{GO_BIN}"),
+            ("docker", str(GO_BIN)),
+            ("mochi-v2.7.9", str(CACHE)),
+        )
+        for each, path in places:
             if found := shutil.which(each, path=path):
                 return found
-        raise ServerFailed(f"there is no mochi on the PATH, and neither mochi nor docker in {GO_BIN}")
+        raise ServerFailed(
+            f"there is no mochi on the PATH, neither mochi nor docker in {GO_BIN}, and none in {CACHE}:"
+            " where Go is, scripts/get-mochi builds it"
+        )
 
     def arguments(self, program: str) -> list[str]:
         return [program, "-config", str(self.config)]
