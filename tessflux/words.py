@@ -43,6 +43,12 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def measure(value: float, digits: int) -> str:
+    """What a photometer measured, with so many digits after the point. What none can measure is short too:
+    `1e+308`."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.0e}"
+
+
 def causes(counts: Mapping[str, int]) -> str:
     """` (retained 3, duplicate 2)`, the most frequent first; "" if there are none."""
     some = sorted(((count, cause) for cause, count in counts.items() if count), reverse=True)
@@ -55,5 +61,5 @@ def brightness(values: Mapping[str, float]) -> str:
     if found is None:
         return ""
     if found > 0:
-        return f"{found:.2f}"
+        return measure(found, 2)
     return "too bright" if values.get("freq", values.get("freq1", 0.0)) > 0 else "no signal"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tessflux.words import ago, causes, date, duration, number, size
+from tessflux.words import ago, causes, date, duration, measure, number, size
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,14 @@ def test_the_most_frequent_cause_comes_first_and_one_that_never_was_not_at_all()
 
 def test_a_date_is_in_utc_and_has_minutes() -> None:
     assert date(1_772_401_259.9) == "2026-03-01 21:40 UTC"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-61.0, "-61.00"), (211_313.0, "211313.00"), (1e308, "1e+308"), (-2.5e6, "-2e+06")],
+)
+def test_what_no_photometer_can_measure_is_as_short_as_what_it_can(value: float, text: str) -> None:
+    assert measure(value, 2) == text
 
 
 def test_what_was_and_how_much_it_was() -> None:

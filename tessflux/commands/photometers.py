@@ -8,7 +8,7 @@ import msgspec
 from tessflux.commands.daemon import Daemon
 from tessflux.logs import escape
 from tessflux.pages import LIST, LISTED, SILENT, Listed, Listing
-from tessflux.words import ago, brightness, number
+from tessflux.words import ago, brightness, measure, number
 
 Form = Literal["table", "json"]
 
@@ -56,7 +56,7 @@ def _row(each: Listed, now: float) -> tuple[str, ...]:
         number(each.stored),
         number(each.refused),
         brightness(each.values) or "-",
-        "-" if signal is None else f"{signal:.0f}",
+        "-" if signal is None else measure(signal, 0),
     )
 
 

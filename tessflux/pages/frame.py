@@ -5,6 +5,7 @@ from urllib.parse import quote, urlencode
 
 from tessflux.pages.html import Child, Html, tag
 from tessflux.pages.selection import HEARD, REFUSED, SILENT
+from tessflux.words import measure
 
 STYLE, SCRIPT, ICON = "/page.css", "/page.js", "/icon.svg"
 
@@ -81,4 +82,4 @@ _STATES = {
 
 def with_sign(value: float, digits: int = 1) -> str:
     """A number as people write it, with a minus sign."""
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return measure(value, digits).replace("-", "\N{MINUS SIGN}")

@@ -22,7 +22,7 @@ from tessflux.pages.slices import Work
 from tessflux.photometers import Mean, Photometer
 from tessflux.sky import Sky, sky
 from tessflux.status import Snapshot
-from tessflux.words import ago, brightness, number
+from tessflux.words import ago, brightness, measure, number
 
 REFRESH = 60
 """Seconds."""
@@ -107,7 +107,7 @@ def _facts(shown: Shown, now: float) -> Html:
     values, at = each.values, int(now * 1_000)
     if "mag1" in values:
         mags = [
-            (f"{channel}, mag/arcsec²", f"{values[key]:.2f}")
+            (f"{channel}, mag/arcsec²", measure(values[key], 2))
             for channel, key in zip(CHANNELS, ("mag1", "mag2", "mag3", "mag4"), strict=True)
             if key in values
         ]

@@ -42,6 +42,7 @@ def test_the_table_has_everyone_of_all_pages() -> None:
         listed("stars1", mag=21.3, wdBm=-61.0),
         listed("\x1b[2Jstars", mag1=19.0),
         listed("bad", "refused"),
+        listed("wild", mag=1e308, wdBm=-1e308),
         listed("day", mag=0.0, freq=50_000.0),
     )
     out = io.StringIO()
@@ -51,9 +52,10 @@ def test_the_table_has_everyone_of_all_pages() -> None:
         "stars1        heard    1 min 5 s ago        1,440             3        21.30         -61",
         "\\x1b[2Jstars  heard    1 min 5 s ago        1,440             3        19.00           -",
         "bad           refused  1 min 5 s ago        1,440             3            -           -",
+        "wild          heard    1 min 5 s ago        1,440             3       1e+308     -1e+308",
         "day           heard    1 min 5 s ago        1,440             3   too bright           -",
     ]
-    assert [query["page"] for query in daemon.queries] == ["1", "2"]
+    assert [query["page"] for query in daemon.queries] == ["1", "2", "3"]
 
 
 def test_json_has_an_object_a_line() -> None:

@@ -96,6 +96,11 @@ def test_a_row_says_what_a_photometer_last_measured() -> None:
     assert "stars7● heard1 min 5 s ago21.30−30.5 °C−61 dBm1,4402" in text
 
 
+def test_what_nobody_can_have_measured_is_short() -> None:
+    wild: dict[str, Any] = dict.fromkeys(("mag", "tsky", "wdBm"), 1e308) | {"tamb": -1e308}
+    assert "1e+308inf °C1e+308 dBm" in page([photometer("stars7", **wild)]).text
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -103,6 +108,7 @@ def test_a_row_says_what_a_photometer_last_measured() -> None:
         ({"mag": 0.0, "freq": 50_000.0}, "too bright"),
         ({"mag": 0.0, "freq": 0.0}, "no signal"),
         ({"mag1": 20.0, "freq1": 2.0}, "20.00"),
+        ({"mag": 1e308, "freq": 2.0}, "1e+308"),
         ({}, ""),
     ],
 )
