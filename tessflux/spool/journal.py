@@ -254,6 +254,11 @@ class Journal:
             last, count = number, count + readings
         return Batch(last, lineprotocol.Lines("\n".join(texts), count))
 
+    def end_of_chunk(self, number: int) -> int:
+        """The number of the last line in the chunk that has this one; the number itself if no chunk has."""
+        (last,) = self._db.execute("SELECT min(id) FROM chunk WHERE id >= ?", (number,)).fetchone()
+        return number if last is None else int(last)
+
     def admitted(self) -> Iterator[Admitted]:
         """What was committed and is remembered, oldest first."""
         rows = self._db.execute("SELECT name, time, identity, seq FROM photometer ORDER BY time")

@@ -157,7 +157,7 @@ class Store:
         except Exception as error:
             self.commits.failed += 1
             cause = await self._cause(error, group)
-            if (cause == SPOOL_FULL or isinstance(error, NoRoom)) and self._make_room():
+            if (cause == SPOOL_FULL or isinstance(error, NoRoom)) and await self._make_room():
                 return await self.commit(group, output, batch)
             self._commit_failed(error, cause)
             return False
@@ -192,7 +192,7 @@ class Store:
             marks[name] = Mark(settled, answered)
         return marks
 
-    def _make_room(self) -> bool:
+    async def _make_room(self) -> bool:
         """Give up the oldest lines, if they need not stay: those that may have to be sent again, but hardly,
         and are kept for nothing else, or those that are kept for an output that is not required. Whether
         there are any."""
@@ -208,8 +208,12 @@ class Store:
             (position.settled for position in self.positions.values() if position.keeping.required),
             default=self.last,
         )
-        until = min(needed, first + max(GROUP_READINGS, (self.last - first) // GIVE_WAY))
-        late = [name for name, number in settled.items() if number < until]
+        if needed <= first:
+            return False
+        some = first + max(GROUP_READINGS, (self.last - first) // GIVE_WAY)
+        # A chunk of which only the beginning is missed would make no room, and be delivered as a whole.
+        until = min(needed, await self._read(lambda journal: journal.end_of_chunk(some), otherwise=some))
+        late = [name for name, position in self.positions.items() if position.settled < until]
         for name in late:
             missed = self.positions[name].skip(until)
             if missed and self._missing_out.admits(name):

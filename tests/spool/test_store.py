@@ -414,7 +414,8 @@ class Outputs(Case):
         self.site.outputs = {"influxdb": Keeping(), "copy": Keeping(required=False)}
         self.site.open(max_size=1_000_000)
         for _ in range(60):
-            self.site.take(GROUP_READINGS // 2)
+            # A thousand lines, of which it misses a multiple, end within a commit.
+            self.site.take(GROUP_READINGS // 2 - 30)
             self.clock.advance(FLUSH)
             self.deliver("influxdb")
         missed = self.site.spool.queues["copy"].missed
