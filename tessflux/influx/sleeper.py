@@ -1,7 +1,7 @@
 """A wait that can be cut short when something happens."""
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 class Sleeper:
@@ -10,6 +10,7 @@ class Sleeper:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._sleep: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
         self._woken = False
 
     def forget(self) -> None:
@@ -22,11 +23,11 @@ class Sleeper:
             self._woken = False
             return
         self._sleep = Deferred()
-        timer = self._clock.callLater(seconds, self.wake)
+        self._timer = timer = self._clock.callLater(seconds, self.wake)
         try:
             await self._sleep
         finally:
-            self._sleep = None
+            self._sleep = self._timer = None
             if timer.active():
                 timer.cancel()
 
@@ -36,3 +37,12 @@ class Sleeper:
             self._sleep.callback(None)
         else:
             self._woken = True
+
+    def wake_within(self, seconds: float) -> None:
+        """End the sleep, if there is one, no later than that."""
+        if self._timer is None or self._timer.getTime() <= self._clock.seconds() + seconds:
+            return
+        if seconds > 0:
+            self._timer.reset(seconds)
+        else:
+            self.wake()

@@ -138,7 +138,9 @@ class Writer(Service):
 
     def wake(self) -> None:
         """Lines have come."""
-        self._idle.wake()
+        # Who does not sleep looks anyway.
+        if (due := self._due()) is not None:
+            self._idle.wake_within(due)
 
     def _look_again(self) -> None:
         self._idle.wake()

@@ -39,13 +39,15 @@ class HeldMessages:
 
     def add(self, held: Sequence[Held]) -> None:
         """Hold these."""
-        self._db.executemany(
-            f"INSERT INTO held ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, held)
-        )
+        if held:
+            self._db.executemany(
+                f"INSERT INTO held ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, held)
+            )
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Hold these no more."""
-        self._db.executemany("DELETE FROM held WHERE id = ?", [(number,) for number in numbers])
+        if numbers:
+            self._db.executemany("DELETE FROM held WHERE id = ?", [(number,) for number in numbers])
 
     def at_start(self) -> HeldAtStart:
         """What an earlier process has held."""

@@ -124,6 +124,8 @@ class Journal:
         try:
             self.last = max(last, self._one("SELECT max(id) FROM seen"))
             self._seen_readings = self._one("SELECT sum(readings) FROM seen")
+            self._forgotten = -1
+            """Up to which number lines have been deleted since the file was opened."""
             self.held = HeldMessages(self._db)
             self.quarantine = Quarantine(self._db, rows=quarantine, size=max_size // QUARANTINE_PART)
         except BaseException:
@@ -213,7 +215,8 @@ class Journal:
     def _commit(self, group: Group, forgotten: int, outputs: Mapping[str, Mark | None]) -> int:
         last = self.last + len(group.lines)
         with transaction(self._db):
-            self._db.execute("DELETE FROM chunk WHERE id <= ?", (forgotten,))
+            if forgotten > self._forgotten:
+                self._db.execute("DELETE FROM chunk WHERE id <= ?", (forgotten,))
             for name, mark in outputs.items():
                 if mark is None:
                     self._db.execute("DELETE FROM output WHERE name = ?", (name,))
@@ -236,7 +239,7 @@ class Journal:
                 trimmed = self._trim_seen(self._seen_readings + among)
             self.held.add(group.held)
             dropped, held = self.quarantine.change(group.released, group.quarantined)
-        self.last = last
+        self.last, self._forgotten = last, max(forgotten, self._forgotten)
         self.quarantine.committed(held)
         self._seen_readings += len(group.admitted) - trimmed
         return dropped
