@@ -16,7 +16,6 @@ from typing import Any
 
 from twisted.application.internet import backoffPolicy
 from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -29,6 +28,7 @@ from tessflux.intake import Intake
 from tessflux.mqtt import Subscriber, broker_endpoint
 from tessflux.observers import Observers
 from tessflux.outputs import Outputs, keeping
+from tessflux.periodic import Periodic, Task
 from tessflux.photometers import Photometers
 from tessflux.readings import Admission, Judge
 from tessflux.spool import Queue, Spool
@@ -144,32 +144,19 @@ class App:
         self._state, self._tell = "", tell
         """What is not as usual: that the delivery is paused. It ends with this process."""
         self._hourly = MqttLine(self._mqtt_stats)
-        self._periodic = [
-            self._every(PERIOD, self._report),
-            self._every(TIDY, self._spool.store.tidy),
-            self._every(REQUEUE, self._intake.requeue),
-            self._every(RELEASE, self._intake.dating.release),
-            self._every(LOOK, self._watch.look),
-            *(self._every(seconds, task) for seconds, task in self._observers.periodic),
+        self._periodic = Periodic(reactor, "A periodic task failed")
+        self._tasks: list[tuple[float, Task]] = [
+            (PERIOD, self._report),
+            (TIDY, self._spool.store.tidy),
+            (REQUEUE, self._intake.requeue),
+            (RELEASE, self._intake.dating.release),
+            (LOOK, self._watch.look),
+            *self._observers.periodic,
         ]
 
     def _read(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Read a small file, or wait for something else, in a thread of Twisted's."""
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), call, *args)
-
-    def _every(self, seconds: float, task: Callable[[], Any]) -> tuple[LoopingCall, float]:
-        async def guarded() -> None:
-            # A LoopingCall stops for good at its first exception.
-            try:
-                result = task()
-                if result is not None:
-                    await result
-            except Exception:
-                log.failure("A periodic task failed")
-
-        loop = LoopingCall(lambda: Deferred.fromCoroutine(guarded()))
-        loop.clock = self._reactor
-        return loop, seconds
 
     async def start(self) -> None:
         """Open the spool and start the services. Raises OperatorError when the spool cannot be opened."""
@@ -196,8 +183,8 @@ class App:
         self._outputs.start(self._config.outputs)
         self._subscriber.startService()
         self._observers.start()
-        for loop, seconds in self._periodic:
-            loop.start(seconds, now=False)
+        for seconds, task in self._tasks:
+            self._periodic.begin(seconds, task)
         if not self._config.influxdb.url:
             log.info("No [influxdb] url: readings wait in the spool; 'tessflux export' shows them")
 
@@ -206,9 +193,7 @@ class App:
         log.info("tessflux stops")
         self._stopping = True
         self._observers.stop()
-        for loop, _ in self._periodic:
-            if loop.running:
-                loop.stop()
+        self._periodic.end()
         # Nothing more is read, so all that was read is acknowledged before we disconnect.
         self._subscriber.backpressure(True)
         steps: dict[str, Callable[[], Awaitable[object]]] = {

@@ -3,7 +3,7 @@
 None of them touches the way of a reading.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +16,7 @@ from tessflux.mqtt import Subscriber
 from tessflux.outputs import Outputs
 from tessflux.overview import Overview
 from tessflux.pages import PhotometerPages
+from tessflux.periodic import Task
 from tessflux.photometers import TICK, InThread, Photometers
 from tessflux.spool import Spool
 from tessflux.stats import MqttStats
@@ -85,7 +86,7 @@ class Observers:
         )
         photometers.listeners.append(self._alarms.heard)
         self._sockets = self._site(recent, control, reactor)
-        self.periodic: list[tuple[float, Callable[[], Awaitable[None] | None]]] = [
+        self.periodic: list[tuple[float, Task]] = [
             (TICK, photometers.tick),
             (LOOK, self._alarms.look),
             (REOPEN, self._sockets.open_missing),

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from tessflux.periodic import Periodic
 from tessflux.process import notify
 
 log = Logger(namespace="tessflux")
@@ -69,7 +69,7 @@ class Supervision:
         self._notifier, self._clock = notifier, clock
         self._watchdog, self._ask_spool, self._waits_for_disk = watchdog, ask_spool, waits_for_disk
         self._health = health
-        self._loops: list[LoopingCall] = []
+        self._periodic = Periodic(clock, "What systemd is to be told is not known")
         self._thread: int | None = None
         """The id of the spool's thread."""
         self._asked_at: float | None = None
@@ -79,18 +79,18 @@ class Supervision:
 
     def begin(self) -> None:
         """The start begins, and may take long."""
-        self._every(GRANTED / 2, self._grant)
+        self._periodic.begin(GRANTED / 2, self._grant, now=True)
 
     def _grant(self) -> None:
         self._notifier.tell(EXTEND_TIMEOUT_USEC=int(GRANTED * 1e6), STATUS="starting: opens the spool")
 
     def ready(self) -> None:
         """The daemon runs."""
-        self._end_loops()
+        self._periodic.end()
         self._notifier.tell(READY=1, STATUS="connecting to the broker and the database")
-        self._every(LOOK, self._tell_health, now=False)
+        self._periodic.begin(LOOK, self._tell_health)
         if self._watchdog is not None:
-            self._every(self._watchdog / FEEDS, self._feed)
+            self._periodic.begin(self._watchdog / FEEDS, self._feed, now=True)
 
     def reloading(self) -> None:
         """The config is being read again."""
@@ -103,7 +103,7 @@ class Supervision:
 
     def stopping(self) -> None:
         """The daemon stops."""
-        self._end_loops()
+        self._periodic.end()
         self._notifier.tell(STOPPING=1, STATUS="stopping: commits and delivers what is here")
 
     def _tell_health(self) -> None:
@@ -131,21 +131,3 @@ class Supervision:
 
     def _answered(self, thread: int) -> None:
         self._thread, self._asked_at = thread, None
-
-    def _every(self, seconds: float, task: Callable[[], None], *, now: bool = True) -> None:
-        def guarded() -> None:
-            # A LoopingCall stops for good at its first exception.
-            try:
-                task()
-            except Exception:
-                log.failure("What systemd is to be told is not known")
-
-        loop = LoopingCall(guarded)
-        loop.clock = self._clock
-        loop.start(seconds, now=now)
-        self._loops.append(loop)
-
-    def _end_loops(self) -> None:
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()

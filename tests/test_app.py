@@ -134,9 +134,9 @@ class Wiring(SynchronousTestCase):
                 f"[spool]\ndirectory = {directory}\n"
             )
             app = App(load(str(path), {}), Logs(console=False, path=""), reactor, print)
-        for loop, seconds in app._periodic:
+        for seconds, task in app._tasks:
             if seconds == LOOK:
-                loop.start(seconds, now=False)
+                app._periodic.begin(seconds, task)
         return app
 
     def test_topics_that_bring_nothing_are_noticed_once_the_broker_could_send_something(self) -> None:

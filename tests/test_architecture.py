@@ -23,7 +23,7 @@ PURE = (
 )
 
 FLOORS = (
-    ("errors", "limits", "sky", "thread", "words", "__init__"),
+    ("errors", "limits", "periodic", "sky", "thread", "words", "__init__"),
     ("hosts", "tls", "clock", "readings", "process"),
     ("config",),
     ("stats", "logs", "simulator", "supervision", "arguments"),
