@@ -39,9 +39,10 @@ def watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     try:
-        return int(environ["WATCHDOG_USEC"]) / 1e6 or None
-    except (KeyError, ValueError):
+        seconds = int(environ["WATCHDOG_USEC"]) / 1e6
+    except (KeyError, ValueError, OverflowError):
         return None
+    return seconds if seconds > 0 else None
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -69,6 +69,8 @@ def test_a_listener_that_never_reads_holds_nobody_up_for_long(
         ({"WATCHDOG_USEC": "120000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_PID": str(os.getpid())}, None),
         ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-1"}, None),
+        ({"WATCHDOG_USEC": "1" + "0" * 400}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
