@@ -35,8 +35,11 @@ class Day(msgspec.Struct, frozen=True, array_like=True, gc=False):
     past: bytes = b""
 
     def add(self, time: int, count: int) -> "Day":
-        """That many more at this time. If the clock was set back, they count in the newest hour."""
+        """That many more at this time. If the clock was set back, they count in the newest hour, unless that
+        is a day ahead: then the time of what was counted was wrong."""
         hour = time // HOUR_MS
+        if self._is_ahead(hour):
+            return Day(hour, count)
         if hour <= self.hour:
             return Day(self.hour, self.count + count, self.past)
         return Day(hour, count, self._past(hour))
@@ -44,9 +47,15 @@ class Day(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def total(self, now: int) -> int:
         """All in the hour of this time and the 23 before it."""
         hour = now // HOUR_MS
+        if self._is_ahead(hour):
+            return 0
         if hour <= self.hour:
             return self.count + sum(_unpack_hours(self.past))
         return sum(_unpack_hours(self._past(hour)))
+
+    def _is_ahead(self, hour: int) -> bool:
+        """Whether all of it is more than a day ahead of this hour, by a clock that was wrong."""
+        return hour <= self.hour - HOURS
 
     def _past(self, hour: int) -> bytes:
         """The 23 hours before a later one."""

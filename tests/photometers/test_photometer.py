@@ -27,9 +27,18 @@ def test_a_day_counts_what_came_in_this_hour_and_the_23_before_it(
     )
 
 
-def test_what_comes_after_the_clock_was_set_back_counts_in_the_newest_hour() -> None:
-    assert Day().add(100 * HOUR_MS, 3).add(50 * HOUR_MS, 4) == Day(100, 7)
-    assert Day(100, 7).total(50 * HOUR_MS) == 7
+def test_what_comes_after_the_clock_was_set_back_by_hours_counts_in_the_newest_one() -> None:
+    assert Day().add(100 * HOUR_MS, 3).add(90 * HOUR_MS, 4) == Day(100, 7)
+    assert Day(100, 7).total(90 * HOUR_MS) == 7
+
+
+def test_a_clock_that_was_days_ahead_for_a_while_leaves_nothing_in_the_last_24_hours() -> None:
+    ahead = Day().add(HOUR_MS * 1_000, 7)
+    assert ahead.total(HOUR_MS * 977) == 7
+    assert ahead.total(HOUR_MS * 976) == 0
+    after = ahead.add(HOUR_MS * 976, 5).add(HOUR_MS * 977, 1)
+    assert after.total(HOUR_MS * 977) == 6
+    assert after.total(HOUR_MS * 1_000) == 1
 
 
 def test_an_hour_in_the_past_has_a_largest_count() -> None:
