@@ -6,6 +6,7 @@
     machine     what it was measured on: processor, versions, commit, how long a sync takes
     process     what the operating system knows of a process
     site        a broker and a database for one turn; the publisher; what is in the database
+    between     begins these two:
     relay       between broker and bridge: a window that is kept
     stopwatch   between broker and bridge: how long an acknowledgement takes
     bridges     what takes readings: tessflux and what it is compared with

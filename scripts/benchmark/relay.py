@@ -6,11 +6,8 @@ only some of them later. mosquitto 2.0.11 keeps to its own window only until the
 
 import select
 import socket
-import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Splitter
 
@@ -20,21 +17,6 @@ CHUNK = 262_144
 
 HELD = 1_000
 """Packets that may wait for acknowledgements, before no more is read."""
-
-
-@contextmanager
-def relay(broker: int, window: int) -> Iterator[int]:
-    """The port of a relay to the broker's port, for as long as the block lasts."""
-    command = [sys.executable, __file__, str(broker), str(window)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            port = process.stdout.readline()
-            if not port:
-                raise OSError("the relay did not start")
-            yield int(port)
-        finally:
-            process.kill()
 
 
 class Window:

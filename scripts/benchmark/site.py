@@ -19,9 +19,9 @@ from typing import Any
 from flood import Readings
 from servers import Influxd, Mosquitto, Program
 
+from benchmark.between import between
 from benchmark.plan import BenchFailed
 from benchmark.process import Stat, cpu_seconds
-from benchmark.relay import relay
 
 FLOOD = Path(__file__).parents[1] / "flood.py"
 TOPIC = "STARS4ALL/+/reading"
@@ -234,7 +234,7 @@ def new_site(directory: Path, *, window: int | None = None) -> Iterator[Site]:
     ):
         influxd.query(f'CREATE DATABASE "{DATABASE}"')
         try:
-            with relay(mosquitto.port, window) if window else nullcontext(mosquitto.port) as port:
+            with between("relay", mosquitto.port, window) if window else nullcontext(mosquitto.port) as port:
                 yield Site(own, packets, mosquitto, influxd, port)
         finally:
             # What they would save at a stop nobody reads.

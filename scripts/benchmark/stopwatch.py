@@ -8,13 +8,13 @@ import array
 import select
 import socket
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmark.between import between
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Splitter
 
 PUBACK = 0x40
@@ -71,16 +71,8 @@ class Stopwatch:
 @contextmanager
 def stopwatch(broker: int, waits: Path) -> Iterator[Stopwatch]:
     """One before the broker's port, for as long as the block lasts; `waits` is the file where it notes."""
-    command = [sys.executable, __file__, str(broker), str(waits)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            port = process.stdout.readline()
-            if not port:
-                raise OSError("the stopwatch did not start")
-            yield Stopwatch(int(port), waits)
-        finally:
-            process.kill()
+    with between("stopwatch", broker, waits.absolute()) as port:
+        yield Stopwatch(port, waits)
 
 
 def main(broker_port: int, path: str) -> None:
