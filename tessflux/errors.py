@@ -4,7 +4,9 @@
     ├── OperatorError      the person who runs tessflux: each kind has its exit code
     │   ├── UsageError     64  the command line
     │   ├── Refused        65  the running daemon will not do it: a reload of a wrong config, for instance
+    │   ├── NoReadings     66  the database has no such readings
     │   ├── NoDaemon       69  no daemon answers
+    │   ├── Unavailable    69  a database does not answer a command, or not with what it was asked for
     │   ├── CannotCreate   73  a file or directory that tessflux needs
     │   ├── AlreadyRunning 75  another tessflux holds the pid file or the spool
     │   ├── NotAllowed     77  this user may not ask the daemon
@@ -42,8 +44,21 @@ class Refused(OperatorError):
     exit_code = 65
 
 
+class NoReadings(OperatorError):
+    """The database has no such readings; the message says which there are."""
+
+    exit_code = 66
+
+
 class NoDaemon(OperatorError):
     """No daemon answers; the message says where it was looked for."""
+
+    exit_code = 69
+
+
+class Unavailable(OperatorError):
+    """A database does not answer, does not let us in, or cannot be asked that; the message says what to
+    do."""
 
     exit_code = 69
 

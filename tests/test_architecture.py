@@ -14,7 +14,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 PURE = (
     *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
     *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict", "influx/dialect"),
-    *("status/snapshot", "status/metrics", "sky", "words"),
+    *("status/snapshot", "status/metrics", "sky", "words", "archive/source"),
     *("alarms/notice", "alarms/rules", "alarms/board", "alarms/outbox"),
     *(
         f"pages/{name}"
@@ -29,7 +29,7 @@ FLOORS = (
     ("stats", "logs", "simulator", "supervision", "arguments"),
     ("spool", "watch", "status"),
     ("mqtt", "influx", "photometers"),
-    ("dating", "pages", "alarms"),
+    ("dating", "pages", "alarms", "archive"),
     ("intake", "outputs"),
     ("overview",),
     ("observers",),
