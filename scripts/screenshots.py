@@ -57,11 +57,11 @@ def five(now: float) -> list[Past]:
 def where(pasts: Sequence[Past], *, but: str) -> str:
     """The file of places, without one photometer."""
     lines = [
-        f"{past.photometer.name} {past.photometer.place.latitude} {past.photometer.place.longitude}\n"
+        f"{past.photometer.name},{past.photometer.place.latitude},{past.photometer.place.longitude}\n"
         for past in pasts
         if past.photometer.name != but
     ]
-    return "".join(lines)
+    return "".join(["name,latitude,longitude\n", *lines])
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def running(place: Path, pasts: Sequence[Past], live: int, days: float, silent: 
     """A tessflux at work; gives the address of its pages. `live` photometers go on publishing."""
     now = time.time()
     fill(place / "spool", pasts, now, days)
-    places = place / "places"
+    places = place / "places.csv"
     places.write_text(where(pasts, but="stars3"))
     schema = place / "schema"
     schema.write_text('CREATE DATABASE "tessdb";\n')
@@ -87,7 +87,8 @@ def running(place: Path, pasts: Sequence[Past], live: int, days: float, silent: 
                     "influxdb": {"url": influxd.url, "schema": schema},
                     "mqtt": {"broker": f"tcp:{mosquitto.address}"},
                     "spool": {"directory": place / "spool"},
-                    "status": {"listen": f"127.0.0.1:{port}", "places": places, "silent": silent},
+                    "status": {"listen": f"127.0.0.1:{port}", "silent": silent},
+                    "site": {"places": places},
                 }
             )
         )

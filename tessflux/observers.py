@@ -97,7 +97,7 @@ class Observers:
             recent,
             self._photometers.register,
             self._photometers.history,
-            places=lambda: self._config().status.places,
+            places=lambda: self._config().site.places,
             clock=reactor,
         )
         shown = {**pages(recent, self._exposition), **photometers.pages()}

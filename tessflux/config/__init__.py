@@ -9,6 +9,7 @@ reads the address of a broker that comes from elsewhere.
 
 from tessflux.config.addresses import BrokerAddress, ListenAddress
 from tessflux.config.loading import load
+from tessflux.config.places import Place
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.config.sections import (
     FIRST_OUTPUT,
@@ -17,6 +18,7 @@ from tessflux.config.sections import (
     GlobalConfig,
     InfluxConfig,
     MqttConfig,
+    SiteConfig,
     SpoolConfig,
     StatusConfig,
     Version,
@@ -32,7 +34,9 @@ __all__ = [
     "InfluxConfig",
     "ListenAddress",
     "MqttConfig",
+    "Place",
     "Secret",
+    "SiteConfig",
     "SpoolConfig",
     "StatusConfig",
     "Version",

@@ -15,6 +15,7 @@ from tessflux.config.sections import (
     GlobalConfig,
     InfluxConfig,
     MqttConfig,
+    SiteConfig,
     SpoolConfig,
     StatusConfig,
 )
@@ -46,5 +47,6 @@ def load(path: str, environ: Mapping[str, str]) -> Config:
         spool=SpoolConfig(**file.values["spool"]),
         status=StatusConfig(**file.values["status"]),
         alarm=AlarmConfig(**file.values["alarm"]),
+        site=SiteConfig(**file.values["site"]),
         warnings=tuple(file.warnings),
     )

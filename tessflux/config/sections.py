@@ -19,6 +19,9 @@ from tessflux.limits import SHARE_MEMBERS
 Version = Literal["3.1.1", "5"]
 """Of MQTT."""
 
+ODBL = "ODbL 1.0 http://opendatacommons.org/licenses/odbl/summary/"
+"""Under which the networks of photometers publish."""
+
 FIRST_OUTPUT, OUTPUT = "influxdb", "influxdb NAME"
 """The section of the first output, and the form of those of the others."""
 
@@ -134,8 +137,17 @@ class StatusConfig:
     listen: Annotated[ListenAddress | None, converters.or_blank(addresses.listen)] = None
     silent: Annotated[float, converters.duration(10, zero=True)] = 7_200.0  # seconds, 0 = never
     history: Annotated[int, converters.whole(0, 366)] = 7  # nights, 0 = none
-    # By photometer, degrees north and east.
-    places: Annotated[Mapping[str, Place], read_places] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SiteConfig:
+    """Who publishes what the photometers measure, and where these stand."""
+
+    observer: Annotated[str, converters.text] = ""
+    organization: Annotated[str, converters.text] = ""
+    licence: Annotated[str, converters.text] = ODBL
+    doi: Annotated[str, converters.text] = ""
+    places: Annotated[Mapping[str, Place], read_places] = field(default_factory=dict)  # by photometer
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,7 @@ class Config:
     warnings: tuple[str, ...]
     status: StatusConfig = StatusConfig()
     alarm: AlarmConfig = AlarmConfig()
+    site: SiteConfig = field(default_factory=SiteConfig)
 
     @property
     def influxdb(self) -> InfluxConfig:
@@ -210,5 +223,6 @@ KEYS = {
     "spool": _keys(SpoolConfig),
     "status": _keys(StatusConfig),
     "alarm": _keys(AlarmConfig),
+    "site": _keys(SiteConfig),
 }
 """What converts a key: section -> key -> converter."""

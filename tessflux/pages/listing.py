@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tessflux.config import Place
+from tessflux.pages.night import Position
 from tessflux.pages.selection import Selection, state
 from tessflux.pages.slices import Work
 from tessflux.photometers import Photometer
@@ -28,7 +30,7 @@ class Listed(msgspec.Struct, frozen=True):
     refused: int
     causes: Mapping[str, float]
     values: Mapping[str, float]
-    place: tuple[float, float] | None
+    place: Position | None
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -42,20 +44,24 @@ class Listing(msgspec.Struct, frozen=True):
     photometers: list[Listed]
 
 
-def listing(
-    chosen: Selection, places: Mapping[str, tuple[float, float]], *, now: float, listened: float
-) -> Work[bytes]:
+def listing(chosen: Selection, places: Mapping[str, Place], *, now: float, listened: float) -> Work[bytes]:
     """The JSON of a selection."""
     at = int(now * 1_000)
     found = []
     for each in chosen.photometers:
-        found.append(_listed(each, places.get(each.name, each.place), at, listened))
+        found.append(_listed(each, where(each, places), at, listened))
         yield
     answer = Listing(now, chosen.total, chosen.matching, chosen.page, chosen.pages, found)
     return msgspec.json.encode(answer)
 
 
-def _listed(each: Photometer, place: tuple[float, float] | None, now: int, listened: float) -> Listed:
+def where(photometer: Photometer, places: Mapping[str, Place]) -> Position | None:
+    """Where it stands: `places` count more than what it said itself."""
+    stated = places.get(photometer.name)
+    return stated.position if stated else photometer.place
+
+
+def _listed(each: Photometer, place: Position | None, now: int, listened: float) -> Listed:
     return Listed(
         name=each.name,
         state=state(each),

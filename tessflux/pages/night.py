@@ -21,7 +21,7 @@ STEP = 600
 BRIGHTEST = 8.0
 """mag/arcsec². What is brighter is no measurement: for a part of the time the sensor was saturated."""
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 """Degrees north and east."""
 
 
@@ -42,7 +42,7 @@ class Night:
         return Night(self.date - timedelta(days=nights), self.start - nights * DAY)
 
 
-def noon_offset(place: Place | None, now: float) -> float:
+def noon_offset(place: Position | None, now: float) -> float:
     """Seconds by which noon is earlier than 12:00 UTC."""
     if place is None:
         return float(time.localtime(now).tm_gmtoff)
@@ -62,7 +62,7 @@ def night_of(evening: date, offset: float) -> Night:
 
 
 @lru_cache(maxsize=32)
-def skies(night: Night, place: Place | None) -> Sequence[tuple[float, Sky]]:
+def skies(night: Night, place: Position | None) -> Sequence[tuple[float, Sky]]:
     """Sun and Moon through the night; nothing where the place is not known."""
     if place is None:
         return ()

@@ -10,7 +10,7 @@ from tessflux.pages.html import Html, tag
 from tessflux.pages.night import (
     HOUR,
     Night,
-    Place,
+    Position,
     below,
     channels,
     darkest,
@@ -39,7 +39,7 @@ class Shown:
     the night that is now."""
 
     photometer: Photometer
-    place: Place | None
+    place: Position | None
     night: Night
     tonight: Night
     means: Means
@@ -133,7 +133,7 @@ def _facts(shown: Shown, now: float) -> Html:
     return tag("dl", [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts], class_="facts")
 
 
-def _coordinates(place: Place) -> str:
+def _coordinates(place: Position) -> str:
     latitude, longitude = place
     north = f"{abs(latitude):.2f}° {'N' if latitude >= 0 else 'S'}"
     return f"{north}, {abs(longitude):.2f}° {'E' if longitude >= 0 else 'W'}"
@@ -184,7 +184,7 @@ def _in_words(shown: Shown, means: Means) -> str:
         )
     if place is None:
         sentences.append(
-            "Where it stands is not known, so there is no twilight and no Moon: see [status] places."
+            "Where it stands is not known, so there is no twilight and no Moon: see [site] places."
         )
     else:
         night_skies = skies(night, place)
@@ -217,7 +217,7 @@ def _legend(means: Means, night_skies: NightSkies) -> Html:
     )
 
 
-def _numbers(means: Means, night: Night, place: Place | None) -> Html:
+def _numbers(means: Means, night: Night, place: Position | None) -> Html:
     """The same as a table, of every hour."""
     count = channels(means)
     names = [f"{name}, mag/arcsec²" for name in CHANNELS] if count > 1 else ["mag/arcsec²"]

@@ -17,10 +17,11 @@ from importlib import resources
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
+from tessflux.config import Place
 from tessflux.limits import STATUS_PAGES
 from tessflux.pages.frame import ICON, PHOTOMETERS, SCRIPT, STYLE
 from tessflux.pages.front import front
-from tessflux.pages.listing import listing
+from tessflux.pages.listing import listing, where
 from tessflux.pages.night import Night, night_at, night_of, noon_offset
 from tessflux.pages.photometer import Shown, nobody, photometer_page, small_nights
 from tessflux.pages.selection import LISTED, Selection, View, select, view
@@ -36,9 +37,6 @@ HTML = "text/html; charset=utf-8"
 AGE = 5.0
 """Seconds for which a page is shown to whoever asks for the same."""
 
-Places = Mapping[str, tuple[float, float]]
-"""Degrees north and east, by photometer."""
-
 
 class PhotometerPages:
     """Everything that shows photometers; `places` gives those of the config that is in use."""
@@ -49,7 +47,7 @@ class PhotometerPages:
         register: Register,
         history: History,
         *,
-        places: Callable[[], Places],
+        places: Callable[[], Mapping[str, Place]],
         clock: IReactorTime,
     ) -> None:
         self._recent, self._register, self._history = recent, register, history
@@ -119,7 +117,7 @@ class PhotometerPages:
         photometer = self._register.get(name)
         if photometer is None:
             return Answer(nobody(snapshot, name), 404, HTML)
-        place = self._places().get(name, photometer.place)
+        place = where(photometer, self._places())
         offset = noon_offset(place, snapshot.time)
         tonight = night_at(snapshot.time, offset)
         night = _asked_night(asked, tonight, offset)

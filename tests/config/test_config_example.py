@@ -10,6 +10,7 @@ from tessflux.config import (
     GlobalConfig,
     InfluxConfig,
     MqttConfig,
+    SiteConfig,
     SpoolConfig,
     StatusConfig,
 )
@@ -52,6 +53,7 @@ def test_the_example_shows_the_defaults() -> None:
         "spool": SpoolConfig(),
         "status": StatusConfig(),
         "alarm": AlarmConfig(),
+        "site": SiteConfig(),
     }
     for (section, key), text in shown_in_example().items():
         if (section, key) in deliberate:

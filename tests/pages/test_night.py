@@ -30,7 +30,7 @@ def at(text: str) -> float:
     ],
 )
 def test_a_night_begins_at_the_noon_of_its_place_and_has_the_date_of_its_evening(
-    place: night.Place, now: str, expected: str, start: str
+    place: night.Position, now: str, expected: str, start: str
 ) -> None:
     found = night.night_at(at(now), night.noon_offset(place, at(now)))
     assert found == Night(date.fromisoformat(expected), at(start))

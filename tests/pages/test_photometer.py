@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessflux.pages.chart import night_picture, sparkline, top_of
-from tessflux.pages.night import Night, Place, night_at, night_of, noon_offset, skies
+from tessflux.pages.night import Night, Position, night_at, night_of, noon_offset, skies
 from tessflux.pages.photometer import Shown, nobody, photometer_page, small_nights
 from tessflux.pages.slices import at_once
 from tessflux.photometers import Mean, Photometer
@@ -31,7 +31,7 @@ def clear(night: Night, until: float = NOW) -> list[Mean]:
 def page(
     means: Sequence[Mean],
     *,
-    place: Place | None = MADRID,
+    place: Position | None = MADRID,
     night: Night = TONIGHT,
     of: Photometer | None = None,
 ) -> Tree:
@@ -128,7 +128,7 @@ MAGS = st.lists(st.one_of(st.none(), st.floats(-32, 32)), min_size=1, max_size=4
     st.sampled_from([None, MADRID, (90.0, 0.0), (-90.0, 180.0), (0.0, -180.0)]),
 )
 def test_any_means_at_any_place_make_a_page(
-    values: list[tuple[int, list[float | None], float | None]], place: Place | None
+    values: list[tuple[int, list[float | None], float | None]], place: Position | None
 ) -> None:
     found = {step: mean(TONIGHT.start + 300 * step, *mags, tsky=tsky) for step, mags, tsky in values}
     tree = page([found[step] for step in sorted(found)], place=place)

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tessflux.config import Place
 from tessflux.limits import STATUS_PAGES
 from tessflux.pages import Listing, PhotometerPages
 from tessflux.pages.slices import PAUSE
@@ -72,7 +73,7 @@ class SiteTest(SynchronousTestCase):
             Recent(self.take, self.clock),
             self.register,  # type: ignore[arg-type]
             self.history,  # type: ignore[arg-type]
-            places=lambda: {"stars2": PLACE},
+            places=lambda: {"stars2": Place(*PLACE)},
             clock=self.clock,
         )
         self.pages = pages.pages()
