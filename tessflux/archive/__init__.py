@@ -3,9 +3,11 @@
 In:   the config of an output, the name of a photometer, and a period.
 Out:  its readings, one `Row` after the other, and what it said of itself.
 
-A `Source` asks one database; all of them give the same.
+`open_source` gives the `Source` of a database: `influxql`, `questdb` or `victoriametrics`. They ask by
+`server`, and give the same.
 """
 
-from tessflux.archive.source import BEGINNING, END, Extent, Registration, Row, Source
+from tessflux.archive.opening import open_source
+from tessflux.archive.source import BEGINNING, END, REGISTRATIONS, Extent, Registration, Row, Source
 
-__all__ = ["BEGINNING", "END", "Extent", "Registration", "Row", "Source"]
+__all__ = ["BEGINNING", "END", "REGISTRATIONS", "Extent", "Registration", "Row", "Source", "open_source"]

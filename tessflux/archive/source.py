@@ -11,6 +11,13 @@ BEGINNING, END = 0, 9_223_372_036_854
 """All times that a database has, in ms since 1970 UTC: from there to 2262, where InfluxDB ends."""
 
 
+DAY = 86_400_000
+"""In ms."""
+
+REGISTRATIONS = "photometers"
+"""The measurement in which is what photometers say of themselves."""
+
+
 class Row(NamedTuple):
     """One reading: when it was taken (ms since 1970 UTC), and its fields, as far as it has them."""
 
@@ -34,6 +41,14 @@ class Extent(NamedTuple):
     fields: frozenset[str]
 
 
+def days(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """A period in parts that end with a day of UTC."""
+    while start < end:
+        following = min((start // DAY + 1) * DAY, end)
+        yield start, following
+        start = following
+
+
 class Source(Protocol):
     """The readings in one database. `start` is inclusive, `end` exclusive, in ms since 1970 UTC.
 
@@ -49,7 +64,8 @@ class Source(Protocol):
         ...
 
     def readings(self, name: str, start: int, end: int) -> Iterator[Row]:
-        """The readings of a photometer in the order of their times."""
+        """The readings of a photometer in the order of their times. Each day of the period is asked for by
+        itself, also an empty one: `extent` says where there are some."""
         ...
 
     def registrations(self, name: str) -> Sequence[Registration]:

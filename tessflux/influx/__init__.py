@@ -48,7 +48,7 @@ from tessflux.influx.definition import read as read_definition
 from tessflux.influx.dialect import dialect
 from tessflux.influx.http import Http
 from tessflux.influx.server import Server
-from tessflux.influx.verdict import Delivered, Missing, Unauthorised
+from tessflux.influx.verdict import Delivered, Missing, Unauthorised, error_text
 from tessflux.influx.writer import Writer
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "agent",
     "bucket",
     "dialect",
+    "error_text",
     "read_definition",
     "schema",
 ]

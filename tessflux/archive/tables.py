@@ -1,0 +1,118 @@
+"""Readings out of a database that is asked in a language like SQL, and answers in tables.
+
+They come day by day and in pages, so that neither side holds more than one of these; each begins after
+the last time of the one before. A page of a long time would have InfluxDB open all of that. Names are quoted,
+whatever is in them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tessflux.archive.source import BEGINNING, END, REGISTRATIONS, Extent, Registration, Row, days
+
+PAGE = 10_000
+"""Rows of one answer: 2 MB. A day has 1,440, or with a reading each five seconds 17,280."""
+
+NO_FIELDS = ("time", "timestamp", "name")
+
+
+class Table(NamedTuple):
+    """An answer: the names of the columns, and the rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+class Tables(ABC):
+    """A `Source`; what differs between the languages is below."""
+
+    everything: str
+    """What selects all fields, and the time as an integer in a column `time`."""
+    time: str
+    """The column with the time, as a condition has it."""
+    per_ms: int
+    """The unit of that integer."""
+
+    def __init__(self, measurement: str) -> None:
+        self._measurement = measurement
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """See `Source`."""
+
+    @abstractmethod
+    def ask(self, statement: str) -> Table:
+        """The answer to a statement, empty if there is no such measurement. Raises Unavailable."""
+
+    @abstractmethod
+    def of(self, measurement: str) -> str:
+        """How a statement names a measurement."""
+
+    @abstractmethod
+    def identifier(self, name: str) -> str:
+        """A name as a statement has it."""
+
+    @abstractmethod
+    def text(self, value: str) -> str:
+        """A text as a statement has it."""
+
+    def extent(self, name: str, start: int, end: int) -> Extent | None:
+        """See `Source`."""
+        chosen = self._choose(self._measurement, name, start * self.per_ms, end * self.per_ms)
+        first = self._page(chosen, "LIMIT 1")
+        last = self._page(chosen, f"ORDER BY {self.time} DESC LIMIT 1")
+        if not (first and last):
+            return None
+        fields = [column for column in first[0] if column not in NO_FIELDS]
+        newest = ", ".join(f"last({self.identifier(field)})" for field in fields)
+        # Before them may stand a time, which is that of none of them.
+        values = self.ask(f"SELECT {newest} {chosen}").rows[-1][-len(fields) :]
+        occurring = _numbers(dict(zip(fields, values, strict=True)))
+        return Extent(self._ms(first[0]), self._ms(last[0]), frozenset(occurring))
+
+    def readings(self, name: str, start: int, end: int) -> Iterator[Row]:
+        """See `Source`."""
+        for day in days(start, end):
+            for found in self._pages(self._measurement, name, *day):
+                yield Row(self._ms(found), _numbers(found))
+
+    def registrations(self, name: str) -> Sequence[Registration]:
+        """See `Source`."""
+        return [
+            Registration(self._ms(found), {**_texts(found), **_numbers(found)})
+            for found in self._pages(REGISTRATIONS, name, BEGINNING, END)
+        ]
+
+    def _pages(self, measurement: str, name: str, start: int, end: int) -> Iterator[Mapping[str, Any]]:
+        begin = start * self.per_ms
+        while page := self._page(
+            self._choose(measurement, name, begin, end * self.per_ms), f"ORDER BY {self.time} LIMIT {PAGE}"
+        ):
+            yield from page
+            begin = page[-1]["time"] + 1
+
+    def _choose(self, measurement: str, name: str, begin: int, end: int) -> str:
+        """The part of a statement that says which readings."""
+        whose = f"{self.identifier('name')} = {self.text(name)}"
+        when = f"{self.time} >= {begin} AND {self.time} < {end}"
+        return f"FROM {self.of(measurement)} WHERE {whose} AND {when}"
+
+    def _page(self, chosen: str, rest: str) -> list[Mapping[str, Any]]:
+        table = self.ask(f"SELECT {self.everything} {chosen} {rest}")
+        return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+    def _ms(self, found: Mapping[str, Any]) -> int:
+        time: int = found["time"] // self.per_ms
+        return time
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    """The fields that are numbers. A whole one may come without a point."""
+    return {
+        key: float(each) for key, each in found.items() if type(each) in (float, int) and key not in NO_FIELDS
+    }
+
+
+def _texts(found: Mapping[str, Any]) -> dict[str, str]:
+    return {key: each for key, each in found.items() if isinstance(each, str) and key not in NO_FIELDS}
