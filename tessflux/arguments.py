@@ -27,12 +27,14 @@ EXIT_CODES = {
     0: "success",
     64: "wrong command line",
     65: "the daemon refuses",
-    69: "--check found a server that is not ready, no daemon answers, or the alarm command fails",
+    66: "there are no such readings",
+    69: "--check found a server that is not ready, no daemon or database answers, or the alarm command fails",
     70: "a bug in tessflux",
     73: "a file cannot be created",
     75: "tessflux is already running",
     77: "this user may not ask the daemon",
     78: "the config is wrong",
+    130: "Ctrl-C",
 }
 OTHER_EXIT_CODES = "'status --nagios' has Nagios's: 0 to 3; 'photometers' has 1 if one is silent."
 TRY_IT = (f"tessflux --check -c {CONFIG_FILE}", f"tessflux -k -c {CONFIG_FILE}")
@@ -78,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_commands_about_spool(commands)
     _add_commands_to_daemon(commands)
+    _add_data(commands)
     test_alarm = commands.add_parser("test-alarm", help="run the command of [alarm] with a test")
     _add_config(test_alarm, argparse.SUPPRESS)
     test_alarm.set_defaults(command="test-alarm")
@@ -155,6 +158,30 @@ def _add_commands_to_daemon(commands: "argparse._SubParsersAction[_Parser]") -> 
     reload = commands.add_parser("reload", help="have the daemon read its config again")
     _add_daemon(reload)
     reload.set_defaults(command="reload")
+
+
+def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    data = commands.add_parser(
+        "data",
+        help="the readings of a photometer out of the database, as CSV",
+        description="Print the readings of a photometer, oldest first: all, or those of a time. A time"
+        " without a zone is in UTC, and a date is the whole day.",
+    )
+    _add_config(data, argparse.SUPPRESS)
+    data.add_argument("name", metavar="NAME", help="the photometer")
+    for option, metavar, text in (
+        ("from", "TIME", "only from this date or time on, such as 2026-10-01 or 2026-10-01T20:00:00+02:00"),
+        ("to", "TIME", "only to the end of this date, or to before this time"),
+        ("month", "YYYY-MM", "only this month (UTC)"),
+        ("night", "YYYY-MM-DD", "only the night that begins on this day, from noon to noon where it stands"),
+    ):
+        data.add_argument(f"--{option}", metavar=metavar, default="", help=text)
+    text = "add where the Sun and the Moon stand, and how much of the Moon is lit"
+    data.add_argument("--sun-moon", action="store_true", help=text)
+    data.add_argument("-o", dest="file", metavar="FILE", default="", help="write it to this file")
+    _add_output(data, "out of the database of the section [influxdb NAME], not the first one")
+    data.add_argument("--retpol", metavar="NAME", help="out of another retention policy")
+    data.set_defaults(command="data")
 
 
 def _duration(text: str) -> float:

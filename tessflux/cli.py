@@ -22,6 +22,9 @@ from tessflux.process import detach, notify, privileges, signals
 if TYPE_CHECKING:
     from tessflux.commands import daemon
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run tessflux with these arguments (by default those of the process); returns the exit code."""
@@ -40,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has read enough.
         output.discard()
         return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -68,6 +73,22 @@ def _run(options: argparse.Namespace) -> int:
 
             config = _load(options)
             export.export(config.spool, output.in_utf8(), _output(config, options.output))
+        case "data":
+            from tessflux.commands import data
+
+            wanted = data.Wanted(
+                options.name,
+                begin=getattr(options, "from"),
+                end=options.to,
+                month=options.month,
+                night=options.night,
+                sun_moon=options.sun_moon,
+                output=options.output,
+                retpol=options.retpol,
+            )
+            # Where the readings themselves appear, the progress would stand between them.
+            shown = sys.stderr.isatty() and (options.file or not sys.stdout.isatty())
+            data.data(_load(options), wanted, options.file, sys.stderr if shown else None)
         case "status" if options.form == "nagios":
             from tessflux.commands import status
 

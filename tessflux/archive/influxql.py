@@ -52,6 +52,8 @@ class InfluxQL(Tables):
             timeout=config.timeout,
             retries=1,
             session=server.session,
+            # By itself the package asks for MessagePack, which few who imitate InfluxDB have.
+            headers={"Accept": "application/json"},
         )
 
     def names(self) -> Sequence[str]:

@@ -17,7 +17,7 @@ from tessflux.readings.admission import (
     Admission,
 )
 from tessflux.readings.backlog import LONGEST_WAIT, Episode, Reckoned, Track, reckon
-from tessflux.readings.fields import EXTRA_FIELDS
+from tessflux.readings.fields import EXTRA_FIELDS, UNITS
 from tessflux.readings.judge import OTHER_KINDS, Admit, Judge
 from tessflux.readings.message import Acknowledge, Deliver, Message
 from tessflux.readings.outcome import (
@@ -41,6 +41,7 @@ __all__ = [
     "NOT_WHITELISTED",
     "OTHER_KINDS",
     "RETAINED",
+    "UNITS",
     "Acknowledge",
     "Admission",
     "Admit",

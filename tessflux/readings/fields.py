@@ -103,3 +103,13 @@ def of(*kinds: Kind) -> tuple[Field, ...]:
 
 EXTRA_FIELDS: Mapping[str, Field] = {extra.key: extra for extra in of(Kind.EXTRA, Kind.LIGHT_EXTRA)}
 """Fields that the operator can choose to store as well."""
+
+
+def _stored(each: Field) -> tuple[str, ...]:
+    """The names under which a value may be stored."""
+    by_channel = each.kind in (Kind.LIGHT, Kind.LIGHT_EXTRA)
+    return (each.key, *(f"{each.key}{channel[-1]}" for channel in CHANNELS if by_channel))
+
+
+UNITS: Mapping[str, str] = {key: each.unit for each in FIELDS for key in _stored(each)}
+"""Of all fields that may be stored, in the order of the table."""

@@ -1,0 +1,155 @@
+"""`tessflux data`: the readings of a photometer out of the database, as CSV."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+from tessflux.archive import (
+    EVER,
+    SKY,
+    Extent,
+    Period,
+    Source,
+    csv_lines,
+    iso,
+    night,
+    open_source,
+    period,
+    whole_file,
+    with_sky,
+    writing,
+    zone_of,
+)
+from tessflux.commands import output
+from tessflux.commands.progress import with_progress
+from tessflux.config import FIRST_OUTPUT, Config, InfluxConfig, Place
+from tessflux.errors import NoReadings, UsageError
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which readings, and out of which database, in the words of the command line; "" leaves it open."""
+
+    name: str
+    begin: str = ""
+    end: str = ""
+    month: str = ""
+    night: str = ""
+    """The day on which the night begins."""
+    sun_moon: bool = False
+    output: str = ""
+    retpol: str | None = None
+    """Another retention policy than that of the config."""
+
+
+def data(config: Config, wanted: Wanted, file: str, terminal: TextIO | None) -> None:
+    """Write the readings, oldest first, into a file, or on standard output if it has no name; on the terminal
+    is shown how far that has come.
+
+    Raises UsageError, Unavailable, NoReadings and CannotCreate.
+    """
+    asked = _asked(wanted)
+    source = open_source(_database(config, wanted))
+    needed = wanted.sun_moon or not isinstance(asked, Period)
+    place = _place(config, source, wanted.name) if needed else None
+    when = asked if isinstance(asked, Period) else night(asked, zone_of(place))
+    name, extent = _find(source, wanted.name, when)
+    fields = extent.fields | SKY.keys() if wanted.sun_moon else extent.fields
+    rows = source.readings(name, extent.first, extent.last + 1)
+    if terminal:
+        rows = with_progress(rows, extent, terminal)
+    if wanted.sun_moon:
+        if not (place or {"lat", "long"} <= extent.fields):
+            raise UsageError(
+                f"where {name} stands is not known, so nor are the Sun and the Moon over it:"
+                " it must be in the file of [site] places"
+            )
+        rows = with_sky(rows, place.position if place else None)
+    with _opened(file) as out, closing(csv_lines(rows, fields)) as lines:
+        out.writelines(lines)
+
+
+def _asked(wanted: Wanted) -> Period | date:
+    """The period, or the evening of the night. Raises UsageError."""
+    if sum(map(bool, (wanted.month, wanted.night, wanted.begin or wanted.end))) > 1:
+        raise UsageError("take one of --month, --night, and --from with --to")
+    if wanted.night:
+        return _read("--night", period.evening, wanted.night)
+    if wanted.month:
+        return _read("--month", period.month, wanted.month)
+    begin, end = EVER
+    if wanted.begin:
+        begin = _read("--from", period.begin, wanted.begin)
+    if wanted.end:
+        end = _read("--to", period.end, wanted.end)
+    if begin >= end:
+        raise UsageError(f"--to {wanted.end} must be after --from {wanted.begin}")
+    return Period(begin, end)
+
+
+def _read(option: str, convert: Callable[[str], _Read], text: str) -> _Read:
+    try:
+        return convert(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text} {error}") from None
+
+
+def _database(config: Config, wanted: Wanted) -> InfluxConfig:
+    section = config.section_of(wanted.output) if wanted.output else FIRST_OUTPUT
+    database = config.outputs[section]
+    if wanted.retpol is None:
+        return database
+    if database.bucket or database.database:
+        raise UsageError(f"[{section}] is no InfluxDB 1, so there are no retention policies to choose from")
+    return replace(database, retpol=wanted.retpol)
+
+
+def _place(config: Config, source: Source, name: str) -> Place | None:
+    """Where a photometer stands: by the config, or else by what it last said of itself."""
+    if place := config.site.places.get(name.lower()):
+        return place
+    for _, said in reversed(source.registrations(name.lower())):
+        latitude, longitude = said.get("latitude"), said.get("longitude")
+        if isinstance(latitude, float) and isinstance(longitude, float):
+            return Place(latitude, longitude)
+    return None
+
+
+def _find(source: Source, asked: str, when: Period) -> tuple[str, Extent]:
+    """The name as it is in the database, and which readings there are. Raises NoReadings."""
+    # tessflux stores names in lower case, but others may have written before it.
+    for name in dict.fromkeys((asked, asked.strip().lower())):
+        if extent := source.extent(name, *when):
+            return name, extent
+    for name in dict.fromkeys((asked, asked.strip().lower())):
+        if extent := source.extent(name, *EVER):
+            raise NoReadings(
+                f"there are no readings of {name} from {iso(when.start)} to {iso(when.end)};"
+                f" the first is of {iso(extent.first)}, the last of {iso(extent.last)}"
+            )
+    names = source.names()
+    near = get_close_matches(asked, names, n=3) or names[:3]
+    known = f"; there are: {', '.join(near)}{', ...' if len(names) > len(near) else ''}" if near else ""
+    raise NoReadings(f"there are no readings of {asked}{known}")
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[TextIO]:
+    if file:
+        with whole_file(Path(file)) as out:
+            yield out
+        return
+    with writing("standard output"):
+        try:
+            yield output.in_utf8()
+            output.in_utf8().flush()
+        except OSError:
+            # What could not be written would be tried again at the exit.
+            output.discard()
+            raise
