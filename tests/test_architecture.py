@@ -14,7 +14,15 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 PURE = (
     *(f"readings/{path.stem}" for path in (PACKAGE / "readings").glob("[!_]*.py")),
     *("limits", "errors", "mqtt/packets", "mqtt/terms", "mqtt/version", "influx/verdict", "influx/dialect"),
-    *("status/snapshot", "status/metrics", "sky", "words", "archive/source"),
+    *(
+        "status/snapshot",
+        "status/metrics",
+        "sky",
+        "words",
+        "archive/source",
+        "archive/period",
+        "archive/csvtable",
+    ),
     *("alarms/notice", "alarms/rules", "alarms/board", "alarms/outbox"),
     *(
         f"pages/{name}"

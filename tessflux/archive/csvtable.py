@@ -40,7 +40,7 @@ def csv_lines(rows: Iterable[Row], fields: Collection[str]) -> Generator[str, No
     units = {**UNITS, **SKY}
     yield _line([TIME, *(_head(column, units.get(column, "")) for column in columns)])
     for time, values in rows:
-        yield f"{iso(time)},{','.join([_number(values.get(column)) for column in columns])}\r\n"
+        yield ",".join([iso(time), *[_number(values.get(column)) for column in columns]]) + "\r\n"
 
 
 def _head(column: str, unit: str) -> str:

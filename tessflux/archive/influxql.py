@@ -31,7 +31,7 @@ class _Series(msgspec.Struct):
 class InfluxQL(Tables):
     """A `Source`: the readings in one measurement of a database."""
 
-    everything, time, per_ms = "*::field", "time", 1_000_000
+    everything, time, per_ms, newest = "*::field", "time", 1_000_000, "last"
 
     def __init__(self, server: Server) -> None:
         config, parts = server.config, urlsplit(server.url)

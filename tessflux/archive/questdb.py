@@ -27,6 +27,7 @@ class QuestDB(Tables):
     """A `Source`: the readings in one table."""
 
     everything, time, per_ms = "cast(timestamp AS long) AS time, *", "timestamp", 1_000
+    newest = "last_not_null"
 
     def __init__(self, server: Server) -> None:
         super().__init__(server.config.measurement)

@@ -17,6 +17,9 @@ DAY = 86_400_000
 REGISTRATIONS = "photometers"
 """The measurement in which is what photometers say of themselves."""
 
+TEXTS = frozenset({"mac", "firmware", "model"})
+"""The fields in it that are texts."""
+
 
 class Row(NamedTuple):
     """One reading: when it was taken (ms since 1970 UTC), and its fields, as far as it has them."""

@@ -33,6 +33,8 @@ class Tables(ABC):
     """The column with the time, as a condition has it."""
     per_ms: int
     """The unit of that integer."""
+    newest: str
+    """The function that gives the last value of a field, whichever reading has it."""
 
     def __init__(self, measurement: str) -> None:
         self._measurement = measurement
@@ -65,10 +67,10 @@ class Tables(ABC):
         if not (first and last):
             return None
         fields = [column for column in first[0] if column not in NO_FIELDS]
-        newest = ", ".join(f"last({self.identifier(field)})" for field in fields)
+        values = ", ".join(f"{self.newest}({self.identifier(field)})" for field in fields)
         # Before them may stand a time, which is that of none of them.
-        values = self.ask(f"SELECT {newest} {chosen}").rows[-1][-len(fields) :]
-        occurring = _numbers(dict(zip(fields, values, strict=True)))
+        row = self.ask(f"SELECT {values} {chosen}").rows[-1][-len(fields) :]
+        occurring = _numbers(dict(zip(fields, row, strict=True)))
         return Extent(self._ms(first[0]), self._ms(last[0]), frozenset(occurring))
 
     def readings(self, name: str, start: int, end: int) -> Iterator[Row]:

@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 import msgspec
 
 from tessflux.archive.server import Parameters, Server
-from tessflux.archive.source import BEGINNING, DAY, END, REGISTRATIONS, Extent, Registration, Row, days
+from tessflux.archive.source import (
+    BEGINNING,
+    DAY,
+    END,
+    REGISTRATIONS,
+    TEXTS,
+    Extent,
+    Registration,
+    Row,
+    days,
+)
 
 
 class _Series(msgspec.Struct):
@@ -65,12 +75,16 @@ class VictoriaMetrics:
         return self._rows(self._measurement, name, start, end)
 
     def registrations(self, name: str) -> Sequence[Registration]:
-        """See `Source`. There are no texts in it."""
+        """See `Source`."""
         extent = self._extent(REGISTRATIONS, name, BEGINNING, END)
         if not extent:
             return []
         rows = self._rows(REGISTRATIONS, name, extent.first, extent.last + 1)
-        return [Registration(moment, dict(values)) for moment, values in rows]
+        # It has made a number of each text, mostly 0.
+        return [
+            Registration(moment, {key: each for key, each in values.items() if key not in TEXTS})
+            for moment, values in rows
+        ]
 
     def _extent(self, measurement: str, name: str, start: int, end: int) -> Extent | None:
         # In a range that reaches back to 1970 it finds nothing, nor in one that ends far from now.
@@ -115,9 +129,9 @@ class VictoriaMetrics:
         for line in self._server.body("/api/v1/export", parameters).splitlines():
             yield self._read(line, _Series)
 
-    def _series(self, measurement: str, name: str = "") -> str:
+    def _series(self, measurement: str, name: str | None = None) -> str:
         """Which series hold the fields of a measurement: of one photometer, or of all."""
-        labels = {"db": self._server.config.dbname, **({"name": name} if name else {})}
+        labels = {"db": self._server.config.dbname, **({} if name is None else {"name": name})}
         exactly = [f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in labels.items()]
         pattern = json.dumps(f"{re.escape(measurement)}_[A-Za-z0-9]+", ensure_ascii=False)
         return f"{{{','.join([f'__name__=~{pattern}', *exactly])}}}"

@@ -6,6 +6,7 @@ Out:  lines for the operator, and an exit code.
     tessflux --check              check       config, broker and database: what works, and what to do
     tessflux --install            install     files, directories and user of the service
     tessflux --uninstall          uninstall   the same, removed
+    tessflux data                 data        the readings of a photometer out of the database
     tessflux export               export      the readings that wait in the spool
     tessflux refused              refused     what is in quarantine
     tessflux refused --requeue    requeue     have it tried again
@@ -18,14 +19,15 @@ Out:  lines for the operator, and an exit code.
 
 Each module has one function of the same name. They share `output` (lines on standard output), `spoolview`
 (the spool seen from outside), `daemon` (the running one, over its socket), `shipped`, `manifest` and
-`system` (what is installed, whose it is now, and where). To `check` belong `brokercheck` and `findings`, and
-to what is installed `manual`, the man pages.
+`system` (what is installed, whose it is now, and where). To `check` belong `brokercheck` and `findings`, to
+`data` `progress`, and to what is installed `manual`, the man pages.
 """
 
 __all__ = [
     "check",
     "control",
     "daemon",
+    "data",
     "export",
     "install",
     "output",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
+from time import monotonic
 from typing import TextIO, TypeVar
 
 from tessflux.archive import (
@@ -63,7 +64,7 @@ def data(config: Config, wanted: Wanted, file: str, terminal: TextIO | None) -> 
     fields = extent.fields | SKY.keys() if wanted.sun_moon else extent.fields
     rows = source.readings(name, extent.first, extent.last + 1)
     if terminal:
-        rows = with_progress(rows, extent, terminal)
+        rows = with_progress(rows, extent, terminal, monotonic)
     if wanted.sun_moon:
         if not (place or {"lat", "long"} <= extent.fields):
             raise UsageError(

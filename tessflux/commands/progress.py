@@ -1,7 +1,6 @@
 """How far a long command has come, as one line on a terminal that is rewritten."""
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from tessflux.archive import Extent, Row
@@ -14,13 +13,15 @@ _ROWS, _SECONDS = 500, 0.2
 _CLEAR = "\r\x1b[K"
 
 
-def with_progress(rows: Iterable[Row], extent: Extent, terminal: TextIO) -> Iterator[Row]:
-    """The rows, and beside them the line; it is gone when they end."""
-    shown = time.monotonic()
+def with_progress(
+    rows: Iterable[Row], extent: Extent, terminal: TextIO, now: Callable[[], float]
+) -> Iterator[Row]:
+    """The rows, and beside them the line; it is gone when they end. `now` gives seconds."""
+    shown = now()
     try:
         for count, row in enumerate(rows):
-            if count % _ROWS == 0 and time.monotonic() >= shown + _SECONDS:
-                shown = time.monotonic()
+            if count % _ROWS == 0 and now() >= shown + _SECONDS:
+                shown = now()
                 terminal.write(f"{_CLEAR}{bar(row.time, extent)}  {number(count)} readings")
                 terminal.flush()
             yield row

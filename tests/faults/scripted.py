@@ -4,7 +4,7 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Self
 
@@ -62,7 +62,7 @@ class ScriptedServer:
     """Gives each request the next answer; when none is left, `otherwise`.
 
     A request with a body of more than `most` bytes is not read: its connection is reset. One whose body has
-    `poison` in it is answered with a 500.
+    `poison` in it is answered with a 500. What is at `no_places` is not found, and not part of the script.
     """
 
     def __init__(
@@ -72,11 +72,13 @@ class ScriptedServer:
         *,
         most: int = sys.maxsize,
         poison: bytes | None = None,
+        no_places: Sequence[str] = NO_PLACES,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
         """On port 0 it takes a free one."""
         self.otherwise, self._most, self._poison = otherwise, most, poison
+        self._no_places = tuple(no_places)
         self.requests: list[Request] = []
         self._answers = list(answers)
         self._lock = threading.Lock()
@@ -157,7 +159,7 @@ class ScriptedServer:
         # Either side may close at any time.
         with connection, contextlib.suppress(OSError, ValueError), connection.makefile("rb") as stream:
             while not self._stopping.is_set() and (request := _read(stream, self._most)):
-                if request.path.startswith(NO_PLACES):
+                if request.path.startswith(self._no_places):
                     self._reply(connection, NOT_FOUND)
                     continue
                 with self._lock:
