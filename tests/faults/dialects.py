@@ -1,7 +1,8 @@
 """An InfluxDB 2 and an InfluxDB 3 that keep rows in memory, and answer word for word as real ones do.
 
 The answers are those of tests/influx/real_answers.jsonl; of its bucket API InfluxDB 2 answers what tessflux
-reads. Lines of the photometers in `refused` are refused one by one, as a real one does with bad lines.
+reads, and the form of what is at /query is that of their sources. Lines of the photometers in `refused` are
+refused one by one, as a real one does with bad lines.
 """
 
 import gzip
@@ -21,6 +22,11 @@ HEADERS = {
     THREE: {"X-Influxdb-Build": "Core", "X-Influxdb-Version": "3.9.6"},
 }
 TOKEN = "T0ken-of-the-tests=="
+SELECT = re.compile(
+    r"""SELECT (.+) FROM "(\w+)" WHERE "name" = '(\w+)' AND time >= (\d+) AND time < (\d+)"""
+    r"( ORDER BY time DESC)?(?: ORDER BY time)?(?: LIMIT (\d+))?"
+)
+"""Statements of InfluxQL that tessflux makes."""
 LINE = re.compile(r"readings,name=(\w+) (\S+) (\d{13})")
 
 Row = tuple[str, int, tuple[tuple[str, float], ...]]
@@ -57,6 +63,33 @@ class Database(ScriptedServer):
     def rows(self) -> list[Row]:
         return sorted(self._rows.values())
 
+    def select(self, statement: str) -> list[dict[str, object]]:
+        """The series that answer a statement, as programs for InfluxDB 1 see them. Times are in ns."""
+        found = SELECT.fullmatch(statement.strip())
+        assert found, statement
+        what, measurement, name, begin, end, newest_first, limit = found.groups()
+        rows = [row for row in self.rows() if row[0] == name and int(begin) <= row[1] * 10**6 < int(end)]
+        rows = rows[:: -1 if newest_first else 1][: int(limit) if limit else None]
+        if not rows or measurement != "readings":
+            return []
+        if what == "*::field":
+            fields = sorted({key for _, _, values in self.rows() for key, _ in values})
+            table = [[time * 10**6, *map(dict(values).get, fields)] for _, time, values in rows]
+        else:
+            asked = re.findall(r'last\("(\w+)"\)', what)
+            fields = [f"last_{number}" if number else "last" for number in range(len(asked))]
+            newest = {key: value for _, _, values in rows for key, value in values}
+            table = [[0, *map(newest.get, asked)]]
+        return [{"name": "readings", "columns": ["time", *fields], "values": table}]
+
+    def query(self, asked: dict[str, str], series: dict[str, object]) -> Answer:
+        """What a GET /query gives; `series` is what stands in an answer without rows."""
+        assert asked["db"] == "sky"
+        assert asked["epoch"] == "ns"
+        if found := self.select(asked["q"]):
+            series = {"series": found}
+        return Answer(200, json.dumps({"results": [{"statement_id": 0, **series}]}).encode())
+
     def store(self, request: Request) -> list[tuple[int, str]]:
         """Keep the good lines; the number and the text of each bad one."""
         bad = []
@@ -87,6 +120,8 @@ class Two(Database):
         match path:
             case "/api/v2/write":
                 return self._write(request, asked)
+            case "/query":
+                return self.query(asked, {})
             case "/api/v2/orgs":
                 return Answer(200, json.dumps({"orgs": [{"id": "0a", "name": "stars"}]}).encode())
             case "/api/v2/buckets":
@@ -120,9 +155,11 @@ class Three(Database):
             return recorded(THREE, "a wrong token")
         if path == "/ping":
             return Answer(200, b'{"version":"3.9.6","revision":"1"}', HEADERS[THREE])
+        asked = {key: value for key, [value] in parse_qs(urlsplit(request.path).query).items()}
+        if path == "/query":
+            return self.query(asked, {"series": []})
         if path != "/api/v3/write_lp":
             return Answer(404, b'{"error": "not found"}', HEADERS[THREE])
-        asked = {key: value for key, [value] in parse_qs(urlsplit(request.path).query).items()}
         assert asked == {"db": "sky", "precision": "millisecond", "accept_partial": "true"}
         if not request.body:
             return recorded(THREE, "empty")

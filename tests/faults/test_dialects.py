@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from servers import Influxd
 
+from tessflux.archive import EVER, open_source
+from tessflux.config import load
 from tests.faults.dialects import TOKEN, Row, Three, Two
 from tests.real.site import Publisher, Site, reading, wait_until
 
@@ -93,6 +95,48 @@ def test_2000_readings_are_the_same_rows_in_influxdb_1_2_and_3(
     # A hundred bad lines cost a request or two each time, not a search for each of them.
     assert len(two.requests) + len(three.requests) < 60
     assert TOKEN not in site.logged()
+
+
+def test_what_was_written_is_read_out_of_each_of_them(
+    site: Site, publisher: Publisher, two: Two, three: Three, tmp_path: Path
+) -> None:
+    """Those of a TESS4C too."""
+    token = tmp_path / "token"
+    token.write_text(f"{TOKEN}\n")
+    token.chmod(0o600)
+    configure(site, two, three, token)
+    site.start()
+    channels = ", ".join(f'"F{n}":{{"freq":{n}.25, "mag":{20 - n / 7}, "zp":20.5}}' for n in (1, 2, 3, 4))
+    sent = [
+        reading("stars1", seq, UNUSUAL[seq % 7], tstamp=f'"2026-10-31T20:{seq:02d}:00Z"') for seq in range(50)
+    ]
+    sent += [
+        (
+            "STARS4ALL/stars4/reading",
+            f'{{"seq":{seq}, "rev":3, "name":"stars4", {channels}, "tsky":-{seq}.5}}',
+        )
+        for seq in range(50)
+    ]
+    publisher.publish(sent, qos=1)
+    site.wait_for_rows(100)
+    wait_until(lambda: len(two.rows()) == len(three.rows()) == 100, "rows everywhere")
+    site.stop()
+    config = load(str(site.config), {})
+    for name in ("stars1", "stars4"):
+        stored = [(time, dict(values)) for photometer, time, values in two.rows() if photometer == name]
+        for output in config.outputs.values():
+            source = open_source(output)
+            extent = source.extent(name, *EVER)
+            assert extent is not None
+            assert extent.fields == {key for _, values in stored for key in values}
+            assert [*source.readings(name, extent.first, extent.last + 1)] == stored
+            assert source.registrations(name) == []
+    printed = {site.run("data", "stars4", "--output", name).stdout for name in ("influxdb", "two", "three")}
+    [text] = printed
+    assert text.count("\n") == 51
+    refused = site.run("data", "stars4", "--output", "two", "--retpol", "autogen")
+    assert refused.returncode == os.EX_USAGE
+    assert "[influxdb two] is no InfluxDB 1" in refused.stderr
 
 
 def test_a_token_that_is_wrong_is_read_again_and_shown_nowhere(

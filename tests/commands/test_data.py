@@ -1,0 +1,126 @@
+"""`tessflux data`: what is asked for wrongly, where the readings go, and how far that has come."""
+
+import io
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tessflux import cli
+from tessflux.archive import Extent, Row
+from tessflux.commands.progress import bar, with_progress
+from tests.faults.scripted import Answer, ScriptedServer
+
+NOTHING = Answer(200, b'{"results":[{"statement_id":0}]}')
+
+
+@pytest.fixture
+def database() -> Iterator[ScriptedServer]:
+    """An InfluxDB without readings."""
+    with ScriptedServer(otherwise=NOTHING) as server:
+        yield server
+
+
+@pytest.fixture
+def config(database: ScriptedServer, tmp_path: Path) -> Path:
+    file = tmp_path / "config"
+    file.write_text(f"[influxdb]\nurl = {database.url}\n[mqtt]\nbroker = tcp:127.0.0.1:1\n")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "yesterday"], "--from yesterday must be a date, or a time such as"),
+        (["--to", "2026-02-30"], "--to 2026-02-30 must be a date"),
+        (["--month", "10"], "--month 10 must be a month"),
+        (["--night", "2026-10"], "--night 2026-10 must be the day"),
+        (["--from", "2026-10-02", "--to", "2026-10-01"], "--to 2026-10-01 must be after --from 2026-10-02"),
+        (["--month", "2026-10", "--to", "2026-10-01"], "take one of --month, --night, and --from with --to"),
+        (["--month", "2026-10", "--night", "2026-10-01"], "take one of"),
+        (["--output", "nope"], "has no output nope; there are: influxdb"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_said_before_anybody_is_asked(
+    arguments: list[str],
+    said: str,
+    config: Path,
+    database: ScriptedServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["data", "stars1", "-c", str(config), *arguments]) == 64
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+    assert database.requests == []
+
+
+def test_a_database_without_readings_has_no_names_to_offer(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["data", "stars1", "-c", str(config)]) == 66
+    assert capsys.readouterr().err == "tessflux: there are no readings of stars1\n"
+
+
+def answers() -> list[Answer]:
+    """What an InfluxDB says to the questions about a photometer that has a single reading."""
+    rows = ('"time","seq"', "0,7"), ('"time","seq"', "0,7"), ('"time","last"', "0,7"), ('"time","seq"', "0,7")
+    return [
+        Answer(200, f'{{"results":[{{"series":[{{"columns":[{head}],"values":[[{row}]]}}]}}]}}'.encode())
+        for head, row in rows
+    ]
+
+
+def test_the_readings_go_to_standard_output(
+    config: Path, database: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.then(*answers())
+    assert cli.main(["data", "stars1", "-c", str(config)]) == 0
+    assert capsys.readouterr() == ("time (ISO 8601 UTC),seq\r\n1970-01-01T00:00:00.000Z,7\r\n", "")
+
+
+def test_a_disk_that_is_full_is_said(
+    config: Path, database: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.then(*answers())
+    assert cli.main(["data", "stars1", "-c", str(config), "-o", "/dev/full"]) == 73
+    assert capsys.readouterr().err == "tessflux: /dev/full: No space left on device\n"
+
+
+def test_when_the_database_goes_amid_the_readings_there_is_no_file(
+    config: Path, database: ScriptedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database.then(*answers(), Answer(500, b'{"error":"out of memory"}'))
+    file = tmp_path / "stars1.csv"
+    assert cli.main(["data", "stars1", "-c", str(config), "-o", str(file)]) == 69
+    assert capsys.readouterr().err == f"tessflux: [influxdb] {database.url}: out of memory\n"
+    assert sorted(tmp_path.iterdir()) == [config]
+
+
+def test_a_bar_shows_which_part_of_the_time_has_been_read() -> None:
+    extent = Extent(1_000, 10_999, frozenset())
+    assert bar(1_000, extent) == f"[{'.' * 30}]   0%"
+    assert bar(6_000, extent) == f"[{'#' * 15}{'.' * 15}]  50%"
+    assert bar(10_999, extent) == f"[{'#' * 30}] 100%"
+    assert bar(5, Extent(5, 5, frozenset())) == f"[{'#' * 30}] 100%"
+
+
+def test_the_progress_is_shown_now_and_then_and_gone_in_the_end() -> None:
+    rows = [Row(number, {}) for number in range(2_500)]
+    terminal, seconds = io.StringIO(), count()
+    passed = list(with_progress(rows, Extent(0, 2_499, frozenset()), terminal, lambda: float(next(seconds))))
+    assert passed == rows
+    *shown, last = terminal.getvalue().split("\r\x1b[K")[1:]
+    assert [text.rpartition("  ")[2] for text in shown] == [
+        f"{each} readings" for each in ("0", "500", "1,000", "1,500", "2,000")
+    ]
+    assert last == ""
+
+
+def test_nor_is_it_left_when_nobody_wants_more() -> None:
+    terminal = io.StringIO()
+    rows = with_progress([Row(0, {}), Row(1, {})], Extent(0, 1, frozenset()), terminal, lambda: 0.0)
+    assert next(iter(rows)) == Row(0, {})
+    del rows
+    assert terminal.getvalue().endswith("\r\x1b[K")
