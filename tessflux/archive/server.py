@@ -16,6 +16,7 @@ from tessflux import __version__
 from tessflux.config import InfluxConfig
 from tessflux.errors import Unavailable
 from tessflux.influx import dialect, error_text
+from tessflux.logs import escape
 
 Parameters = Mapping[str, str | int]
 """Those of a request."""
@@ -58,7 +59,7 @@ class Server:
 
     def trouble(self, reason: str) -> Unavailable:
         """The error with the reason why readings cannot be had from here."""
-        return Unavailable(f"[{self.config.section}] {self.url}: {reason}")
+        return Unavailable(f"[{self.config.section}] {self.url}: {escape(reason)}")
 
     def body(self, path: str, parameters: Parameters) -> bytes:
         """The same, if the answer is a good one. Raises Unavailable."""

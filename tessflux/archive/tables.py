@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tessflux.archive.source import BEGINNING, END, REGISTRATIONS, Extent, Registration, Row, days
-
-PAGE = 10_000
-"""Rows of one answer: 2 MB. A day has 1,440, or with a reading each five seconds 17,280."""
+from tessflux.limits import PAGE_ROWS
 
 NO_FIELDS = ("time", "timestamp", "name")
 
@@ -87,10 +85,9 @@ class Tables(ABC):
         ]
 
     def _pages(self, measurement: str, name: str, start: int, end: int) -> Iterator[Mapping[str, Any]]:
-        begin = start * self.per_ms
-        while page := self._page(
-            self._choose(measurement, name, begin, end * self.per_ms), f"ORDER BY {self.time} LIMIT {PAGE}"
-        ):
+        begin, rest = start * self.per_ms, f"ORDER BY {self.time} LIMIT {PAGE_ROWS}"
+        # A short page may be one that the server has cut: only an empty one is the end.
+        while page := self._page(self._choose(measurement, name, begin, end * self.per_ms), rest):
             yield from page
             begin = page[-1]["time"] + 1
 

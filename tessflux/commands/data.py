@@ -29,6 +29,7 @@ from tessflux.commands import output
 from tessflux.commands.progress import with_progress
 from tessflux.config import FIRST_OUTPUT, Config, InfluxConfig, Place
 from tessflux.errors import NoReadings, UsageError
+from tessflux.logs import escape
 
 _Read = TypeVar("_Read")
 
@@ -78,6 +79,8 @@ def data(config: Config, wanted: Wanted, file: str, terminal: TextIO | None) -> 
 
 def _asked(wanted: Wanted) -> Period | date:
     """The period, or the evening of the night. Raises UsageError."""
+    if not wanted.name.isprintable():
+        raise UsageError(f"no photometer has a name such as {escape(wanted.name)}")
     if sum(map(bool, (wanted.month, wanted.night, wanted.begin or wanted.end))) > 1:
         raise UsageError("take one of --month, --night, and --from with --to")
     if wanted.night:
@@ -136,7 +139,8 @@ def _find(source: Source, asked: str, when: Period) -> tuple[str, Extent]:
             )
     names = source.names()
     near = get_close_matches(asked, names, n=3) or names[:3]
-    known = f"; there are: {', '.join(near)}{', ...' if len(names) > len(near) else ''}" if near else ""
+    some = ", ".join([*map(escape, near), *["..."][: len(names) - len(near)]])
+    known = f"; there are: {some}" if near else ""
     raise NoReadings(f"there are no readings of {asked}{known}")
 
 

@@ -54,7 +54,7 @@ def trouble(source: Source) -> str:
             "401 authorization failed; check username and password, and whether the user may read",
         ),
         (Answer(403, b"no tess:geheim here"), "403 no tess:*** here; check username"),
-        (Answer(404, b"<html>page\nnot found"), "404 <html>page not found"),
+        (Answer(404, b"<html>page\nnot \x1b[31mfound"), "404 <html>page not \\x1b[31mfound"),
         (Answer(302, b"", {"Location": "http://localhost:1/"}), "302"),
         (Answer(500, b'{"error":"out of memory"}'), "out of memory"),
         (Answer(200, b"<html>Welcome"), "its answer is not that of a"),

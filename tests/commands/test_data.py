@@ -40,6 +40,7 @@ def config(database: ScriptedServer, tmp_path: Path) -> Path:
         (["--month", "2026-10", "--to", "2026-10-01"], "take one of --month, --night, and --from with --to"),
         (["--month", "2026-10", "--night", "2026-10-01"], "take one of"),
         (["--output", "nope"], "has no output nope; there are: influxdb"),
+        (["stars\udcff\x1b[31m"], "no photometer has a name such as stars\\udcff\\x1b[31m"),
     ],
 )
 def test_what_is_asked_for_wrongly_is_said_before_anybody_is_asked(
@@ -49,7 +50,8 @@ def test_what_is_asked_for_wrongly_is_said_before_anybody_is_asked(
     database: ScriptedServer,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert cli.main(["data", "stars1", "-c", str(config), *arguments]) == 64
+    name = [] if not arguments[0].startswith("--") else ["stars1"]
+    assert cli.main(["data", *name, "-c", str(config), *arguments]) == 64
     printed = capsys.readouterr().err
     assert said in printed
     assert printed.count("\n") == 1
