@@ -6,7 +6,6 @@ error.
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,8 +16,6 @@ from influxdb.exceptions import InfluxDBClientError, InfluxDBServerError
 
 from tessflux.archive.server import Server
 from tessflux.archive.tables import Table, Tables
-
-STRANGER = "its answer is not that of an InfluxDB"
 
 _ESCAPES = {"\\": r"\\", "\n": r"\n", "'": r"\'", '"': r"\""}
 
@@ -31,12 +28,12 @@ class _Series(msgspec.Struct):
 class InfluxQL(Tables):
     """A `Source`: the readings in one measurement of a database."""
 
+    kind = "an InfluxDB"
     everything, time, per_ms, newest = "*::field", "time", 1_000_000, "last"
 
     def __init__(self, server: Server) -> None:
+        super().__init__(server)
         config, parts = server.config, urlsplit(server.url)
-        super().__init__(config.measurement)
-        self._server = server
         self._policy = f"{self.identifier(config.retpol)}." if config.retpol else ""
         host = parts.hostname or ""
         self._client = InfluxDBClient(
@@ -56,10 +53,9 @@ class InfluxQL(Tables):
             headers={"Accept": "application/json"},
         )
 
-    def names(self) -> Sequence[str]:
-        """See `Source`."""
-        table = self.ask(f'SHOW TAG VALUES FROM {self.of(self._measurement)} WITH KEY = "name"')
-        return sorted(str(row[-1]) for row in table.rows)
+    def ask_names(self, measurement: str) -> Table:
+        """Of the tag."""
+        return self.ask(f'SHOW TAG VALUES FROM {self.of(measurement)} WITH KEY = "name"')
 
     def of(self, measurement: str) -> str:
         """In the retention policy of the config."""
@@ -79,7 +75,7 @@ class InfluxQL(Tables):
             answer = self._client.query(statement, epoch="ns").raw
             series = msgspec.convert(answer.get("series", []), list[_Series])
         except requests.JSONDecodeError:
-            raise self._server.trouble(STRANGER) from None
+            raise self.stranger() from None
         except requests.RequestException as error:
             raise self._server.no_answer(error) from None
         except InfluxDBClientError as error:
@@ -88,7 +84,7 @@ class InfluxQL(Tables):
             raise self._server.refusal(None, error.args[0]) from None
         except Exception:
             # The package trusts the shape of every answer, and has an exception for each that is wrong.
-            raise self._server.trouble(STRANGER) from None
+            raise self.stranger() from None
         return Table(series[0].columns, series[0].values) if series else Table([], [])
 
 

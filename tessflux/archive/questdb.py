@@ -1,11 +1,9 @@
 """Readings out of a QuestDB, by SQL. The columns of its table besides name and timestamp are the fields."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from tessflux.archive.server import Server
 from tessflux.archive.tables import Table, Tables
 
 QUERY = "/exec"
@@ -26,17 +24,13 @@ class _Answer(msgspec.Struct):
 class QuestDB(Tables):
     """A `Source`: the readings in one table."""
 
+    kind = "a QuestDB"
     everything, time, per_ms = "cast(timestamp AS long) AS time, *", "timestamp", 1_000
     newest = "last_not_null"
 
-    def __init__(self, server: Server) -> None:
-        super().__init__(server.config.measurement)
-        self._server = server
-
-    def names(self) -> Sequence[str]:
-        """See `Source`."""
-        table = self.ask(f"SELECT DISTINCT name FROM {self.of(self._measurement)} ORDER BY name")
-        return [row[0] for row in table.rows]
+    def ask_names(self, measurement: str) -> Table:
+        """Of the symbol."""
+        return self.ask(f"SELECT DISTINCT name FROM {self.of(measurement)}")
 
     def of(self, measurement: str) -> str:
         """The table of that name."""
@@ -60,5 +54,5 @@ class QuestDB(Tables):
         try:
             found = msgspec.json.decode(answer.content, type=_Answer)
         except msgspec.MsgspecError:
-            raise self._server.trouble("its answer is not that of a QuestDB") from None
+            raise self.stranger() from None
         return Table([column.name for column in found.columns], found.dataset)

@@ -43,6 +43,13 @@ class Server:
         except requests.RequestException as error:
             raise self.no_answer(error) from None
 
+    def body(self, path: str, parameters: Parameters) -> bytes:
+        """The same, if the answer is a good one. Raises Unavailable."""
+        answer = self.get(path, parameters)
+        if answer.status_code != 200:
+            raise self.refusal(answer.status_code, answer.content)
+        return answer.content
+
     def refusal(self, code: int | None, said: str | bytes) -> Unavailable:
         """The error about an answer that is not what was asked for; `code` is None where it is not known."""
         text = error_text(said.encode() if isinstance(said, str) else said)
@@ -60,13 +67,6 @@ class Server:
     def trouble(self, reason: str) -> Unavailable:
         """The error with the reason why readings cannot be had from here."""
         return Unavailable(f"[{self.config.section}] {self.url}: {escape(reason)}")
-
-    def body(self, path: str, parameters: Parameters) -> bytes:
-        """The same, if the answer is a good one. Raises Unavailable."""
-        answer = self.get(path, parameters)
-        if answer.status_code != 200:
-            raise self.refusal(answer.status_code, answer.content)
-        return answer.content
 
     def _hide(self, said: str) -> str:
         return " ".join(dialect(self.config).hide(self.config, said).split())

@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tessflux.archive.server import Server
 from tessflux.archive.source import BEGINNING, END, REGISTRATIONS, Extent, Registration, Row, days
+from tessflux.errors import Unavailable
 from tessflux.limits import PAGE_ROWS
 
 NO_FIELDS = ("time", "timestamp", "name")
@@ -25,6 +27,8 @@ class Table(NamedTuple):
 class Tables(ABC):
     """A `Source`; what differs between the languages is below."""
 
+    kind: str
+    """What it is called, with its article."""
     everything: str
     """What selects all fields, and the time as an integer in a column `time`."""
     time: str
@@ -34,16 +38,16 @@ class Tables(ABC):
     newest: str
     """The function that gives the last value of a field, whichever reading has it."""
 
-    def __init__(self, measurement: str) -> None:
-        self._measurement = measurement
-
-    @abstractmethod
-    def names(self) -> Sequence[str]:
-        """See `Source`."""
+    def __init__(self, server: Server) -> None:
+        self._server, self._measurement = server, server.config.measurement
 
     @abstractmethod
     def ask(self, statement: str) -> Table:
         """The answer to a statement, empty if there is no such measurement. Raises Unavailable."""
+
+    @abstractmethod
+    def ask_names(self, measurement: str) -> Table:
+        """The names of all photometers, in the last column."""
 
     @abstractmethod
     def of(self, measurement: str) -> str:
@@ -57,6 +61,18 @@ class Tables(ABC):
     def text(self, value: str) -> str:
         """A text as a statement has it."""
 
+    def stranger(self) -> Unavailable:
+        """The error about an answer that makes no sense."""
+        return self._server.trouble(f"its answer is not that of {self.kind}")
+
+    def names(self) -> Sequence[str]:
+        """See `Source`."""
+        # Rows without a name are nobody's.
+        found = [row[-1] for row in self.ask_names(self._measurement).rows if row and row[-1] is not None]
+        if not all(isinstance(name, str) for name in found):
+            raise self.stranger()
+        return sorted(found)
+
     def extent(self, name: str, start: int, end: int) -> Extent | None:
         """See `Source`."""
         chosen = self._choose(self._measurement, name, start * self.per_ms, end * self.per_ms)
@@ -67,8 +83,8 @@ class Tables(ABC):
         fields = [column for column in first[0] if column not in NO_FIELDS]
         values = ", ".join(f"{self.newest}({self.identifier(field)})" for field in fields)
         # Before them may stand a time, which is that of none of them.
-        row = self.ask(f"SELECT {values} {chosen}").rows[-1][-len(fields) :]
-        occurring = _numbers(dict(zip(fields, row, strict=True)))
+        rows = self.ask(f"SELECT {values} {chosen}").rows
+        occurring = _numbers(dict(zip(fields, rows[-1][-len(fields) :], strict=False))) if rows else {}
         return Extent(self._ms(first[0]), self._ms(last[0]), frozenset(occurring))
 
     def readings(self, name: str, start: int, end: int) -> Iterator[Row]:
@@ -89,6 +105,8 @@ class Tables(ABC):
         # A short page may be one that the server has cut: only an empty one is the end.
         while page := self._page(self._choose(measurement, name, begin, end * self.per_ms), rest):
             yield from page
+            if page[-1]["time"] < begin:
+                raise self.stranger()
             begin = page[-1]["time"] + 1
 
     def _choose(self, measurement: str, name: str, begin: int, end: int) -> str:
@@ -99,7 +117,10 @@ class Tables(ABC):
 
     def _page(self, chosen: str, rest: str) -> list[Mapping[str, Any]]:
         table = self.ask(f"SELECT {self.everything} {chosen} {rest}")
-        return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        rows: list[Mapping[str, Any]] = [dict(zip(table.columns, row, strict=False)) for row in table.rows]
+        if not all(isinstance(row.get("time"), int) for row in rows):
+            raise self.stranger()
+        return rows
 
     def _ms(self, found: Mapping[str, Any]) -> int:
         time: int = found["time"] // self.per_ms

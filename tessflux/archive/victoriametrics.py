@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from time import time
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -31,13 +31,14 @@ class _Series(msgspec.Struct):
 
     metric: dict[str, str]
     timestamps: list[int]
-    values: list[Any]
-    """Numbers, and null for one that is none."""
+    values: list[float | None]
+    """null stands for one that is no number."""
 
 
 class _Sample(msgspec.Struct):
     metric: dict[str, str]
-    value: tuple[float, str]
+    value: tuple[float, float]
+    """When it is asked for, and what it is then."""
 
 
 class _Samples(msgspec.Struct):
@@ -109,16 +110,16 @@ class VictoriaMetrics:
             "nocache": 1,
         }
         found = self._ask("/api/v1/query", parameters, _Vector).data.result
-        return {self._field(measurement, each.metric): round(float(each.value[1]) * 1000) for each in found}
+        return {self._field(measurement, each.metric): round(each.value[1] * 1000) for each in found}
 
     def _rows(self, measurement: str, name: str, start: int, end: int) -> Iterator[Row]:
         for day in days(start, end):
             rows: dict[int, dict[str, float]] = {}
             for series in self._export(measurement, name, *day):
                 field = self._field(measurement, series.metric)
-                for moment, value in zip(series.timestamps, series.values, strict=True):
+                for moment, value in zip(series.timestamps, series.values, strict=False):
                     if value is not None and day[0] <= moment < day[1]:
-                        rows.setdefault(moment, {})[field] = float(value)
+                        rows.setdefault(moment, {})[field] = value
             for moment in sorted(rows):
                 yield Row(moment, rows[moment])
 
@@ -144,6 +145,7 @@ class VictoriaMetrics:
 
     def _read(self, body: bytes, kind: type[_Kind]) -> _Kind:
         try:
-            return msgspec.json.decode(body, type=kind)
+            # Some of its numbers are texts.
+            return msgspec.json.decode(body, type=kind, strict=False)
         except msgspec.MsgspecError:
             raise self._server.trouble("its answer is not that of a VictoriaMetrics") from None

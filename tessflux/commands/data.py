@@ -116,9 +116,10 @@ def _database(config: Config, wanted: Wanted) -> InfluxConfig:
 
 def _place(config: Config, source: Source, name: str) -> Place | None:
     """Where a photometer stands: by the config, or else by what it last said of itself."""
-    if place := config.site.places.get(name.lower()):
+    name = name.strip().lower()
+    if place := config.site.places.get(name):
         return place
-    for _, said in reversed(source.registrations(name.lower())):
+    for _, said in reversed(source.registrations(name)):
         latitude, longitude = said.get("latitude"), said.get("longitude")
         if isinstance(latitude, float) and isinstance(longitude, float):
             return Place(latitude, longitude)
@@ -128,10 +129,11 @@ def _place(config: Config, source: Source, name: str) -> Place | None:
 def _find(source: Source, asked: str, when: Period) -> tuple[str, Extent]:
     """The name as it is in the database, and which readings there are. Raises NoReadings."""
     # tessflux stores names in lower case, but others may have written before it.
-    for name in dict.fromkeys((asked, asked.strip().lower())):
+    either = dict.fromkeys((asked, asked.strip().lower()))
+    for name in either:
         if extent := source.extent(name, *when):
             return name, extent
-    for name in dict.fromkeys((asked, asked.strip().lower())):
+    for name in either:
         if extent := source.extent(name, *EVER):
             raise NoReadings(
                 f"there are no readings of {name} from {iso(when.start)} to {iso(when.end)};"

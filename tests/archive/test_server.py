@@ -61,6 +61,14 @@ def trouble(source: Source) -> str:
         (Answer(200, b'{"results":7,"data":7,"columns":7}'), "its answer is not that of a"),
         (Answer(200, b"[]"), "its answer is not that of a"),
         (
+            Answer(
+                200,
+                b'{"results":[{"series":[{"columns":["x"],"values":[[7]]}]}],"data":{"result":[7]},'
+                b'"columns":[{"name":"x"}],"dataset":[[7]]}',
+            ),
+            "its answer is not that of a",
+        ),
+        (
             Answer(200, b'{"results":[{"series":[{"columns":["time"]', length=900, close=True),
             "the connection broke",
         ),

@@ -25,6 +25,8 @@ Database = Influxd | VictoriaMetrics | QuestDB
 START = 1_726_928_000_123
 """21 September 2024, 14:13:20.123 UTC."""
 HOUR, MINUTE = 3_600_000, 60_000
+STEP = 5_000
+"""The shortest time between readings: a day of them is more than a page."""
 UNUSUAL = (1 / 3, 0.1 + 0.2, 12345.123456789012, 16.0, 0.0, 0.0625)
 
 
@@ -243,9 +245,9 @@ def test_many_readings_take_no_more_memory_than_a_few(database: Database, config
     count, part = 40_000, 20_000
     for begin in range(0, count, part):
         numbers = range(begin, begin + part)
-        write(database, [line("many", values(2 * n + 1), START + n * MINUTE) for n in numbers])
-    end = START + count * MINUTE
-    wait_until(lambda: source(database).extent("many", end - MINUTE, end), "the last of them")
+        write(database, [line("many", values(2 * n + 1), START + n * STEP) for n in numbers])
+    end = START + count * STEP
+    wait_until(lambda: source(database).extent("many", end - STEP, end), "the last of them")
     out = config.with_name("many.csv")
     command = ["data", "many", "--output", "archive", "-c", str(config), "-o", str(out)]
     script = (
