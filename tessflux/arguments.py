@@ -161,16 +161,12 @@ def _add_commands_to_daemon(commands: "argparse._SubParsersAction[_Parser]") -> 
 
 
 def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    data = commands.add_parser(
-        "data",
-        help="the readings of a photometer out of the database, as CSV",
-        description="Print the readings of a photometer, oldest first: all, or those of a time. A time"
-        " without a zone is in UTC, and a date is the whole day.",
-    )
+    text = "print the readings of a photometer out of the database, as CSV"
+    data = commands.add_parser("data", help=text)
     _add_config(data, argparse.SUPPRESS)
     data.add_argument("name", metavar="NAME", help="the photometer")
     for option, metavar, text in (
-        ("from", "TIME", "only from this date or time on, such as 2026-10-01 or 2026-10-01T20:00:00+02:00"),
+        ("from", "TIME", "only from this date or time on, which is in UTC unless it has a zone (+02:00)"),
         ("to", "TIME", "only to the end of this date, or to before this time"),
         ("month", "YYYY-MM", "only this month (UTC)"),
         ("night", "YYYY-MM-DD", "only the night that begins on this day, from noon to noon where it stands"),
