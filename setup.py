@@ -54,8 +54,10 @@ setup(
         "python-daemon >= 3.1, < 4",
         # MQTT through a WebSocket: small, and without I/O.
         "wsproto >= 1.2",
-        # In its words the influxdb package gets the answers that it reads. It sends nothing.
-        "requests >= 2.28",
+        # The daemon gives the influxdb package answers in its words; `tessflux data` asks by it.
+        "requests >= 2.30",
+        # Before that it took a body that breaks off for a whole one, and a certificate by its common name.
+        "urllib3 >= 2.0.2",
         "zope.interface >= 6",
         # Names of hosts with letters outside ASCII. Twisted has it too.
         "idna >= 3.3",
