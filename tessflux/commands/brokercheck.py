@@ -27,6 +27,7 @@ from tessflux.mqtt import (
     objections,
     other_than,
     remarks,
+    without_registers,
 )
 from tessflux.readings import Acknowledge, Message
 
@@ -88,6 +89,9 @@ async def check_broker(mqtt: MqttConfig, reactor: Any, findings: Findings) -> No
         if mqtt.share_group:
             step = "share"
             await _check_share(probe, reactor, findings)
+        if mqtt.register_topics:
+            step = "registers"
+            await _check_registers(probe, findings)
     except Exception as error:
         findings.fail(step, f"{mqtt.broker}: {_reason(error)}")
     finally:
@@ -155,6 +159,19 @@ async def _check_topics(probe: Probe, findings: Findings) -> None:
             " while tessflux is away is kept only by a broker that upgrades it (mosquitto:"
             " upgrade_outgoing_qos true)",
         )
+
+
+async def _check_registers(probe: Probe, findings: Findings) -> None:
+    """Readings come without them, so nothing about them is a failure."""
+    topics = probe.mqtt.register_topics
+    try:
+        refused = (await probe.subscribe(*topics)).refused
+    except (ServerError, DeferredTimeout):
+        refused = dict.fromkeys(topics, "it ends the connection")
+    for remark in without_registers(sorted(refused)):
+        findings.note("registers", f"warning: {remark}")
+    if not refused:
+        findings.ok("registers", f"subscribed to {', '.join(topics)}, where photometers say who they are")
 
 
 async def _check_share(plain: Probe, reactor: Any, findings: Findings) -> None:

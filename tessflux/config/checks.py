@@ -56,7 +56,18 @@ _DIALECTS = {
 }
 """The keys that only one kind of database has."""
 
-_SLIPS = {"whitelist": _IN_NAMES, "blacklist": _IN_NAMES, "topics": _IN_TOPICS}
+_SLIPS = {
+    "whitelist": _IN_NAMES,
+    "blacklist": _IN_NAMES,
+    "topics": _IN_TOPICS,
+    "register_topics": (
+        *_IN_TOPICS,
+        (
+            r"(?<!/register)(?<!/[+#])$",
+            "does not end in /register, by which register messages are recognised",
+        ),
+    ),
+}
 """What can stand in a value and mean what it says, but hardly does: a pattern, and what to say of it.
 Whatever is no usual name or topic is such a slip."""
 
@@ -193,8 +204,9 @@ def _group_with_member(file: File) -> None:
 
 
 def _group_in_its_key(file: File) -> None:
-    if any(topic.startswith("$share/") for topic in file.values["mqtt"].get("topics", ())):
-        file.problem("mqtt", "topics", ": name the group of a shared subscription in share_group")
+    for key in ("topics", "register_topics"):
+        if any(topic.startswith("$share/") for topic in file.values["mqtt"].get(key, ())):
+            file.problem("mqtt", key, ": name the group of a shared subscription in share_group")
 
 
 def _qos_2_means_1(file: File) -> None:

@@ -277,6 +277,11 @@ def topics(value: str) -> tuple[str, ...]:
     return filters
 
 
+def topics_or_none(value: str) -> tuple[str, ...]:
+    """MQTT topic filters, or none."""
+    return topics(value) if value else ()
+
+
 def share_group(value: str) -> str:
     """The name of a shared subscription, or nothing (MQTT 5, section 4.8.2)."""
     if any(each in value for each in "/+#\0"):

@@ -104,6 +104,10 @@ class MqttConfig(ServerConfig):
     keepalive: Annotated[int, converters.whole(1, 65_535)] = 60  # seconds
     qos: Annotated[int, converters.whole(0, 2)] = 1  # 0 or 1
     topics: Annotated[tuple[str, ...], converters.topics, LIVE] = ("STARS4ALL/+/reading",)
+    register_topics: Annotated[tuple[str, ...], converters.topics_or_none, LIVE] = (
+        "STARS4ALL/register",
+        "STARS4ALL/+/register",
+    )
     share_group: Annotated[str, converters.share_group, LIVE] = ""  # "" = every message comes to this daemon
     share_member: Annotated[int, converters.whole(0, SHARE_MEMBERS - 1), LIVE] = 0  # its number in the group
     validation: Flag = True

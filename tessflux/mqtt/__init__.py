@@ -11,7 +11,7 @@ from tessflux.mqtt.endpoint import broker_endpoint
 from tessflux.mqtt.pahoclient import Answer
 from tessflux.mqtt.session import CONNACK_TIMEOUT, Session
 from tessflux.mqtt.subscriber import Subscriber
-from tessflux.mqtt.terms import Refusal, lower_qos, objections, remarks
+from tessflux.mqtt.terms import Refusal, lower_qos, objections, remarks, without_registers
 from tessflux.mqtt.version import other_than
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "objections",
     "other_than",
     "remarks",
+    "without_registers",
 ]

@@ -23,8 +23,8 @@ from tessflux.logs import RateLimit
 from tessflux.mqtt import handshake, subscription
 from tessflux.mqtt.handshake import Handshakes
 from tessflux.mqtt.session import CONNACK_TIMEOUT, Session
-from tessflux.mqtt.subscription import Subscription
-from tessflux.mqtt.terms import lower_qos, objections, remarks
+from tessflux.mqtt.subscription import Asking, Subscription
+from tessflux.mqtt.terms import lower_qos, objections, remarks, without_registers
 from tessflux.readings import Deliver
 
 log = Logger(namespace="mqtt")
@@ -93,6 +93,7 @@ class Subscriber(Service):
         self._handshakes = Handshakes(config, memory, clock, now, recall=True)
         self._problems = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
         self._refusals = RateLimit(clock, period=PROBLEM_PERIOD, lines=PROBLEM_LINES)
+        self._asking = Asking(clock)
         self._loop: Deferred[None] | None = None
         self._waiting: Deferred[Any] | None = None
         self._session: Session | None = None
@@ -160,6 +161,7 @@ class Subscriber(Service):
         self._handshakes = Handshakes(config, self._memory, self._clock, self._now, recall=False)
         self._problems.over()
         self._refusals.over()
+        self._asking = Asking(self._clock)
         if before.connection != config.connection:
             if self._session is not None:
                 log.info("Reconnecting, for the new config")
@@ -237,7 +239,9 @@ class Subscriber(Service):
         watch.clock = self._clock
         try:
             await self._handshake(session, handshakes, version)
-            subscribed = Subscription(session, self._config, self._memory, self._clock, self._refusals)
+            subscribed = Subscription(
+                session, self._config, self._memory, self._clock, self._refusals, self._asking
+            )
             self._subscription = subscribed
             watch.start(WATCH_PERIOD, now=False)
             await self._subscribe(session, subscribed)
@@ -312,8 +316,9 @@ class Subscriber(Service):
 
     def _remark(self, session: Session, subscription: Subscription) -> None:
         """Log what the broker grants less of than it should."""
-        granted = lower_qos(subscription.granted, self._config.qos)
-        for remark in objections(session.terms, self._config) + remarks(session.terms) + granted:
+        granted = lower_qos(subscription.granted_readings, self._config.qos)
+        refused = without_registers(subscription.without_registers)
+        for remark in objections(session.terms, self._config) + remarks(session.terms) + granted + refused:
             if self._remarks.admits(remark):
                 log.warn("At {broker} {remark}", broker=str(self._config.broker), remark=remark)
 

@@ -4,6 +4,9 @@ A persistent session keeps its subscriptions while tessflux is away, and no brok
 topic is stored in `memory` before the broker hears of it, and removed only after the broker has forgotten it.
 A topic that has left the config in the meantime is unsubscribed by the next connection, also after a crash at
 any moment.
+
+Readings come first: register topics are asked for once those of the readings are granted, and a broker that
+refuses them, or ends the connection for it, keeps nothing else from coming.
 """
 
 from collections.abc import Coroutine
@@ -29,6 +32,37 @@ RETRY_IN_USE = 5.0
 messages are acknowledged that have it."""
 
 
+RETRY_REGISTERS = 3_600.0
+"""Seconds after which a broker is asked again for register topics that has ended connections for it."""
+
+REGISTER_LOSSES = 2
+"""So many connections in turn, so that it was no accident."""
+
+
+class Asking:
+    """Whether to ask a broker for register topics: over its connections, since some end one for what they do
+    not allow."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._unanswered, self._asked_at = 0, 0.0
+
+    @property
+    def helps(self) -> bool:
+        """Whether it may answer."""
+        late = self._clock.seconds() - self._asked_at >= RETRY_REGISTERS
+        return self._unanswered < REGISTER_LOSSES or late
+
+    def asks(self) -> None:
+        """It is asked now."""
+        self._unanswered += 1
+        self._asked_at = self._clock.seconds()
+
+    def answers(self) -> None:
+        """It has answered, whatever that was."""
+        self._unanswered = 0
+
+
 class Memory(Protocol):
     """Keeps, over restarts, the topics to which a session at a broker may be subscribed. Raises nothing."""
 
@@ -40,7 +74,8 @@ class Memory(Protocol):
 class Subscription:
     """Of one connection. `want` says what to subscribe to; `synchronise` does it.
 
-    `refusals` limits how often a refusal is logged, over the connections of a broker.
+    `refusals` limits how often a refusal is logged, `asking` whether register topics are asked for, both over
+    the connections of a broker.
     """
 
     def __init__(
@@ -50,9 +85,10 @@ class Subscription:
         memory: Memory,
         clock: IReactorTime,
         refusals: RateLimit,
+        asking: Asking,
     ) -> None:
         self._session, self._memory, self._clock = session, memory, clock
-        self._refusals = refusals
+        self._refusals, self._asking = refusals, asking
         # Not the broker's address: a broker may have many.
         self._key = config.client_id
         self._qos = config.qos
@@ -72,8 +108,18 @@ class Subscription:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """The topics that the broker refuses."""
-        return tuple(sorted(self._refused))
+        """The topics that the broker refuses, but for register topics."""
+        return tuple(sorted(self._refused.keys() - self._registers))
+
+    @property
+    def granted_readings(self) -> dict[str, int]:
+        """What the broker has granted, but for register topics."""
+        return {topic: qos for topic, qos in self.granted.items() if topic not in self._registers}
+
+    @property
+    def without_registers(self) -> tuple[str, ...]:
+        """The register topics that the broker refuses, or that it is not asked for."""
+        return tuple(sorted(self._registers - self.granted.keys()))
 
     @property
     def _retry(self) -> float:
@@ -82,7 +128,8 @@ class Subscription:
     def want(self, config: MqttConfig) -> None:
         """Subscribe to what this config names, by the next `synchronise` or the one that is under way."""
         share = f"$share/{config.share_group}/" if config.share_group else ""
-        self._wanted = frozenset(share + topic for topic in config.topics)
+        self._readings = frozenset(share + topic for topic in config.topics)
+        self._registers = frozenset(share + topic for topic in config.register_topics) - self._readings
         self._refused = {}
 
     async def synchronise(self) -> None:
@@ -101,16 +148,17 @@ class Subscription:
                 self._remembered = await self._memory.subscriptions(self._key) if present else frozenset()
             if self.overdue:
                 self._refused = {}
-            while await self._step(self._remembered, self._wanted):
+            while await self._step(self._remembered, self._readings | self._registers):
                 pass
         finally:
             self._busy = False
-        if not self._refused:
+        refused = {topic: self._refused[topic] for topic in self.refused}
+        if not refused:
             self._refusals.over()
-        elif self._refusals.admits(frozenset(self._refused.items())):
+        elif self._refusals.admits(frozenset(refused.items())):
             log.error(
                 "The broker refuses {refused}; the others go on. It is asked again in {seconds:.0f} s.",
-                refused=self._refused,
+                refused=refused,
                 seconds=self._retry,
             )
 
@@ -118,6 +166,7 @@ class Subscription:
         """Come nearer to what is wanted; returns whether there was anything to do."""
         gone = remembered - wanted - self._refused.keys()
         new = wanted - self.granted.keys() - self._refused.keys()
+        new = new & self._readings or (new if self._asking.helps else frozenset())
         # New topics first, so that nothing is missed in between. But a topic and its shared form must not be
         # subscribed together: another member of the group would store what we store.
         if gone and not (new and _shared(gone) == _shared(new)):
@@ -127,21 +176,32 @@ class Subscription:
             for topic in done:
                 self.granted.pop(topic, None)
             await self._remember(remembered - done)
-            if not (self.granted or new):
+            if not (self.granted.keys() & self._readings or new):
                 raise ServerError(f"the broker refuses the subscription: {self._refused}")
             if done:
                 log.info("Unsubscribed from {topics}", topics=sorted(done))
         elif new:
             await self._remember(remembered | new)
-            answer = await self._within_timeout(self._session.subscribe(sorted(new), self._qos))
+            answer = await self._ask(new)
             self._note_refused(answer)
             self.granted |= answer.granted
             # A session that the broker had kept brings its messages without a new subscription.
-            if not self.granted and not (answer.in_use and self._session.session_present):
+            none = new <= self._readings and not self.granted.keys() & self._readings
+            if none and not (answer.in_use and self._session.session_present):
                 raise ServerError(f"the broker refuses the subscription: {self._refused}")
             if answer.granted:
-                log.info("Subscribed to {topics}", topics=sorted(answer.granted))
+                also = "Also subscribed" if new <= self._registers else "Subscribed"
+                log.info("{also} to {topics}", also=also, topics=sorted(answer.granted))
         return bool(gone or new)
+
+    async def _ask(self, topics: frozenset[str]) -> Answer:
+        for_registers = topics <= self._registers
+        if for_registers:
+            self._asking.asks()
+        answer = await self._within_timeout(self._session.subscribe(sorted(topics), self._qos))
+        if for_registers:
+            self._asking.answers()
+        return answer
 
     async def _remember(self, topics: frozenset[str]) -> None:
         if topics != self._remembered:

@@ -4,7 +4,7 @@ CONNACK and SUBACK may grant less than was asked for, and nothing fails: a sessi
 seconds, or QoS 0. Only MQTT 5 has the properties; before it, the granted QoS is all that a broker tells.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,16 @@ def lower_qos(granted: Mapping[str, int], qos: int) -> list[str]:
     return [
         f"the broker grants only QoS 0 for {', '.join(topics)}: it keeps nothing while tessflux is away;"
         " raise the largest QoS in the broker's config"
+    ]
+
+
+def without_registers(topics: Sequence[str]) -> list[str]:
+    """What does not come, by the register topics that it does not grant."""
+    if not topics:
+        return []
+    return [
+        f"nothing comes on {', '.join(topics)}, which the broker refuses: what photometers say of themselves."
+        " Readings come all the same. Let it allow us to read them, or drop them from [mqtt] register_topics"
     ]
 
 

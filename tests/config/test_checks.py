@@ -57,6 +57,11 @@ def lines(start: str, *more: str) -> str:
             3,
             "[mqtt] topics: name the group of a shared subscription in share_group",
         ),
+        (
+            lines(TCP, "register_topics = $share/tess/register"),
+            3,
+            "[mqtt] register_topics: name the group of a shared subscription in share_group",
+        ),
         (lines(TLS, "tls_cert = {pem}"), 3, "[mqtt] tls_cert: needs tls_key beside it"),
         (lines(TLS, "tls_key = {pem}"), 3, "[mqtt] tls_key: needs tls_cert beside it"),
         (
@@ -221,6 +226,7 @@ STAR = "has a *, which is no wildcard; + stands for any one level, # at the end 
 CAPITALS = "is not in capitals, in which photometers write STARS4ALL"
 LEVEL = "has an empty level; drop the / that is too much"
 TOPIC = "is no list, pattern or placeholder; a level is a name or +, which stands for any one level"
+NO_REGISTER = "does not end in /register, by which register messages are recognised"
 ONE_LEVEL = "has a single level, on which no photometer publishes"
 
 
@@ -253,6 +259,8 @@ ONE_LEVEL = "has a single level, on which no photometer publishes"
         ("mqtt", "topics", "STARS4ALL/+/reading,1", [f"'1' {ONE_LEVEL}"]),
         ("mqtt", "topics", "none", [f"'none' {ONE_LEVEL}"]),
         ("mqtt", "topics", "[A/+/reading, B/+/reading]", [f"'B/+/reading]' {TOPIC}"]),
+        ("mqtt", "register_topics", "stars4all/register", [f"'stars4all/register' {CAPITALS}"]),
+        ("mqtt", "register_topics", "A/register, A/+/reading", [f"'A/+/reading' {NO_REGISTER}"]),
         ("mqtt", "share_group", "'tess'", [f"""\"'tess'" {QUOTES}"""]),
         ("influxdb", "dbname", "tessdb # x", [f"'tessdb # x' {COMMENT}"]),
         ("influxdb", "dbname", '"tessdb"', [f"""'"tessdb"' {QUOTES}"""]),
@@ -281,6 +289,8 @@ def test_a_value_that_looks_like_a_slip_is_taken_with_a_warning(
         ("mqtt", "whitelist", "stars1, PRU21 ,TASBC3,sqm-1738,test_sqm1,TESS-Madrid-01,uñconf,x.y-z_,3"),
         ("mqtt", "whitelist", "stars1 ; mine"),
         ("mqtt", "topics", "STARS4ALL/+/reading, STARS4ALL/#, +/a/+/#, a-b_c.d/e/5, año/1"),
+        ("mqtt", "register_topics", "A/register, A/+/register, A/#, A/+"),
+        ("mqtt", "register_topics", ""),
         ("mqtt", "username", "o'hara#1"),
         ("influxdb", "dbname", "sky of tess"),
         ("influxdb", "measurement", 'a"b#c'),

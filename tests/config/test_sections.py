@@ -10,7 +10,7 @@ from tessflux.config import BrokerAddress, InfluxConfig, MqttConfig, Secret
 MQTT = MqttConfig(BrokerAddress("tcp", "h", 1883, ""))
 INFLUX = InfluxConfig()
 LIVE = {
-    MQTT: {"topics", "share_group", "share_member", "validation", "whitelist", "blacklist"}
+    MQTT: {"topics", "register_topics", "share_group", "share_member", "validation", "whitelist", "blacklist"}
     | {"new_photometers", "silence", "backlog_wait", "stats", "log_level"},
     INFLUX: {
         "section",  # It is no key; another section is another output.

@@ -131,6 +131,33 @@ def test_what_a_broker_grants_less_of_is_said_by_the_daemon_once_and_by_check(
     assert site.logged().count("the broker grants only QoS 0") == 1
 
 
+@pytest.mark.parametrize("ends_the_connection", [False, True])
+def test_a_broker_that_refuses_register_topics_brings_the_readings_all_the_same(
+    site: Site, broker: ScriptedBroker, ends_the_connection: bool
+) -> None:
+    def grant(topic: str, qos: int, identifier: int) -> int:
+        if not topic.endswith("register"):
+            return qos
+        if ends_the_connection:
+            raise OSError
+        return 0x80
+
+    broker.grant = grant
+    site.start()
+    says = (
+        "nothing comes on STARS4ALL/+/register, STARS4ALL/register, which the broker refuses: what"
+        " photometers say of themselves. Readings come all the same. Let it allow us to read them, or drop"
+        " them from [mqtt] register_topics"
+    )
+    site.wait_for_log(says)
+    broker.publish("STARS4ALL/stars1/reading", payload("stars1", 1, 1.0).encode())
+    wait_until(lambda: '"stored":1' in site.run("status", "--json").stdout, "the reading is stored")
+    assert '"problem":"it refuses' not in site.run("status", "--json").stdout
+    checked = site.run("--check")
+    assert f"registers  warning: {says}" in checked.stdout
+    assert checked.returncode == 0
+
+
 def test_what_a_broker_cannot_do_is_an_error_of_the_check(site: Site, broker: ScriptedBroker) -> None:
     broker.connack = lambda version: connack(version=version, properties=b"\x2a\0\x28\0")
     broker.grant = lambda topic, qos, identifier: 0x9E if topic.startswith("$share") else 0xA2
@@ -257,6 +284,7 @@ def test_a_session_goes_on_while_the_broker_finds_every_low_identifier_in_use(
         return qos
 
     broker.grant = grant
+    configure(site, broker, register_topics="")
     site.launch()
     site.wait_for_log("Packet identifier in use")
     assert site.logged().count("Connected to the broker") == 1

@@ -153,7 +153,7 @@ class Case(SynchronousTestCase):
 
     def connect(self, version: Literal["3.1.1", "5"]) -> tuple[Subscriber, Wire]:
         subscriber = Subscriber(
-            MqttConfig(BROKER, client_id="me", version=version, topics=("a",), silence=0),
+            MqttConfig(BROKER, client_id="me", version=version, topics=("a",), register_topics=(), silence=0),
             take=self.intake.take,
             idle=self.site.committer.flush,
             resumed=lambda: None,

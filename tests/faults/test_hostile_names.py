@@ -159,7 +159,13 @@ class VolumeTest(SynchronousTestCase):
         self.patch(paho.mqtt.client, "time_func", clock.seconds)
         network = Network(clock)
         subscriber = Subscriber(
-            MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a",), silence=0),
+            MqttConfig(
+                BrokerAddress("tcp", "broker", 1883, ""),
+                client_id="me",
+                topics=("a",),
+                register_topics=(),
+                silence=0,
+            ),
             take=lambda message, acknowledge: None,
             idle=lambda: None,
             resumed=lambda: None,

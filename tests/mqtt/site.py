@@ -17,7 +17,9 @@ from tessflux.readings.message import Acknowledge, Message
 from tests.log_lines import record
 from tests.mqtt.wire import Wire
 
-CONFIG = MqttConfig(BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), silence=0)
+CONFIG = MqttConfig(
+    BrokerAddress("tcp", "broker", 1883, ""), client_id="me", topics=("a", "b"), register_topics=(), silence=0
+)
 
 NOW = 1_700_000_000_250
 """The time of day at which a test begins, in milliseconds."""

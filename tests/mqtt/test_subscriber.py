@@ -40,8 +40,14 @@ from tests.mqtt.wire import (
     unsuback,
 )
 
+CHANGES = {
+    "topics": {SUBSCRIBE, UNSUBSCRIBE},
+    "register_topics": {SUBSCRIBE},
+    "share_group": {SUBSCRIBE, UNSUBSCRIBE},
+}
 WITHOUT_RECONNECT: dict[str, Any] = {
     "topics": ("b", "c"),
+    "register_topics": ("r",),
     "share_group": "group",
     "share_member": 3,
     "validation": False,
@@ -872,7 +878,7 @@ class ReconfigureTest(SubscriberCase):
         for name, value in WITHOUT_RECONNECT.items():
             subscriber.reconfigure(replace(CONFIG, **{name: value}))
             kinds = {kind for kind, _ in self.agree(wire)}
-            assert kinds == ({SUBSCRIBE, UNSUBSCRIBE} if name in ("topics", "share_group") else set()), name
+            assert kinds == CHANGES.get(name, set()), name
             subscriber.reconfigure(CONFIG)
             self.agree(wire)
         assert len(self.network.attempts) == 1

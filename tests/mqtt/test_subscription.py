@@ -18,7 +18,14 @@ from tessflux.logs import RateLimit
 from tessflux.mqtt.pahoclient import IDENTIFIERS, IN_USE
 from tessflux.mqtt.session import RESPONSE_TIMEOUT, Session
 from tessflux.mqtt.subscriber import PROBLEM_PERIOD
-from tessflux.mqtt.subscription import RETRY_IN_USE, RETRY_REFUSED, Subscription
+from tessflux.mqtt.subscription import (
+    REGISTER_LOSSES,
+    RETRY_IN_USE,
+    RETRY_REFUSED,
+    RETRY_REGISTERS,
+    Asking,
+    Subscription,
+)
 from tests.mqtt.site import CONFIG, Case, Memory
 from tests.mqtt.wire import (
     SUBSCRIBE,
@@ -91,6 +98,7 @@ class SubscriptionCase(Case):
     def setUp(self) -> None:
         super().setUp()
         self.refusals = RateLimit(self.clock, period=PROBLEM_PERIOD, lines=10)
+        self.asking = Asking(self.clock)
 
     def connect(self, broker: Broker, memory: Memory, config: MqttConfig = CONFIG) -> Subscription:
         """A connection that the broker has accepted."""
@@ -98,7 +106,7 @@ class SubscriptionCase(Case):
         session = Session(spoken, lambda *message: None, lambda: None, self.clock, self.clock.seconds)
         session.lost.addErrback(lambda _: None)
         self.wires.append(broker.meet(session, self.clock))
-        return Subscription(session, config, memory, self.clock, self.refusals)
+        return Subscription(session, config, memory, self.clock, self.refusals, self.asking)
 
     def synchronise(self, subscription: Subscription) -> "Deferred[Any]":
         return Deferred.fromCoroutine(subscription.synchronise())
@@ -349,3 +357,81 @@ class RefusalTest(SubscriptionCase):
         self.clock.advance(RETRY_REFUSED)
         self.finish(self.synchronise(subscription), broker, memory)
         assert broker.topics == memory.topics == {"a", "b"}
+
+
+REGISTERS = replace(CONFIG, register_topics=("r", "s"))
+
+
+class RegisterTopicsTest(SubscriptionCase):
+    def test_they_are_asked_for_once_the_readings_are_granted(self) -> None:
+        broker, memory = Broker(), Memory()
+        subscription = self.connect(broker, memory, REGISTERS)
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert broker.take_questions() == [(SUBSCRIBE, ["a", "b"]), (SUBSCRIBE, ["r", "s"])]
+        assert broker.topics == memory.topics == {"a", "b", "r", "s"}
+        subscription.want(CONFIG)
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert broker.topics == memory.topics == {"a", "b"}
+
+    def test_one_that_is_a_topic_of_readings_too_is_asked_for_once(self) -> None:
+        broker, memory = Broker(), Memory()
+        subscription = self.connect(broker, memory, replace(REGISTERS, topics=("a", "r")))
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert broker.take_questions() == [(SUBSCRIBE, ["a", "r"]), (SUBSCRIBE, ["s"])]
+
+    def test_a_broker_that_refuses_them_brings_the_readings_and_is_no_problem(self) -> None:
+        broker, memory = Broker(deny={"r", "s"}), Memory()
+        subscription = self.connect(broker, memory, REGISTERS)
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert subscription.granted == {"a": 1, "b": 1}
+        assert (subscription.refused, subscription.without_registers) == ((), ("r", "s"))
+        assert self.log(LogLevel.error) == []
+        broker.denied.clear()
+        self.clock.advance(RETRY_REFUSED)
+        assert subscription.overdue
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert (broker.topics, subscription.without_registers) == ({"a", "b", "r", "s"}, ())
+
+    def test_a_broker_that_grants_nothing_else_is_of_no_use(self) -> None:
+        broker, memory = Broker(deny={"a", "b"}), Memory()
+        done = self.synchronise(self.connect(broker, memory, REGISTERS))
+        while broker.busy:
+            broker.step()
+        assert "refuses the subscription" in str(self.failureResultOf(done, ServerError).value)
+
+    def test_a_broker_that_refuses_the_readings_when_it_is_asked_again_is_of_no_use_either(self) -> None:
+        broker, memory = Broker(), Memory()
+        subscription = self.connect(broker, memory, REGISTERS)
+        self.finish(self.synchronise(subscription), broker, memory)
+        broker.denied = {"c"}
+        subscription.want(replace(REGISTERS, topics=("c",)))
+        done = self.synchronise(subscription)
+        while broker.busy:
+            broker.step()
+        assert "refuses the subscription" in str(self.failureResultOf(done, ServerError).value)
+
+    def test_one_that_ends_connections_for_it_is_asked_again_an_hour_later(self) -> None:
+        broker, memory = Broker(), Memory()
+
+        def asked() -> list[tuple[int, list[str]]]:
+            """On a connection that the broker ends when it is asked for register topics."""
+            subscription = self.connect(broker, memory, REGISTERS)
+            done = self.synchronise(subscription)
+            done.addErrback(lambda _: None)
+            while memory.busy or broker.busy:
+                if memory.busy:
+                    memory.step()
+                else:
+                    broker.step(answer=not broker.asked)
+                    if len(broker.asked) == 2:
+                        self.wires[-1].close()
+            return broker.take_questions()
+
+        assert [len(asked()) for _ in range(REGISTER_LOSSES + 2)] == [2, 2, 1, 1]
+        self.clock.advance(RETRY_REGISTERS)
+        assert [len(asked()) for _ in range(2)] == [2, 1], "it is of no use still"
+        self.clock.advance(RETRY_REGISTERS)
+        subscription = self.connect(broker, memory, REGISTERS)
+        self.finish(self.synchronise(subscription), broker, memory)
+        assert subscription.without_registers == ()
+        assert self.asking.helps
