@@ -56,7 +56,7 @@ def fill(directory: Path, pasts: Sequence[Past], now: float, days: float = 8) ->
     directory.mkdir(parents=True, exist_ok=True)
     judge = Judge(Admission())
     judge.admission.backlog.wait = 0
-    judge.configure(measurement="readings", extra_fields=(), validation=True)
+    judge.configure(measurement="readings", extra_fields=(), validation=True, registers=False, places={})
     register = Register(history=True)
     database = Database(str(directory))
     database.load()

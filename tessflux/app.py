@@ -83,7 +83,7 @@ class App:
             wake=lambda output: self._outputs.wake(output),
             backpressure=lambda on: self._subscriber.backpressure(on),
             redeliver=lambda: self._subscriber.redeliver(),
-            forget=self._judge.admission.forget,
+            forget=self._judge.forget,
         )
         self._watch = Watch(
             self._mqtt_stats,
@@ -103,6 +103,7 @@ class App:
         self._intake = Intake(
             config.mqtt,
             config.influxdb,
+            config.site.places,
             self._judge,
             self._spool.committer,
             self._spool.store,
@@ -130,6 +131,7 @@ class App:
             self._spool,
             self._mqtt_stats,
             self._photometers,
+            self._judge.registrations.get,
             self._subscriber,
             self._outputs,
             self,
@@ -168,6 +170,7 @@ class App:
         try:
             admitted = await self._spool.open(keeping(self._config.outputs))
             self._judge.admission.restore(admitted, now=int(time.time() * 1000))
+            self._judge.registrations.restore(await self._spool.store.registered())
             held = await self._spool.store.held_at_start()
             self._intake.dating.restore(held)
             self._clock.look()
@@ -262,7 +265,7 @@ class App:
             log.warn("{warning}", warning=warning)
         self._logs.set_levels(logs.levels(config))
         self._spool.reconfigure(config.spool, _flush_interval(config))
-        self._intake.reconfigure(config.mqtt, config.influxdb)
+        self._intake.reconfigure(config.mqtt, config.influxdb, config.site.places)
         self._observers.reconfigure(config)
         self._clock.wait = config.global_.clock_wait
         await self._outputs.reconfigure(config.outputs)

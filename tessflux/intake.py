@@ -11,7 +11,7 @@ from tessflux.dating import Dating
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.photometers import Register
-from tessflux.readings import Acknowledge, Admit, Judge, Message, Outcome, internal_error
+from tessflux.readings import Acknowledge, Admit, Judge, Message, Outcome, Places, internal_error
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
 from tessflux.watch import Watch
@@ -26,6 +26,7 @@ class Intake:
         self,
         mqtt: MqttConfig,
         influx: InfluxConfig,
+        places: Places,
         judge: Judge,
         committer: Committer,
         store: Store,
@@ -39,12 +40,16 @@ class Intake:
         self._stats, self._reports, self._watch = stats, reports, watch
         self._committer, self._store = committer, store
         self.dating = Dating(clock, judge.admission, committer, store, stats, reports, self._outcome)
-        self.reconfigure(mqtt, influx)
+        self.reconfigure(mqtt, influx, places)
 
-    def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig) -> None:
+    def reconfigure(self, mqtt: MqttConfig, influx: InfluxConfig, places: Places) -> None:
         """Use another config for the messages that come."""
         self._judge.configure(
-            measurement=influx.measurement, extra_fields=influx.extra_fields, validation=mqtt.validation
+            measurement=influx.measurement,
+            extra_fields=influx.extra_fields,
+            validation=mqtt.validation,
+            registers=bool(mqtt.register_topics),
+            places=places,
         )
         admission = self._judge.admission
         admission.choose(mqtt.whitelist, mqtt.blacklist, mqtt.new_photometers)

@@ -18,6 +18,7 @@ from tessflux.overview import Overview
 from tessflux.pages import PhotometerPages
 from tessflux.periodic import Task
 from tessflux.photometers import TICK, InThread, Photometers
+from tessflux.readings import Said
 from tessflux.spool import Spool
 from tessflux.stats import MqttStats
 from tessflux.status import (
@@ -39,8 +40,9 @@ class Observers:
     """`open` them first, `start` them once the services run, then call what is in `periodic`, each every so
     many seconds; `stop` and `close` them at the end.
 
-    `config` gives the one that is in use, `now` seconds since 1970 UTC; `control` is what an operator may do;
-    `in_thread` makes a call that blocks in the thread of the photometers, `read` a short one in another.
+    `config` gives the one that is in use, `said` what a photometer says of itself, `now` seconds since 1970
+    UTC; `control` is what an operator may do; `in_thread` makes a call that blocks in the thread of the
+    photometers, `read` a short one in another.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Observers:
         spool: Spool,
         stats: MqttStats,
         photometers: Photometers,
+        said: Callable[[str], Said | None],
         subscriber: Subscriber,
         outputs: Outputs,
         control: Control,
@@ -59,7 +62,7 @@ class Observers:
         in_thread: InThread,
         read: Callable[..., Deferred[Any]],
     ) -> None:
-        self._config, self._photometers, self._read = config, photometers, read
+        self._config, self._photometers, self._said, self._read = config, photometers, said, read
         self._metrics: Exposition | None = None
         self.overview = Overview(
             config,
@@ -98,6 +101,7 @@ class Observers:
             self._photometers.register,
             self._photometers.history,
             places=lambda: self._config().site.places,
+            said=self._said,
             clock=reactor,
         )
         shown = {**pages(recent, self._exposition), **photometers.pages()}

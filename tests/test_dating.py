@@ -63,12 +63,13 @@ class Case(SynchronousTestCase):
             synchronised=lambda: self.known,
             boot_id=lambda: self.boot,
         )
-        admission = Admission()
-        self.site.forget = admission.forget
+        judge = Judge(admission := Admission())
+        self.site.forget = judge.forget
         self.intake = Intake(
             CONFIG,
             InfluxConfig(),
-            Judge(admission),
+            {},
+            judge,
             self.site.committer,
             self.site.store,
             self.stats,
@@ -377,7 +378,7 @@ class LateTest(KnownCase):
 
     def test_a_reading_that_the_lists_stop_meanwhile_is_filtered(self) -> None:
         self.take(*(reading(seq) for seq in range(10, 20)))
-        self.intake.reconfigure(replace(CONFIG, blacklist=frozenset({"stars1"})), InfluxConfig())
+        self.intake.reconfigure(replace(CONFIG, blacklist=frozenset({"stars1"})), InfluxConfig(), {})
         self.wait(30)
         assert self.held() == 0
         assert self.stats.ended[FILTERED, "blacklist"] == 10

@@ -61,6 +61,7 @@ class Taking:
         self.intake = Intake(
             mqtt,
             influx or InfluxConfig(),
+            {},
             Judge(Admission()),
             cast(Committer, self.committer),
             Mock(Store),
@@ -148,6 +149,7 @@ def test_another_config_holds_for_the_messages_that_come_and_forgets_nothing() -
     taking.intake.reconfigure(
         replace(MQTT, blacklist=frozenset({"stars2"}), validation=False),
         InfluxConfig(measurement="other", extra_fields=("vbat",)),
+        {},
     )
     assert taking.take(message(payload(1))) == Filtered("duplicate")
     assert taking.take(message(payload(1, "stars2"))) == Filtered("blacklist")
@@ -229,7 +231,7 @@ def test_the_topic_of_each_message_is_watched_and_the_topics_of_each_config() ->
     taking.take(message(b"{", "a"))
     taking.take(message(b"", "b"))
     assert taking.watch.unseen == {"c"}
-    taking.intake.reconfigure(replace(MQTT, topics=("d", "e")), InfluxConfig())
+    taking.intake.reconfigure(replace(MQTT, topics=("d", "e")), InfluxConfig(), {})
     taking.take(message(payload(1), "d"))
     assert taking.watch.unseen == {"e"}
 
@@ -258,6 +260,7 @@ class Storing:
         self.intake = Intake(
             mqtt,
             InfluxConfig(),
+            {},
             Judge(Admission()),
             self.spool.committer,
             self.spool.store,
@@ -287,7 +290,16 @@ MESSAGES = st.builds(
     Message,
     st.sampled_from([TOPIC, "STARS4ALL/register", "STARS4ALL/stars1/status"])
     | st.text(st.characters(codec="utf-8")),
-    st.sampled_from([b"", b"{", REGISTER, payload(1, "banned"), payload(1, more=', "mag": 50')])
+    st.sampled_from(
+        [
+            b"",
+            b"{",
+            REGISTER,
+            REGISTER.replace(b"20.5", b"20.4"),
+            payload(1, "banned"),
+            payload(1, more=', "mag": 50'),
+        ]
+    )
     | st.builds(payload, st.integers(0, 5), st.sampled_from(["stars1", "stars2"]))
     | st.sampled_from([case.payload for case in cases()])
     | st.binary(max_size=20),

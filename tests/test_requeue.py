@@ -52,6 +52,7 @@ class Requeue(SynchronousTestCase):
         return Intake(
             mqtt,
             InfluxConfig(),
+            {},
             Judge(Admission()),
             self.site.committer,
             self.site.store,
@@ -85,7 +86,7 @@ class Requeue(SynchronousTestCase):
 
     def test_readings_that_pass_now_are_stored_with_the_time_of_their_arrival(self) -> None:
         self.take(dark(1), dark(2))
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         assert self.requeue() == 2
         assert self.site.on_disk() == [
             f"readings,name=stars1 seq={seq}.0,mag=50.0,freq=0.5 {NOW + seq - 1}" for seq in (1, 2)
@@ -102,12 +103,12 @@ class Requeue(SynchronousTestCase):
 
     def test_those_of_a_name_too_many_that_came_together_get_different_times(self) -> None:
         """No times are kept for them, since any number of names may come."""
-        self.intake.reconfigure(replace(STRICT, new_photometers=1), InfluxConfig())
+        self.intake.reconfigure(replace(STRICT, new_photometers=1), InfluxConfig(), {})
         other = b'{"seq": 1, "name": "other", "freq": 0.5, "mag": 20.0}'
         for payload in (other, dark(1), dark(2), dark(3)):
             self.intake.take(Message("x", payload, False, NOW), None)
         self.site.clock.advance(FLUSH)
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         self.requeue()
         times = [line.rpartition(" ")[2] for line in self.site.on_disk() if "stars1" in line]
         assert len(set(times)) == 3
@@ -121,7 +122,7 @@ class Requeue(SynchronousTestCase):
 
     def test_a_retained_reading_is_still_of_unknown_age(self) -> None:
         self.take(dark(1), retained=True)
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         self.requeue()
         assert self.site.on_disk() == []
         assert self.ended(FILTERED) == {"retained": 1}
@@ -136,7 +137,7 @@ class Requeue(SynchronousTestCase):
     def test_many_leave_in_commits_of_a_bounded_size(self) -> None:
         count = 2 * REQUEUED + 1
         self.take(*(dark(seq) for seq in range(count)))
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         self.requeue()
         assert len(self.site.on_disk()) == count
         assert self.site.query("SELECT readings FROM chunk") == [REQUEUED, REQUEUED, 1]
@@ -144,13 +145,13 @@ class Requeue(SynchronousTestCase):
 
     def test_only_what_is_chosen_leaves(self) -> None:
         self.take(b"{", dark(1))
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         assert self.requeue(cause="implausible") == 1
         assert self.site.query("SELECT cause FROM quarantine") == ["not JSON"]
 
     def test_a_disk_that_fails_keeps_them_where_they_are(self) -> None:
         self.take(dark(1))
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         self.mark()
         self.site.thread.held = True
         work: Deferred[Any] = Deferred.fromCoroutine(self.intake.requeue())
@@ -167,12 +168,13 @@ class Requeue(SynchronousTestCase):
         assert self.site.stats.received == 2
 
     def test_what_is_given_up_is_no_duplicate_when_it_is_tried_again(self) -> None:
-        admission = Admission()
-        self.site.forget = admission.forget
+        judge = Judge(Admission())
+        self.site.forget = judge.forget
         self.intake = Intake(
             STRICT,
             InfluxConfig(),
-            Judge(admission),
+            {},
+            judge,
             self.site.committer,
             self.site.store,
             self.site.stats,
@@ -182,7 +184,7 @@ class Requeue(SynchronousTestCase):
             TimeOfDay(0),
         )
         self.take(dark(1))
-        self.intake.reconfigure(LENIENT, InfluxConfig())
+        self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         self.mark()
         with mock.patch.object(Journal, "commit", side_effect=MemoryError):
             work: Deferred[Any] = Deferred.fromCoroutine(self.intake.requeue())

@@ -1,6 +1,6 @@
 """What an operator must know even if he looks at nothing, told once when it begins and once when it is over.
 
-In:   a `Snapshot` every few seconds, and an `Event` when photometers are silent or heard again.
+In:   a `Snapshot` every few seconds, and an `Event` when photometers are silent, heard again or moved.
 Out:  a `Notice` for each change: a log line, and a run of the operator's command. And all alarms that are
       raised now: `Alarms.raised`.
 

@@ -20,7 +20,7 @@ from tessflux.alarms.notice import CLEARED, RAISED, Notice, one_line
 from tessflux.alarms.outbox import Outbox
 from tessflux.config import AlarmConfig
 from tessflux.logs import RateLimit
-from tessflux.photometers import SILENT, Event, InThread, Register
+from tessflux.photometers import MOVED, SILENT, Event, InThread, Register
 from tessflux.status import Alarm, Snapshot
 
 log = Logger(namespace="tessflux")
@@ -107,7 +107,12 @@ class Alarms:
         self._tell()
 
     def heard(self, event: Event) -> None:
-        """Photometers are silent, or heard again; the log has that already."""
+        """Photometers are silent, heard again or moved; the log has that already."""
+        if event.kind == MOVED:
+            if self._config.moved:
+                # It is never over.
+                self._put(Notice("moved", RAISED, _only(event), str(event), self._now(), event.since / 1_000))
+            return
         self._silent = -1, []
         if self._config.silent:
             state = RAISED if event.kind == SILENT else CLEARED

@@ -163,6 +163,7 @@ class AlarmConfig:
     per_hour: Annotated[int, converters.whole(1, 3_600)] = 20  # runs of the command
     not_stored: Annotated[float, converters.duration(5, zero=True)] = 1_200.0  # seconds without a reading
     silent: Annotated[bool, converters.flag] = True  # photometers, by [status] silent
+    moved: Annotated[bool, converters.flag] = True  # names of photometers, to another mac
     spool: Annotated[float, converters.percent] = 0.5  # the part of max_size that is used
     output: Annotated[float, converters.duration(5, zero=True)] = 600.0  # seconds that a database is away
     broker: Annotated[float, converters.duration(5, zero=True)] = 600.0  # the same for the broker

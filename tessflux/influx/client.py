@@ -26,7 +26,7 @@ from tessflux.influx.verdict import (
     error_text,
     saw_no_lines,
 )
-from tessflux.readings import lineprotocol
+from tessflux.readings import REGISTRATIONS_MEASUREMENT, lineprotocol
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 GZIP_LEVEL = 1
@@ -96,11 +96,12 @@ class InfluxClient:
             if flags.header("X-Server-Hostname"):
                 return _victoria_metrics_needs(flags)
             # QuestDB
-            query = f"SELECT dedup FROM tables() WHERE table_name = '{self._measurement}'"
-            answer = await self._http.get(f"/exec?{urlencode({'query': query})}")
-            if answer.code == 200 and b'"dataset":[[false]]' in answer.body:
-                statement = f'ALTER TABLE "{self._measurement}" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
-                return f"QuestDB needs {statement}"
+            for table in (self._measurement, REGISTRATIONS_MEASUREMENT):
+                query = f"SELECT dedup FROM tables() WHERE table_name = '{table}'"
+                answer = await self._http.get(f"/exec?{urlencode({'query': query})}")
+                if answer.code == 200 and b'"dataset":[[false]]' in answer.body:
+                    statement = f'ALTER TABLE "{table}" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
+                    return f"QuestDB needs {statement}"
         except NoAnswer:
             pass
         return ""

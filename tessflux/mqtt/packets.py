@@ -11,7 +11,7 @@ from tessflux.limits import MAX_PACKET, MAX_PAYLOAD
 from tessflux.mqtt.properties import sent_at
 from tessflux.readings import Message
 
-PUBLISH, KIND, QOS, RETAIN = 0x30, 0xF0, 0x06, 0x01
+PUBLISH, KIND, DUP, QOS, RETAIN = 0x30, 0xF0, 0x08, 0x06, 0x01
 """The first byte of a packet: what it is, and what a publication adds to it (MQTT 3.1.1, section 3.3.1)."""
 
 NO_PROPERTIES = b"\0"
@@ -125,7 +125,7 @@ def publication(packet: Packet, received_at: int, *, version5: bool) -> Message:
         text = topic.decode() or "(no topic)"
     except UnicodeDecodeError:
         text = "(a topic that is no UTF-8)"
-    return Message(text, body, first & RETAIN != 0, received_at, mid, sent)
+    return Message(text, body, first & RETAIN != 0, received_at, mid, sent, first & DUP != 0)
 
 
 def _properties(data: bytes, position: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from tessflux.pages.night import (
 from tessflux.pages.selection import SILENT, state
 from tessflux.pages.slices import Work
 from tessflux.photometers import Mean, Photometer
+from tessflux.readings import Said
 from tessflux.sky import Sky, sky
 from tessflux.status import Snapshot
 from tessflux.words import ago, brightness, measure, number
@@ -36,9 +37,10 @@ NightSkies = Sequence[tuple[float, Sky]]
 @dataclass(frozen=True)
 class Shown:
     """What to show: the means of the photometer from the noon before the first of the nights; `tonight` is
-    the night that is now."""
+    the night that is now. `said` is what it says of itself, if it does."""
 
     photometer: Photometer
+    said: Said | None
     place: Position | None
     night: Night
     tonight: Night
@@ -130,7 +132,19 @@ def _facts(shown: Shown, now: float) -> Html:
             ("Moon now", f"{with_sign(seen.moon, 0)}°, {seen.lit:.0%} lit"),
             ("place", _coordinates(place)),
         ]
+    facts += _said(shown.said)
     return tag("dl", [tag("div", tag("dt", key), tag("dd", value)) for key, value in facts], class_="facts")
+
+
+def _said(said: Said | None) -> list[tuple[str, str]]:
+    """What it says of itself, in register messages."""
+    if said is None:
+        return []
+    fields = said.decoded
+    points = [fields[key] for key in ("zp", "zp1", "zp2", "zp3", "zp4") if key in fields]
+    texts = [(key, str(fields[key])) for key in ("mac", "model", "firmware") if key in fields]
+    zero_points = [("zero point", ", ".join(f"{point:.2f}" for point in points))] if points else []
+    return [*texts, *zero_points, ("says so since", _at(said.time / 1_000))]
 
 
 def _coordinates(place: Position) -> str:

@@ -28,6 +28,7 @@ from tessflux.pages.selection import LISTED, Selection, View, select, view
 from tessflux.pages.slices import in_slices
 from tessflux.pages.sparks import Sparks
 from tessflux.photometers import History, Register
+from tessflux.readings import Said
 from tessflux.status import Answer, Page, Pages, Query, Recent, Snapshot
 
 LIST = "/v1/photometers"
@@ -37,9 +38,13 @@ HTML = "text/html; charset=utf-8"
 AGE = 5.0
 """Seconds for which a page is shown to whoever asks for the same."""
 
+SaidBy = Callable[[str], Said | None]
+"""What a photometer says of itself, by its name."""
+
 
 class PhotometerPages:
-    """Everything that shows photometers; `places` gives those of the config that is in use."""
+    """Everything that shows photometers; `places` gives those of the config that is in use, `said` what a
+    photometer says of itself."""
 
     def __init__(
         self,
@@ -48,10 +53,11 @@ class PhotometerPages:
         history: History,
         *,
         places: Callable[[], Mapping[str, Place]],
+        said: SaidBy,
         clock: IReactorTime,
     ) -> None:
         self._recent, self._register, self._history = recent, register, history
-        self._places, self._clock = places, clock
+        self._places, self._said, self._clock = places, said, clock
         self._sparks = Sparks(history, clock)
         self._one = DeferredLock()
         self._made: dict[object, tuple[float, Answer]] = {}
@@ -110,7 +116,7 @@ class PhotometerPages:
     async def _list(self, snapshot: Snapshot, view: View) -> Answer:
         now = snapshot.time
         chosen = await self._select(view, now)
-        work = listing(chosen, self._places(), now=now, listened=self._register.listened)
+        work = listing(chosen, self._places(), self._said, now=now, listened=self._register.listened)
         return Answer(await in_slices(work, self._clock), content_type="application/json")
 
     async def _photometer(self, snapshot: Snapshot, name: str, asked: str) -> Answer:
@@ -123,7 +129,7 @@ class PhotometerPages:
         night = _asked_night(asked, tonight, offset)
         first, last = small_nights(night, tonight)[0], small_nights(night, tonight)[-1]
         means = await self._history.night(name, first.start, last.end)
-        shown = Shown(photometer, place, night, tonight, means)
+        shown = Shown(photometer, self._said(name), place, night, tonight, means)
         return Answer(await in_slices(photometer_page(snapshot, shown), self._clock), content_type=HTML)
 
 

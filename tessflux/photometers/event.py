@@ -1,10 +1,11 @@
-"""Photometers that are silent, or heard again: an event each, also for a thousand of them at once. Pure."""
+"""Photometers that are silent, heard again, or replaced by others of their name: an event each, also for a
+thousand of them at once. Pure."""
 
 from dataclasses import dataclass
 
 from tessflux.words import date, number
 
-SILENT, HEARD = "silent", "heard again"
+SILENT, HEARD, MOVED = "silent", "heard again", "moved"
 
 NAMED = 5
 """Photometers that the text of an event names at most."""
@@ -12,8 +13,8 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Event:
-    """`kind` is SILENT or HEARD. `since` is when the last of these photometers fell silent, in milliseconds
-    since 1970 UTC."""
+    """`kind` is SILENT, HEARD or MOVED: the name has another mac. `since` is when the last of these
+    photometers fell silent, or moved, in milliseconds since 1970 UTC."""
 
     kind: str
     names: tuple[str, ...]
@@ -21,10 +22,18 @@ class Event:
 
     def __str__(self) -> str:
         """In words, with a few of the names."""
-        count, since = len(self.names), f"silent since {date(self.since / 1_000)}"
+        count = len(self.names)
+        when = date(self.since / 1_000)
+        since = f"silent since {when}"
         are, were = ("is", "it was") if count == 1 else ("are", "they were")
         who = self.names[0] if count == 1 else f"{number(count)} photometers"
-        state = f"{are} {since}" if self.kind == SILENT else f"{are} heard again; {were} {since}"
+        state = {
+            SILENT: f"{are} {since}",
+            HEARD: f"{are} heard again; {were} {since}",
+            MOVED: f"{are} another photometer since {when}, by the mac"
+            if count == 1
+            else f"are other ones since {when}, by their macs",
+        }[self.kind]
         if count == 1:
             return f"{who} {state}"
         among = "these are" if count <= NAMED else "among them"

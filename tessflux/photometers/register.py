@@ -7,7 +7,8 @@ photometer that publishes more often than that has its means from a part of its 
 Anyone may publish under any name. A photometer is known once a reading of it was stored, of which
 `new_photometers` in the config bounds the number. Of those of whom everything was refused, a few are shown as
 strangers, but not kept; who has no name is nobody. When there is no room for one more, the one that was heard
-longest ago leaves.
+longest ago leaves. A register message tells that its photometer is alive, and whether its name has moved to
+another mac.
 
 A photometer is silent when it was not heard for so long, of the time in which we listened: if we were away,
 or the broker was, that is not its silence. One that was silent for 30 such days leaves.
@@ -21,7 +22,7 @@ from itertools import islice, takewhile
 import msgspec
 
 from tessflux.limits import DIGESTED, PHOTOMETERS, STRANGERS, UNDIGESTED
-from tessflux.photometers.event import HEARD, SILENT, Event, Settling
+from tessflux.photometers.event import HEARD, MOVED, SILENT, Event, Settling
 from tessflux.photometers.means import Means, Sums
 from tessflux.photometers.photometer import STRANGER, Photometer, name_in, pack, place_in, with_cause
 from tessflux.readings import (
@@ -32,8 +33,13 @@ from tessflux.readings import (
     Message,
     Outcome,
     Quarantined,
+    Registered,
     Stored,
 )
+
+MOVES_APART_MS = 3_600_000
+"""Of two photometers that share a name, each has it again after each of its boots: that is said once an
+hour."""
 
 FORGET = 30 * 86_400.0
 """Seconds of listening after which a photometer that was not heard leaves."""
@@ -81,6 +87,12 @@ class Register:
         """How many there were of both."""
         self._turned: dict[tuple[str, str], _Turned] = {}
         """What was filtered or refused, by photometer and cause."""
+        self._registered: dict[str, tuple[int, bool]] = {}
+        """When what a photometer says of itself came last, and whether it came as it was published."""
+        self._moved: dict[str, int] = {}
+        """Whose name has another mac, and since when; it is not said yet."""
+        self._moves_said: dict[str, int] = {}
+        """When it was said of whom in the last hour."""
         self._known: dict[str, Photometer] = {}
         """The one that was heard longest ago is the first."""
         self._strangers: dict[str, Photometer] = {}
@@ -169,6 +181,12 @@ class Register:
                 self._late.setdefault((name, admitted.time // 1_000), (message, outcome, admit))
         elif isinstance(outcome, Filtered | Quarantined):
             self._turn_away(message, outcome, admit)
+        elif isinstance(outcome, Registered):
+            self._registered[outcome.name] = message.received_at, admit is None and not message.retained
+            if outcome.moved and len(self._moved) < STRANGERS:
+                self._moved[outcome.name] = outcome.said.time
+            if len(self._registered) >= DIGESTED:
+                self.digest(message.received_at)
         if len(self._live) + len(self._late) + len(self._turned) >= UNDIGESTED:
             self.digest(message.received_at)
 
@@ -193,7 +211,9 @@ class Register:
             self._digest_reading(*self._live.pop(name), now)
         for name, cause in list(islice(self._turned, DIGESTED)):
             self._count_turned(name, cause, self._turned.pop((name, cause)), now)
-        return not (self._late or self._live or self._turned)
+        for name in list(islice(self._registered, DIGESTED)):
+            self._hear(name, *self._registered.pop(name), now)
+        return not (self._late or self._live or self._turned or self._registered)
 
     def _digest_reading(self, message: Message, stored: Outcome, admit: Admit | None, now: int) -> None:
         assert isinstance(stored, Stored)
@@ -289,9 +309,21 @@ class Register:
         if everyone is self._known:
             self._changed.add(name)
 
+    def _hear(self, name: str, at: int, live: bool, now: int) -> None:
+        """It says who it is, which makes nobody known."""
+        before = self.get(name)
+        if before is None or not live:
+            return
+        heard, listened = self._heard(before, at, now, True)
+        everyone = self._known if name in self._known else self._strangers
+        everyone.pop(name)
+        everyone[name] = replace(before, heard=heard, listened=listened)
+        if everyone is self._known:
+            self._changed.add(name)
+
     def look(self, silent: float) -> list[Event]:
-        """Who fell silent, or was heard again, since the last look: at most an event of each kind. `silent`
-        is in seconds of listening; with 0 nobody is ever silent."""
+        """Who fell silent, was heard again or moved since the last look: at most an event of each kind.
+        `silent` is in seconds of listening; with 0 nobody is ever silent."""
         self._forget_unheard()
         now_silent: Iterable[Photometer] = ()
         if silent:
@@ -302,7 +334,7 @@ class Register:
         else:
             self._back.clear()
             self._nobody_is_silent()
-        return [*self._silence(list(now_silent)), *self._return()]
+        return [*self._silence(list(now_silent)), *self._return(), *self._moves()]
 
     def _silence(self, found: list[Photometer]) -> Iterable[Event]:
         if self._silences.settled(len(found)):
@@ -321,6 +353,17 @@ class Register:
             self._changed.update(back)
             self._silent -= len(back)
             yield Event(HEARD, tuple(sorted(back)), max(back.values()))
+
+    def _moves(self) -> Iterable[Event]:
+        moved, self._moved = self._moved, {}
+        if not moved:
+            return
+        latest = max(moved.values())
+        said = {name: at for name, at in self._moves_said.items() if at > latest - MOVES_APART_MS}
+        news = sorted(moved.keys() - said.keys())
+        self._moves_said = said | dict.fromkeys(news, latest)
+        if news:
+            yield Event(MOVED, tuple(news), latest)
 
     def _nobody_is_silent(self) -> None:
         for each in [each for each in self._known.values() if each.silent]:

@@ -18,7 +18,7 @@ from tessflux.config import StatusConfig
 from tessflux.limits import UNSAVED_MEANS
 from tessflux.logs import RateLimit
 from tessflux.photometers.database import Database
-from tessflux.photometers.event import SILENT, Event
+from tessflux.photometers.event import MOVED, SILENT, Event
 from tessflux.photometers.history import History, InThread
 from tessflux.photometers.means import SECONDS, bucket
 from tessflux.photometers.register import Kept, Register
@@ -100,7 +100,9 @@ class Photometers:
     def _look(self) -> bool:
         events = self.register.look(self._config.silent)
         for event in events:
-            (log.warn if event.kind == SILENT else log.info)("{event}", event=str(event))
+            if event.kind != MOVED:
+                # The log has that already, with the macs: it was a remark on the message.
+                (log.warn if event.kind == SILENT else log.info)("{event}", event=str(event))
             for listener in self.listeners:
                 listener(event)
         return bool(events)

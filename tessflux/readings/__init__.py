@@ -1,11 +1,12 @@
 """What a message means. Pure: bytes and times come in as arguments, nothing is read, written or logged.
 
 In:   a `Message` from the broker.
-Out:  its `Outcome`: `Stored` with its line for the database, `Filtered`, `Quarantined` with the reason, or
-      `Held` until its time is known.
+Out:  its `Outcome`: `Stored` or `Registered` with its line for the database, `Filtered`, `Quarantined` with
+      the reason, or `Held` until its time is known.
 
 `Judge` does it: `parse` makes a `Reading` of the payload, `Admission` decides whether it is stored and under
-which time, `lineprotocol` encodes it. `backlog` notices readings that came late, and reckons their times.
+which time, `lineprotocol` encodes it. `registration` does the same for what a photometer says of itself.
+`backlog` notices readings that came late, and reckons their times.
 """
 
 from tessflux.readings.admission import (
@@ -27,10 +28,13 @@ from tessflux.readings.outcome import (
     Late,
     Outcome,
     Quarantined,
+    Registered,
+    Said,
     Stored,
     internal_error,
 )
-from tessflux.readings.reading import Reading
+from tessflux.readings.reading import REGISTER, Reading
+from tessflux.readings.registration import REGISTRATIONS_MEASUREMENT, Places, Registrations
 
 __all__ = [
     "BLACKLISTED",
@@ -40,6 +44,8 @@ __all__ = [
     "NEW_NAME",
     "NOT_WHITELISTED",
     "OTHER_KINDS",
+    "REGISTER",
+    "REGISTRATIONS_MEASUREMENT",
     "RETAINED",
     "UNITS",
     "Acknowledge",
@@ -54,9 +60,13 @@ __all__ = [
     "Late",
     "Message",
     "Outcome",
+    "Places",
     "Quarantined",
     "Reading",
     "Reckoned",
+    "Registered",
+    "Registrations",
+    "Said",
     "Stored",
     "Track",
     "internal_error",

@@ -159,6 +159,16 @@ class Admission:
         if photometer and _comes_once(message) and message.received_at >= photometer.repeated + HOUR_MS:
             photometer.counted = -1
 
+    def welcome(self, name: str, received_at: int) -> Refused | None:
+        """Take a photometer, which may be a new one; or why it is not taken."""
+        if name in self._photometers:
+            return None
+        if not self._takes_new(received_at):
+            allowed = f"{self._new_photometers} new names in this hour ([mqtt] new_photometers)"
+            return Refused(NEW_NAME, f"there were {allowed} already", name)
+        self._add(name)
+        return None
+
     def reserve(self, name: str, received_at: int) -> int:
         """The time of a message that is refused, in case it is requeued: in this process no other reading of
         the photometer gets it. It is later than that of the last reading."""
@@ -179,20 +189,19 @@ class Admission:
         """Decide on the reading that a message has just brought."""
         self._now = received_at = message.received_at
         name = reading.name
-        if self._chooses and (filtered := self._unwanted(name)) is not None:
+        if self._chooses and (filtered := self.unwanted(name)) is not None:
             return filtered
         given = None
         if reading.tstamp is not None or message.sent_at is not None or message.retained:
-            found = self._given(reading, message)
+            found = time_given(name, reading.tstamp, message, self._now)
             if isinstance(found, Filtered | Refused):
                 return found
             given = found
         photometer = self._photometers.get(name)
         if photometer is None:
-            if not self._takes_new(received_at):
-                allowed = f"{self._new_photometers} new names in this hour ([mqtt] new_photometers)"
-                return Refused(NEW_NAME, f"there were {allowed} already", name)
-            photometer = self._add(name)
+            if refused := self.welcome(name, received_at):
+                return refused
+            photometer = self._photometers[name]
         else:
             self._photometers.move_to_end(name)
         identity, seq = _identity(reading), reading.seq
@@ -220,9 +229,9 @@ class Admission:
     def admit_requeued(self, reading: Reading, message: Message) -> Decision:
         """Decide again on a reading that was refused once. Without a time of its own it gets the one that was
         reserved for it."""
-        if (filtered := self._unwanted(reading.name)) is not None:
+        if (filtered := self.unwanted(reading.name)) is not None:
             return filtered
-        given = self._given(reading, message)
+        given = time_given(reading.name, reading.tstamp, message, self._now)
         if isinstance(given, Filtered | Refused):
             return given
         photometer = self._known(reading.name)
@@ -242,7 +251,7 @@ class Admission:
     def admit_late(self, published: int, reading: Reading, _message: Message) -> Decision:
         """Decide again on a reading that was held as late, now that it is known when it was `published`. It
         is remembered already, and no duplicate."""
-        if (filtered := self._unwanted(reading.name)) is not None:
+        if (filtered := self.unwanted(reading.name)) is not None:
             return filtered
         photometer, seq = self._known(reading.name), reading.seq
         time = self._ours(published)
@@ -262,27 +271,11 @@ class Admission:
             return Refused(NO_TIME, detail, reading.name)
         return self.admit(reading, message)
 
-    def _unwanted(self, name: str) -> Filtered | None:
+    def unwanted(self, name: str) -> Filtered | None:
         """Why nothing of this photometer is stored; None if it is."""
         if self._whitelist and name not in self._whitelist:
             return Filtered(NOT_WHITELISTED)
         return Filtered(BLACKLISTED) if name in self._blacklist else None
-
-    def _given(self, reading: Reading, message: Message) -> int | Filtered | Refused | None:
-        """The time that the publisher of a reading or the broker gave it; or why it is not stored."""
-        tstamp, sent_at = reading.tstamp, message.sent_at
-        if tstamp is None and sent_at is None:
-            return Filtered(RETAINED) if message.retained else None
-        latest = max(message.received_at, self._now) + AHEAD_MS
-        if tstamp is not None:
-            if EARLIEST <= tstamp <= latest:
-                return tstamp
-            side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
-            return Refused(BAD_TIME, f"its clock is {side}", reading.name)
-        # A broker's clock that is wrong is no fault of the reading.
-        if sent_at is not None and EARLIEST <= sent_at <= latest:
-            return sent_at
-        return Filtered(RETAINED) if message.retained else None
 
     def _duplicate(self, photometer: _Photometer) -> Filtered:
         photometer.counted, photometer.repeated = inf, self._now
@@ -354,6 +347,24 @@ class Admission:
         if time > photometer.latest:
             photometer.latest = time
         self._recent.add(identity, photometer.salt ^ time)
+
+
+def time_given(name: str, tstamp: int | None, message: Message, now: int) -> int | Filtered | Refused | None:
+    """The time that the publisher or the broker gave a message of this photometer; None if neither did, or
+    why it is not stored. `now` is in ms since 1970 UTC."""
+    sent_at = message.sent_at
+    if tstamp is None and sent_at is None:
+        return Filtered(RETAINED) if message.retained else None
+    latest = max(message.received_at, now) + AHEAD_MS
+    if tstamp is not None:
+        if EARLIEST <= tstamp <= latest:
+            return tstamp
+        side = "before 2000" if tstamp < EARLIEST else "more than a day ahead of ours"
+        return Refused(BAD_TIME, f"its clock is {side}", name)
+    # A broker's clock that is wrong is no fault of the message.
+    if sent_at is not None and EARLIEST <= sent_at <= latest:
+        return sent_at
+    return Filtered(RETAINED) if message.retained else None
 
 
 def _comes_once(message: Message) -> bool:

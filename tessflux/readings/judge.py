@@ -6,8 +6,19 @@ from tessflux.limits import MAX_PAYLOAD
 from tessflux.readings import lineprotocol
 from tessflux.readings.admission import Admission, Decision
 from tessflux.readings.message import Message
-from tessflux.readings.outcome import Admitted, Filtered, Held, Late, Outcome, Quarantined, Remark, Stored
+from tessflux.readings.outcome import (
+    Admitted,
+    Filtered,
+    Held,
+    Late,
+    Outcome,
+    Quarantined,
+    Registered,
+    Remark,
+    Stored,
+)
 from tessflux.readings.reading import REGISTER, Reading, Refused, parse
+from tessflux.readings.registration import Places, Registrations, read
 
 EMPTY = "empty"
 MISROUTED = "misrouted"
@@ -26,15 +37,27 @@ Admit = Callable[[Reading, Message], Decision]
 
 
 class Judge:
-    """Judges one message after another; `admission` remembers what was admitted. `configure` it first."""
+    """Judges one message after another; `admission` remembers what was admitted, and `registrations` what
+    photometers said of themselves. `configure` it first."""
 
     def __init__(self, admission: Admission) -> None:
-        self.admission = admission
+        self.admission, self.registrations = admission, Registrations()
 
-    def configure(self, *, measurement: str, extra_fields: tuple[str, ...], validation: bool) -> None:
-        """Judge the messages that follow by these: see `parse`, and `lineprotocol` for the measurement."""
+    def configure(
+        self,
+        *,
+        measurement: str,
+        extra_fields: tuple[str, ...],
+        validation: bool,
+        registers: bool,
+        places: Places,
+    ) -> None:
+        """Judge the messages that follow by these: see `parse`, and `lineprotocol` for the measurement.
+        `registers` says whether register messages are stored."""
         self._measurement = lineprotocol.measurement(measurement)
         self._extra_fields, self._validation = extra_fields, validation
+        self._registers = registers
+        self.registrations.place(places)
 
     def judge(self, message: Message, admit: Admit | None = None) -> Outcome:
         """What becomes of a message. One that was kept, and is judged again, is admitted by one of the other
@@ -45,9 +68,7 @@ class Judge:
         reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
         if isinstance(reading, Refused):
             if reading.cause == REGISTER and _kind(message.topic) == "register":
-                if admit is None:
-                    self.admission.registered(reading.name, message)
-                return Filtered(REGISTER)
+                return self._register(message, reading.name, again=admit is not None)
             return self._refuse(message, reading, reserve=admit is None)
         decision = (admit or self.admission.admit)(reading, message)
         if isinstance(decision, Admitted):
@@ -64,6 +85,28 @@ class Judge:
         if isinstance(decision, Late):
             return Held(message, decision)
         return self._refuse(message, decision, reserve=admit is None)
+
+    def _register(self, message: Message, name: str, *, again: bool) -> Outcome:
+        if not again:
+            self.admission.registered(name, message)
+        if not self._registers or self.admission.unwanted(name) is not None:
+            return Filtered(REGISTER)
+        registration = read(message.payload, name)
+        if isinstance(registration, Refused):
+            return self._refuse(message, registration, reserve=False)
+        decision = self.registrations.decide(registration, message, again=again)
+        if isinstance(decision, Registered) and name not in self.registrations:
+            decision = self.admission.welcome(name, message.received_at) or decision
+        if isinstance(decision, Refused):
+            return self._refuse(message, decision, reserve=False)
+        if isinstance(decision, Registered):
+            self.registrations.remember(decision)
+        return decision
+
+    def forget(self, admitted: list[Admitted], late: list[Late], registered: list[Registered]) -> None:
+        """Forget these: they could not be stored or held, and may come again."""
+        self.admission.forget(admitted, late)
+        self.registrations.forget(registered)
 
     def _refuse(self, message: Message, refused: Refused, *, reserve: bool) -> Quarantined:
         time = message.received_at

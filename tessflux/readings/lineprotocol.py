@@ -1,9 +1,10 @@
-"""A reading -> one line of InfluxDB line protocol, and many lines as one text. Pure.
+"""Fields of a photometer -> one line of InfluxDB line protocol, and many lines as one text. Pure.
 
     measurement,name=<photometer> <field>=<float>,... <milliseconds since 1970 UTC>
 
 A backslash escapes a comma, a blank or an equals sign, and is not escaped itself: InfluxDB looks only at
-the character before each of these. So a name must not end in a backslash; `reading` refuses such names.
+the character before each of these. So a name must not end in a backslash; `reading` refuses such names. Only
+within the quotes of a text is a backslash escaped, as is a quote.
 """
 
 import re
@@ -79,6 +80,18 @@ def fields(values: str) -> dict[str, float]:
     """What was measured, by the names of the fields."""
     pairs = (each.partition("=") for each in values.split(",") if each)
     return {name: float(value) for name, _, value in pairs}
+
+
+def mixed(fields: Mapping[str, str | float]) -> str:
+    """The same for fields that are floats, or texts without control characters."""
+    return ",".join(f"{key}={_quoted(value)}" for key, value in fields.items())
+
+
+def _quoted(value: str | float) -> str:
+    if isinstance(value, str):
+        value = value.replace("\\", r"\\").replace('"', r"\"")
+        return f'"{value}"'
+    return repr(float(value))
 
 
 def photometer(line: str) -> str:

@@ -16,6 +16,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """Its packet identifier, by which it is acknowledged; None at QoS 0."""
     sent_at: int | None = None
     """When it was published, in milliseconds since 1970 UTC, if the broker says so (MQTT 5 only)."""
+    dup: bool = False
+    """Whether the broker has sent it before, as far as it knows."""
 
 
 Acknowledge = Callable[[], None]

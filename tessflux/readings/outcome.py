@@ -1,5 +1,5 @@
-"""What becomes of a message: it is stored, filtered or quarantined, or held until its time is known. Pure
-values."""
+"""What becomes of a message: it is stored (a reading) or registered (what a photometer says of itself),
+filtered or quarantined, or held until its time is known. Pure values."""
 
 from typing import ClassVar, NamedTuple
 
@@ -52,12 +52,40 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
     remark: Remark | None = None
 
 
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What was written of a photometer in a line of this `time` (ms since 1970 UTC), and until then. Both are
+    JSON, since there may be many of them that nobody looks at; empty for nothing."""
+
+    time: int
+    fields: bytes
+    before: bytes = b""
+
+    @property
+    def decoded(self) -> dict[str, str | float]:
+        """The fields by their names in the database."""
+        return _decode_fields(self.fields) if self.fields else {}
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, str | float]).decode
+
+
+class Registered(msgspec.Struct, frozen=True, gc=False):
+    """What a photometer says of itself, and its line for the database. `before` is what was known of it,
+    `moved` the mac that it had before if it has another one now."""
+
+    name: str
+    line: str
+    said: Said
+    before: Said | None = None
+    moved: str = ""
+    remark: Remark | None = None
+
+
 class Filtered(msgspec.Struct, frozen=True, gc=False):
-    """Nothing is wrong with the message, but it is not to be stored."""
+    """Nothing is wrong with the message, or not enough to refuse it, but it is not to be stored."""
 
     cause: str
-    remark: ClassVar[None] = None
-    """Nobody needs to look into it."""
+    remark: Remark | None = None
 
 
 class Quarantined(NamedTuple):
@@ -106,7 +134,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
         return len(self.message.payload) + len(self.message.topic)
 
 
-Outcome = Stored | Filtered | Quarantined | Held
+Outcome = Stored | Registered | Filtered | Quarantined | Held
 
 
 def internal_error(message: Message, error: Exception) -> Quarantined:

@@ -105,8 +105,9 @@ _END_OF_VALUES = b',"name":"'
 _plain: Callable[[bytes], Any] = msgspec.json.Decoder(_Plain).decode
 
 
-class _Malformed(Exception):
-    """Raised where a problem is found; only `parse` catches it, and makes a Refused of it."""
+class Malformed(Exception):
+    """Raised where a problem is found; whoever reads a whole payload catches it, and makes a Refused of
+    it."""
 
     def __init__(self, cause: str, detail: str) -> None:
         self.cause, self.detail = cause, detail
@@ -128,11 +129,11 @@ def parse(
                 name = _name(name)
             tstamp = plain.tstamp
             values = lineprotocol.values_before(_END_OF_VALUES, plain)
-            return Reading(name, plain.seq, values, tstamp if tstamp is None else _tstamp(tstamp))
-        except (ValueError, RecursionError, _Malformed):
+            return Reading(name, plain.seq, values, tstamp if tstamp is None else timestamp(tstamp))
+        except (ValueError, RecursionError, Malformed):
             pass  # Not a plain reading: what it is, or what is wrong with it, takes longer to find out.
     try:
-        row = _decode(payload)
+        row = decode(payload)
     except (ValueError, RecursionError) as error:
         return Refused(NOT_JSON, str(error))
     if type(row) is not dict:
@@ -141,15 +142,16 @@ def parse(
     try:
         name = _name(row.get("name"))
         fields = _fields(row, extra_fields, validation)
-        return Reading(name, fields["seq"], lineprotocol.values(fields), _tstamp(row.get("tstamp")))
-    except _Malformed as problem:
+        return Reading(name, fields["seq"], lineprotocol.values(fields), timestamp(row.get("tstamp")))
+    except Malformed as problem:
         if problem.cause == INCOMPLETE and ("mac" in row or "calib" in row):
             return Refused(REGISTER, "a photometer says who it is", name)
         return Refused(problem.cause, problem.detail, name)
 
 
-def _decode(payload: bytes) -> object:
-    """Raises ValueError if it is not JSON in UTF-8, RecursionError if brackets are nested too deep."""
+def decode(payload: bytes) -> object:
+    """What is in a payload. Raises ValueError if it is not JSON in UTF-8, RecursionError if brackets are
+    nested too deep."""
     try:
         return msgspec.json.decode(payload)
     except (ValueError, RecursionError):
@@ -169,16 +171,16 @@ def _null(constant: str) -> None:
 
 def _name(value: object) -> str:
     if type(value) is not str:
-        raise _Malformed(BAD_NAME, "no name" if value is None else "the name is not a string")
+        raise Malformed(BAD_NAME, "no name" if value is None else "the name is not a string")
     name = value.strip().lower()
     if not name:
-        raise _Malformed(BAD_NAME, "the name is blank")
+        raise Malformed(BAD_NAME, "the name is blank")
     if len(name) > MAX_NAME:
-        raise _Malformed(BAD_NAME, f"the name has {len(name)} characters, at most {MAX_NAME}")
+        raise Malformed(BAD_NAME, f"the name has {len(name)} characters, at most {MAX_NAME}")
     if not name.isprintable():
-        raise _Malformed(BAD_NAME, "the name has control characters")
+        raise Malformed(BAD_NAME, "the name has control characters")
     if name.endswith("\\"):
-        raise _Malformed(BAD_NAME, "the name ends in a backslash, which InfluxDB cannot store")
+        raise Malformed(BAD_NAME, "the name ends in a backslash, which InfluxDB cannot store")
     return name
 
 
@@ -191,7 +193,7 @@ def _fields(row: dict[str, Any], extra_fields: tuple[str, ...], validation: bool
         _add_channels(fields, row, _wanted_by_channel(extra_fields), validation)
     if missing:
         names = ", nor under ".join((missing[0].key, *missing[0].aliases))
-        raise _Malformed(INCOMPLETE, f"no number under {names}")
+        raise Malformed(INCOMPLETE, f"no number under {names}")
     _add_present(fields, row, _wanted(extra_fields), validation)
     return fields
 
@@ -219,7 +221,7 @@ def _add_present(
         value = row.get(field.key)
         if value is None and field.aliases:
             value = next((row[alias] for alias in field.aliases if alias in row), None)
-        number = _number(value)
+        number = finite(value)
         if number is None:
             missing.append(field)
         elif field.above < number < field.below or _measured(field, number, validation):
@@ -232,7 +234,7 @@ def _add_channels(
 ) -> None:
     """Add what each channel measured, and what else is `wanted` of it; a broken one does not spoil the
     others."""
-    broken: _Malformed | None = None
+    broken: Malformed | None = None
     before = len(fields)
     for key in CHANNELS:
         if key not in row:
@@ -240,10 +242,10 @@ def _add_channels(
         light, channel = row[key], key[1]
         try:
             if type(light) is not dict:
-                raise _Malformed(INCOMPLETE, f"{key} is not an object")
+                raise Malformed(INCOMPLETE, f"{key} is not an object")
             _add_light(fields, light, channel, validation)
             _add_present(fields, light, wanted, validation, channel)
-        except _Malformed as problem:
+        except Malformed as problem:
             broken = broken or problem
     if broken and len(fields) == before:
         raise broken
@@ -266,25 +268,25 @@ def _add_light(fields: dict[str, float], row: dict[str, Any], channel: str, vali
 
 def _required(row: dict[str, Any], key: str) -> float:
     value = row.get(key)
-    number = _number(value)
+    number = finite(value)
     if number is None:
         if value is None:
-            raise _Malformed(INCOMPLETE, f"no {key}")
-        raise _Malformed(NOT_A_NUMBER, f"{key} is not a finite number")
+            raise Malformed(INCOMPLETE, f"no {key}")
+        raise Malformed(NOT_A_NUMBER, f"{key} is not a finite number")
     return number
 
 
 def _measured(field: Field, number: float, validation: bool) -> bool:
-    """Whether it is a measure. Raises _Malformed if it is not plausible."""
+    """Whether it is a measure. Raises Malformed if it is not plausible."""
     if number in field.no_measure:
         return False
     low, high = field.plausible
     if validation and not low <= number <= high:
-        raise _Malformed(IMPLAUSIBLE, f"{field.key} = {number}")
+        raise Malformed(IMPLAUSIBLE, f"{field.key} = {number}")
     return True
 
 
-def _number(value: object) -> float | None:
+def finite(value: object) -> float | None:
     """A JSON number or a numeric string as a finite float, None for anything else, such as a boolean."""
     kind = type(value)
     if kind is not float:
@@ -298,15 +300,16 @@ def _number(value: object) -> float | None:
     return value if isfinite(value) else None  # type: ignore[arg-type,return-value]
 
 
-def _tstamp(value: object) -> int | None:
+def timestamp(value: object) -> int | None:
+    """A publisher's own time in milliseconds since 1970 UTC, None if it sent none. Raises Malformed."""
     if value is None:
         return None
     if type(value) is not str or not _TSTAMP.fullmatch(value):
-        raise _Malformed(BAD_TIME, "tstamp is not a time like 2025-11-30T21:15:04Z")
+        raise Malformed(BAD_TIME, "tstamp is not a time like 2025-11-30T21:15:04Z")
     try:
         time = datetime.fromisoformat(value)
     except ValueError as error:
-        raise _Malformed(BAD_TIME, f"tstamp {value}: {error}") from None
+        raise Malformed(BAD_TIME, f"tstamp {value}: {error}") from None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     return (time - _EPOCH) // _MILLISECOND

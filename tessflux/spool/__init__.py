@@ -13,10 +13,11 @@ from tessflux.spool.committer import Committer
 from tessflux.spool.file import is_damaged, move_aside
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
-from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Figures, second_look, transaction
+from tessflux.spool.journal import FILE_NAME, RESERVE, Batch, Figures, second_look
 from tessflux.spool.positions import Keeping
 from tessflux.spool.quarantine import CHOSEN, COLUMNS, quarantined
 from tessflux.spool.queue import Queue
+from tessflux.spool.schema import transaction
 from tessflux.spool.spool import Spool
 from tessflux.spool.store import DISK_FAILED, LOSSES, Store
 

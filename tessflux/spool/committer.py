@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome
+from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome, Registered
 from tessflux.spool.group import Group
 from tessflux.spool.store import Store
 from tessflux.stats import FILTERED, LOST, MqttStats
@@ -33,12 +33,15 @@ FEW = 10
 """Fewer messages than this are few. The smallest window of the usual brokers is ten: with so many the broker
 may send nothing more until they are acknowledged."""
 
+Forget = Callable[[list[Admitted], list[Late], list[Registered]], None]
+"""Gets what was admitted, held as late and registered, and is given up."""
+
 
 class Committer:
     """It calls `added` when lines are on disk, with the time when the first of them arrived;
     `backpressure` with True when the broker is to wait and with False when it may go on; `redeliver` when
-    there is room again for messages that were left with the broker; and `forget` with what was admitted or
-    held and cannot be stored."""
+    there is room again for messages that were left with the broker; and `forget` with what was admitted,
+    held or registered and cannot be stored."""
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class Committer:
         added: Callable[[float], None],
         backpressure: Callable[[bool], None],
         redeliver: Callable[[], None],
-        forget: Callable[[list[Admitted], list[Late]], None],
+        forget: Forget,
     ) -> None:
         self._store, self._stats, self._clock = store, stats, clock
         self.flush_interval = flush_interval
@@ -185,8 +188,9 @@ class Committer:
     def _on_disk(self, group: Group) -> None:
         try:
             group.count_and_acknowledge(self._stats)
-            if group.lines:
+            if len(group.lines) > len(group.registered):
                 self._stats.last_stored = self._clock.seconds()
+            if group.lines:
                 self._added(group.since)
         except Exception:
             log.failure("What follows a commit went wrong")
@@ -249,9 +253,11 @@ class Committer:
 
     def _forget_messages(self, group: Group) -> None:
         if group.dated:
-            # They are held as before.
+            # They are held as before, and judged again.
+            self._forget([], [], group.registered)
             return
-        self._forget(group.admitted, [held.late for held in group.held if held.late is not None])
+        late = [held.late for held in group.held if held.late is not None]
+        self._forget(group.admitted, late, group.registered)
 
     async def stop(self) -> None:
         """Commit what is pending, now; if the disk fails, it is tried only once more. If this is cancelled,

@@ -4,7 +4,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
-from tessflux.readings import Acknowledge, Admitted, Filtered, Held, Outcome, Quarantined, Stored
+from tessflux.readings import (
+    REGISTER,
+    Acknowledge,
+    Admitted,
+    Filtered,
+    Held,
+    Outcome,
+    Quarantined,
+    Registered,
+    Stored,
+)
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED, MqttStats
 
 
@@ -15,6 +25,7 @@ class Group:
 
     lines: list[str] = field(default_factory=list)
     admitted: list[Admitted] = field(default_factory=list)
+    registered: list[Registered] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
@@ -45,6 +56,10 @@ class Group:
             self.lines.append(outcome.line)
             self.admitted.append(outcome.admitted)
             self._size += len(outcome.line)
+        elif isinstance(outcome, Registered):
+            self.lines.append(outcome.line)
+            self.registered.append(outcome)
+            self._size += len(outcome.line)
         elif isinstance(outcome, Filtered):
             self._filtered[outcome.cause] += 1
         else:
@@ -60,6 +75,8 @@ class Group:
     def count_and_acknowledge(self, stats: MqttStats) -> None:
         """It is on disk: count the messages, and acknowledge them in the order in which they came."""
         stats.ended[STORED, ""] += len(self.admitted)
+        if self.registered:
+            stats.ended[STORED, REGISTER] += len(self.registered)
         if self.held or self.dated:
             stats.ended[HELD, ""] += len(self.held) - len(self.dated)
         for refused in self.quarantined:

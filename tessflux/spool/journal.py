@@ -6,6 +6,7 @@
     seen          name, time and identity of the readings of each commit, for the last SEEN_READINGS of them
     photometer    the last reading of each photometer that `seen` no longer holds
     quarantine    what could not be stored, oldest first; `again` marks what is to be tried once more
+    registered    what was written last of what each photometer says of itself
     held          messages whose time is not known yet, in the order in which they came
     subscription  the topics to which a session at a broker may be subscribed
     broker        the version of MQTT by which the broker lets us in, and since when it is spoken
@@ -17,7 +18,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice, starmap
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -26,9 +27,12 @@ import msgspec
 
 from tessflux.limits import GROUP_READINGS, PHOTOMETERS, QUARANTINE_PART, SEEN_READINGS
 from tessflux.readings import Admitted, lineprotocol
+from tessflux.spool import schema
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldMessages
 from tessflux.spool.quarantine import Quarantine
+from tessflux.spool.registered import RegisteredPhotometers
+from tessflux.spool.schema import transaction
 
 FILE_NAME = "spool.db"
 RESERVE = 32 * 1024 * 1024
@@ -36,46 +40,9 @@ RESERVE = 32 * 1024 * 1024
 for moving it into the database; without any, a disk that the spool has filled would stay full for ever."""
 
 _encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(list[Admitted])
 _PAGE = 4_096
 _BUSY_SECONDS = 10
 _WAL_BYTES = 8 * 1024 * 1024
-_VERSIONS = (
-    """
-CREATE TABLE chunk (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, lines TEXT NOT NULL);
-CREATE TABLE seen (id INTEGER PRIMARY KEY, readings INTEGER NOT NULL, entries TEXT NOT NULL);
-CREATE TABLE photometer (name TEXT PRIMARY KEY, time INTEGER NOT NULL, identity INTEGER NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE quarantine (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, topic TEXT NOT NULL,
-    photometer TEXT NOT NULL, cause TEXT NOT NULL, detail TEXT NOT NULL, payload BLOB NOT NULL);
-""",
-    """
-ALTER TABLE quarantine ADD COLUMN retained INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE quarantine ADD COLUMN again INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX again ON quarantine (id) WHERE again;
-CREATE TABLE subscription (session TEXT NOT NULL, topic TEXT NOT NULL, PRIMARY KEY (session, topic))
-    WITHOUT ROWID;
-""",
-    """
-ALTER TABLE photometer ADD COLUMN seq INTEGER;
-CREATE TABLE held (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, payload BLOB NOT NULL,
-    retained INTEGER NOT NULL, arrival INTEGER NOT NULL, mid INTEGER, sent INTEGER,
-    photometer TEXT NOT NULL, seq INTEGER NOT NULL, identity INTEGER NOT NULL,
-    boot TEXT NOT NULL, passed INTEGER NOT NULL);
-CREATE INDEX held_by_photometer ON held (photometer, id);
-""",
-    """
-CREATE TABLE broker (address TEXT PRIMARY KEY, version TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
-""",
-    """
-CREATE TABLE output (name TEXT PRIMARY KEY, settled INTEGER NOT NULL, answered INTEGER NOT NULL)
-    WITHOUT ROWID;
-ALTER TABLE quarantine ADD COLUMN output TEXT NOT NULL DEFAULT '';
-""",
-)
-"""What each version of the file adds to the one before it."""
 
 
 class NoRoom(OSError):
@@ -127,6 +94,7 @@ class Journal:
             self._forgotten = -1
             """Up to which number lines have been deleted since the file was opened."""
             self.held = HeldMessages(self._db)
+            self.registered = RegisteredPhotometers(self._db)
             self.quarantine = Quarantine(self._db, rows=quarantine, size=max_size // QUARANTINE_PART)
         except BaseException:
             self._db.close()
@@ -142,16 +110,7 @@ class Journal:
             # Debian's SQLite overwrites what it deletes: it would write every delivered line once more.
             db.execute("PRAGMA secure_delete = OFF")
             db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in range(len(_VERSIONS) + 1):
-                raise sqlite3.NotSupportedError(f"it has version {version}, not {len(_VERSIONS)}")
-            for number, added in enumerate(_VERSIONS[version:], version + 1):
-                with transaction(db):
-                    for statement in added.split(";"):
-                        db.execute(statement)
-                    if number == 2:
-                        _rewrite_seen(db)
-                    db.execute(f"PRAGMA user_version = {number}")
+            schema.upgrade(db)
             self._limit(db)
         except BaseException:
             db.close()
@@ -177,7 +136,7 @@ class Journal:
             (version,) = copy.execute("PRAGMA user_version").fetchone()
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
         # A file that somebody emptied makes a sound copy too, with nothing in it.
-        if version != len(_VERSIONS) or found != "ok":
+        if version != len(schema.VERSIONS) or found != "ok":
             raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
 
     @property
@@ -237,6 +196,7 @@ class Journal:
                 among = len(group.admitted)
                 self._insert("seen", last, among, _encode(group.admitted).decode())
                 trimmed = self._trim_seen(self._seen_readings + among)
+            self.registered.add(group.registered)
             self.held.add(group.held)
             dropped, held = self.quarantine.change(group.released, group.quarantined)
         self.last, self._forgotten = last, max(forgotten, self._forgotten)
@@ -267,7 +227,7 @@ class Journal:
         rows = self._db.execute("SELECT name, time, identity, seq FROM photometer ORDER BY time")
         yield from starmap(Admitted, rows)
         for (entries,) in self._db.execute("SELECT entries FROM seen ORDER BY id"):
-            yield from _decode(entries)
+            yield from schema.seen(entries)
 
     def subscriptions(self, session: str) -> frozenset[str]:
         """The topics that were remembered for a session."""
@@ -322,7 +282,7 @@ class Journal:
         trimmed, moved = 0, 0
         latest: dict[str, Admitted] = {}
         for number, among, entries in self._db.execute("SELECT * FROM seen ORDER BY id"):
-            latest |= {admitted.name: admitted for admitted in _decode(entries)}
+            latest |= {admitted.name: admitted for admitted in schema.seen(entries)}
             trimmed += among
             moved = number
             if readings - trimmed <= SEEN_READINGS:
@@ -356,42 +316,11 @@ def _pages(group: Group) -> int:
     """About how many pages of the file a group takes."""
     size = sum(map(len, group.lines))
     size += sum(len(admitted.name) + 40 for admitted in group.admitted)
+    size += sum(len(each.said.fields) + len(each.said.before) + 100 for each in group.registered)
     size += sum(row.size + 100 for row in group.quarantined)
     size += sum(held.size + 200 for held in group.held)
     # Twice the size, since a row leaves the rest of its last page free, and a character may take two bytes.
     return 2 * size // _PAGE + 8
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Everything in it is done, or nothing."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        # After some errors, such as a full disk, SQLite itself has rolled back.
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def _decode(entries: str) -> list[Admitted]:
-    try:
-        return _decoder.decode(entries)
-    except ValueError as error:
-        raise sqlite3.NotSupportedError(f"{entries[:100]!r} is not a list of readings: {error}") from None
-
-
-def _rewrite_seen(db: sqlite3.Connection) -> None:
-    """In the first version an entry was a line: identity, time and name."""
-    for number, text in db.execute("SELECT id, entries FROM seen").fetchall():
-        try:
-            lines = (line.split(" ", 2) for line in text.split("\n"))
-            entries = _encode([Admitted(name, int(time), int(identity)) for identity, time, name in lines])
-        except (ValueError, AttributeError) as error:
-            raise sqlite3.NotSupportedError(f"{text!r:.100} is not a list of readings: {error}") from None
-        db.execute("UPDATE seen SET entries = ? WHERE id = ?", (entries.decode(), number))
 
 
 def second_look(directory: str, mode: Literal["ro", "rw"] = "ro") -> sqlite3.Connection:

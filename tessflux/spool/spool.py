@@ -9,8 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from tessflux.config import SpoolConfig
-from tessflux.readings import Admitted, Late
-from tessflux.spool.committer import Committer
+from tessflux.readings import Admitted
+from tessflux.spool.committer import Committer, Forget
 from tessflux.spool.positions import Keeping
 from tessflux.spool.queue import Queue
 from tessflux.spool.store import InThread, Store
@@ -34,7 +34,7 @@ class Spool:
         wake: Callable[[str], None],
         backpressure: Callable[[bool], None],
         redeliver: Callable[[], None],
-        forget: Callable[[list[Admitted], list[Late]], None],
+        forget: Forget,
     ) -> None:
         self.store = Store(config, clock=clock, in_thread=in_thread)
         self.queues: dict[str, Queue] = {}

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from tessflux.config import SpoolConfig
 from tessflux.limits import GROUP_READINGS
 from tessflux.logs import RateLimit
-from tessflux.readings import Admitted, Held, Quarantined
+from tessflux.readings import Admitted, Held, Quarantined, Said
 from tessflux.spool.file import SpoolFile
 from tessflux.spool.group import Group
 from tessflux.spool.held import HeldAtStart
@@ -271,6 +271,11 @@ class Store:
         if self.stopping:
             return {}
         return await self._read(lambda journal: journal.quarantine.requeued(limit), otherwise={})
+
+    async def registered(self) -> list[tuple[str, Said]]:
+        """What was written last of what each photometer says of itself, the oldest first. Raises
+        sqlite3.Error or OSError."""
+        return await self._ask(lambda journal: journal.registered.all())
 
     async def held_at_start(self) -> HeldAtStart:
         """What was held earlier. Raises sqlite3.Error or OSError."""

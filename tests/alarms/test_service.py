@@ -17,7 +17,7 @@ from tessflux.alarms import Alarms, Ended, Notice
 from tessflux.alarms.kept import FILE_NAME
 from tessflux.alarms.service import FAILURE_PERIOD
 from tessflux.config import AlarmConfig
-from tessflux.photometers import HEARD, SILENT, Event, Register
+from tessflux.photometers import HEARD, MOVED, SILENT, Event, Register
 from tessflux.status import Snapshot
 from tests.log_lines import record
 from tests.status.site import BROKER, NOW, WELL
@@ -231,6 +231,20 @@ class Service(SynchronousTestCase):
         self.world.alarms.heard(Event(SILENT, ("stars1",), 0))
         assert self.world.alarms.raised == []
         assert self.world.program.runs == []
+
+    def test_a_name_that_moves_to_another_mac_is_told_once_and_raises_nothing_that_lasts(self) -> None:
+        world = self.world
+        moved = Event(MOVED, ("stars7",), int(NOW * 1_000) - 5_000)
+        world.alarms.heard(moved)
+        [notice] = [notice for _, notice in world.program.runs]
+        assert (notice.event, notice.state, notice.subject) == ("moved", "raised", "stars7")
+        assert (notice.text, notice.since) == (str(moved), NOW - 5)
+        world.program.end()
+        world.look(WELL)
+        assert (world.alarms.raised, len(world.program.runs)) == ([], 1)
+        world.begin(replace(CONFIG, moved=False))
+        world.alarms.heard(moved)
+        assert world.program.runs == []
 
     def test_a_disk_that_fails_is_said_once_and_hinders_nothing(self) -> None:
         self.world.directory = Path("/proc/none")

@@ -1,6 +1,7 @@
 """Photometers under torture: a steady stream of readings at QoS 0 and 1, with rubbish and duplicates in it.
 
-Register messages come in between. They must change nothing: no photometer counts from the beginning again.
+Register messages come in between. No photometer may count from the beginning again by them, and what is new
+in them is a point of its own.
 A reading counts as published at QoS 1 when the broker has acknowledged it, and at QoS 0 when it left.
 """
 
@@ -15,9 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from tessflux.readings.reading import Refused, parse
 from tests.faults.ledger import NO_TSTAMP, Ledger
+from tests.faults.registers import Registers
 from tests.faults.site import now_ms
 from tests.readings.payloads import cases
-from tests.real.site import DEADLINE, register
+from tests.real.site import DEADLINE
 
 TICK = 0.02
 """Seconds between two bursts."""
@@ -36,7 +38,7 @@ class Load:
     """Publishes until it is stopped; until then only its own thread touches `ledger`."""
 
     def __init__(self, port: int, ledger: Ledger, rate: float, seed: int) -> None:
-        self.ledger = ledger
+        self.ledger, self.said = ledger, Registers()
         self.unsent: set[int] = set()
         """QoS 0 readings that never left, since there was no broker."""
         self.rubbish = self.duplicates = self.registers = 0
@@ -99,7 +101,7 @@ class Load:
         elif kind < RUBBISH + DUPLICATES + REGISTERS:
             self.registers += 1
             name = f"stars{self._random.randrange(self.ledger.photometers)}"
-            self._publish(*register(name), qos)
+            self._publish(*self.said.publish(name, qos), qos)
         else:
             self._publish_new(qos)
 

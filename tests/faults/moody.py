@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.faults.dialects import LINE, body_of
+from tests.faults.registers import LINE as REGISTERED
 from tests.faults.scripted import GOOD, KNOWN, Answer, Request, ScriptedServer
 
 
@@ -87,9 +88,9 @@ class MoodyServer(ScriptedServer):
         mood = self._chance.choices(MOODS, [mood.weight for mood in MOODS])[0]
         if mood is PARTLY and len(lines) < 2:
             mood = GOOD_MOOD
-        good = [line for line in lines if LINE.fullmatch(line)]
+        good = [line for line in lines if _is_good(line)]
         self._take(good[: int(len(good) * mood.takes)])
-        if mood is GOOD_MOOD and (bad := [line for line in lines if not LINE.fullmatch(line)]):
+        if mood is GOOD_MOOD and (bad := [line for line in lines if not _is_good(line)]):
             return _error(400, f"unable to parse '{bad[0]}': missing fields")
         return mood.answer
 
@@ -98,6 +99,10 @@ class MoodyServer(ScriptedServer):
         self._taken.update(news)
         self._file.write("".join(f"{line}\n" for line in news).encode())
         self._file.flush()
+
+
+def _is_good(line: str) -> bool:
+    return bool(LINE.fullmatch(line) or REGISTERED.fullmatch(line))
 
 
 def main(port: int, seed: int, path: Path) -> None:

@@ -7,7 +7,7 @@ and a server that answers at random. A row has a `name`, its `time` in ms since 
 import sys
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from servers import Influxd, Server, VictoriaMetrics
 from tests.faults.dialects import row
 from tests.faults.ledger import ROUNDED
 from tests.faults.proxy import Proxy
+from tests.faults.registers import LINE as REGISTERED
 
 DEDUPLICATE = "-dedup.minScrapeInterval=1ms"
 DATABASE = "tessdb"
@@ -37,7 +38,11 @@ class Output:
 
     @abstractmethod
     def rows(self, photometers: int) -> Iterator[list[Row]]:
-        """All rows, in parts: of so many photometers, and whatever else there is."""
+        """All readings, in parts: of so many photometers, and whatever else there is."""
+
+    @abstractmethod
+    def zero_points(self) -> dict[str, list[float]]:
+        """Those that photometers say they have, by their names, in the order of time."""
 
 
 class Influx(Output):
@@ -56,6 +61,10 @@ class Influx(Output):
             yield self.select(f"\"name\" = 'stars{number}'")
         yield self.select(r'"name" !~ /^stars\d+$/')
 
+    def zero_points(self) -> dict[str, list[float]]:
+        rows = self.influxd.select("SELECT * FROM photometers", DATABASE)
+        return _by_name((row["name"], row["time"], row["zp"]) for row in rows)
+
 
 class Victoria(Output):
     """[influxdb victoria]"""
@@ -69,8 +78,12 @@ class Victoria(Output):
 
     def rows(self, photometers: int) -> Iterator[list[Row]]:
         for number in range(photometers):
-            yield self._rows(f'{{name="stars{number}"}}')
+            yield self._rows(f'{{__name__!~"photometers_.*", name="stars{number}"}}')
         yield self._rows(r'{name!~"stars\\d+"}')
+
+    def zero_points(self) -> dict[str, list[float]]:
+        rows = self.victoria.export('{__name__="photometers_zp"}')
+        return _by_name((name, time, value) for _, name, _, time, value in rows)
 
     def _rows(self, series: str) -> list[Row]:
         """A sample that is there twice makes a row of its own."""
@@ -109,8 +122,22 @@ class Scripted(Output):
         super().__init__("influxdb scripted", self.moody, directory)
 
     def rows(self, photometers: int) -> Iterator[list[Row]]:
-        rows = [row(line) for line in self.moody.file.read_text().splitlines()]
+        rows = [row(line) for line in self._lines() if not REGISTERED.fullmatch(line)]
         yield [{"name": name, "time": time, **dict(fields)} for name, time, fields in rows]
+
+    def zero_points(self) -> dict[str, list[float]]:
+        found = [match for line in self._lines() if (match := REGISTERED.fullmatch(line))]
+        return _by_name((match[1], int(match[3]), float(match[2])) for match in found)
+
+    def _lines(self) -> list[str]:
+        return self.moody.file.read_text().splitlines()
+
+
+def _by_name(points: Iterable[tuple[str, int, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for name, _, value in sorted(points, key=lambda point: point[1]):
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def outputs(directory: Path, count: int, seed: int) -> list[Output]:

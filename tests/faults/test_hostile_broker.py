@@ -137,6 +137,7 @@ class Case(SynchronousTestCase):
         self.intake = Intake(
             config,
             InfluxConfig(),
+            {},
             Judge(Admission()),
             self.site.committer,
             self.site.store,

@@ -107,6 +107,7 @@ class VolumeTest(SynchronousTestCase):
         intake = Intake(
             config,
             InfluxConfig(),
+            {},
             Judge(Admission()),
             cast(Any, spool),
             Mock(Store),

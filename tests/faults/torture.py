@@ -59,6 +59,8 @@ def torture(world: World, options: argparse.Namespace) -> tuple[Chaos, Load, dic
     differences = {name: database.differences() for name, database in databases.items()}
     found = findings(ledger, differences, load.unsent, excuses(world.runs, chaos.faults(), now_ms()))
     found.problems += world.problems
+    for output in world.outputs:
+        found.problems += [f"{output.name}: {wrong}" for wrong in load.said.problems(output.zero_points())]
     return chaos, load, databases, found
 
 
@@ -150,7 +152,8 @@ def report(
         print(f"  {name}: {count}")
     print(f"readings published: QoS 0 {found.published[0]:,} ({found.unsent:,} to no broker), ", end="")
     print(f"QoS 1 {found.published[1]:,}; and {load.duplicates:,} duplicates, ", end="")
-    print(f"{load.registers:,} register messages, {load.rubbish:,} bad payloads")
+    print(f"{load.registers:,} register messages with {load.said.changes:,} changes, ", end="")
+    print(f"{load.rubbish:,} bad payloads")
     print(f"QoS 0 that had to arrive: {found.had_to_arrive:,}")
     for name, database in databases.items():
         print(f"  {name}: {database.differences()}")

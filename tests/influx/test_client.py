@@ -94,14 +94,14 @@ class ClientTest(ClientCase):
             "a VictoriaMetrics cluster does not show it; give -dedup.minScrapeInterval=1ms"
             " to vmselect and vmstorage, and set deduplicates = yes"
         )
-        questdb = 'QuestDB needs ALTER TABLE "readings" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
+        questdb = 'QuestDB needs ALTER TABLE "{}" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
         for path, body, needed in (
             ("/flags", "", victoria),
             ("/flags", '-storageNode="a:8400"', cluster),
             ("/flags", flags.format("0s"), victoria),
             ("/flags", flags.format("0"), victoria),
             ("/flags", flags.format("1ms"), ""),
-            ("/exec", '{"query":"SELECT dedup","dataset":[[false]],"count":1}', questdb),
+            ("/exec", '{"query":"SELECT dedup","dataset":[[false]],"count":1}', questdb.format("readings")),
             ("/exec", '{"query":"SELECT dedup","dataset":[[true]],"count":1}', ""),
             ("/exec", '{"query":"SELECT dedup","dataset":[],"count":0}', ""),
             ("/", "<html>a page</html>", ""),
@@ -115,6 +115,17 @@ class ClientTest(ClientCase):
             self.react = answer
             with self.subTest(body):
                 assert await self.client().stores_twice() == needed
+
+    async def test_of_questdb_both_tables_are_asked_for(self) -> None:
+        def answer(server: HttpServer) -> None:
+            path = self.requests[-1][0].split()[1]
+            dedup = "false" if "photometers" in path else "true"
+            known = "200 OK" if path.startswith("/exec") else "404 Not Found"
+            server.answer(known, f'{{"dataset":[[{dedup}]]}}'.encode())
+
+        self.react = answer
+        statement = 'ALTER TABLE "photometers" DEDUP ENABLE UPSERT KEYS(timestamp, name)'
+        assert await self.client().stores_twice() == f"QuestDB needs {statement}"
 
     async def test_one_that_hides_its_flags_may_store_twice_what_it_gets_twice(self) -> None:
         for status in ("401 Unauthorized", "400 Bad Request"):

@@ -13,6 +13,7 @@ from tessflux.pages.night import Night, Position, night_at, night_of, noon_offse
 from tessflux.pages.photometer import Shown, nobody, photometer_page, small_nights
 from tessflux.pages.slices import at_once
 from tessflux.photometers import Mean, Photometer
+from tessflux.readings import Said
 from tests.faults.hostile_payloads import names
 from tests.pages import site
 from tests.pages.site import KNOWN_TAGS, NOW, SKY, Tree, mean, photometer
@@ -34,9 +35,22 @@ def page(
     place: Position | None = MADRID,
     night: Night = TONIGHT,
     of: Photometer | None = None,
+    said: Said | None = None,
 ) -> Tree:
-    shown = Shown(of or photometer(**SKY), place, night, TONIGHT, means)
+    shown = Shown(of or photometer(**SKY), said, place, night, TONIGHT, means)
     return Tree(at_once(photometer_page(site.WELL, shown)))
+
+
+def test_what_a_photometer_says_of_itself_is_among_its_facts() -> None:
+    said = Said(
+        1_764_190_800_000, b'{"mac":"5C:CF:7F:08:0A:01","firmware":"<3.2>","model":"TESS-W","zp":20.4}'
+    )
+    text = page([], said=said).text
+    assert "mac5C:CF:7F:08:0A:01modelTESS-Wfirmware<3.2>zero point20.40" in text
+    assert "says so since2025-11-26 21:00 UTC" in text
+    four = Said(0, b'{"mac":"x","zp1":20.5,"zp2":20.25,"zp4":19.0}')
+    assert "zero point20.50, 20.25, 19.00" in page([], said=four).text
+    assert "says so since" not in page([]).text
 
 
 def test_a_clear_night_is_told_in_words_and_numbers() -> None:

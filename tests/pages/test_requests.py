@@ -39,6 +39,7 @@ class RequestsTest(SynchronousTestCase):
             FakeRegister(everyone),  # type: ignore[arg-type]
             FakeHistory(),  # type: ignore[arg-type]
             places=dict,
+            said=lambda name: None,
             clock=self.clock,
         )
         self.site = Site(pages.pages(), {}, knows_host=lambda _: True, clock=self.clock)

@@ -15,11 +15,14 @@ from tessflux.limits import STATUS_PAGES
 from tessflux.pages import Listing, PhotometerPages
 from tessflux.pages.slices import PAUSE
 from tessflux.photometers import Mean, Photometer
+from tessflux.readings import Said
 from tessflux.status import Answer, Query, Recent, Snapshot
 from tests.pages import site
 from tests.pages.site import NOW, SKY, Tree, photometer
 
 PLACE = (28.7, -17.9)
+
+SAID = Said(int(NOW * 1_000) - 90_000, b'{"mac":"5C:CF:7F:08:0A:01","zp":20.44}')
 
 
 class FakeRegister:
@@ -74,6 +77,7 @@ class SiteTest(SynchronousTestCase):
             self.register,  # type: ignore[arg-type]
             self.history,  # type: ignore[arg-type]
             places=lambda: {"stars2": Place(*PLACE)},
+            said={"stars2": SAID}.get,
             clock=self.clock,
         )
         self.pages = pages.pages()
@@ -119,6 +123,14 @@ class SiteTest(SynchronousTestCase):
         self.clock.advance(300)
         assert shown(q="stars2") == 11
         assert len(self.history.asked[3][0]) == 11
+
+    def test_what_photometers_say_of_themselves_is_listed(self) -> None:
+        listed = msgspec.json.decode(self.get("/v1/photometers", q="stars2").body, type=Listing).photometers
+        by_name = {each.name: each for each in listed}
+        said = {"mac": "5C:CF:7F:08:0A:01", "zp": 20.44}
+        assert (by_name["stars2"].said, by_name["stars2"].said_since) == (said, NOW - 90)
+        assert (by_name["stars20"].said, by_name["stars20"].said_since) == ({}, None)
+        assert b"5C:CF:7F:08:0A:01" in self.get("/photometers/", "stars2").body
 
     def test_a_page_is_shown_for_five_seconds(self) -> None:
         first = self.get("/")
@@ -214,6 +226,7 @@ class EveryoneTest(SynchronousTestCase):
             FakeRegister(everyone),  # type: ignore[arg-type]
             FakeHistory(),  # type: ignore[arg-type]
             places=dict,
+            said=lambda name: None,
             clock=clock,
         )
 

@@ -10,10 +10,14 @@ from tests.readings.samples import FOUR, NOW, PLAIN, message, row
 class Hearing:
     """A register, and the judge whose outcomes it gets. Each reading has the next `seq`."""
 
-    def __init__(self, *, history: bool = True, blacklist: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, *, history: bool = True, blacklist: frozenset[str] = frozenset(), registers: bool = False
+    ) -> None:
         self.register = Register(history=history)
         self.judge = Judge(Admission())
-        self.judge.configure(measurement="readings", extra_fields=(), validation=True)
+        self.judge.configure(
+            measurement="readings", extra_fields=(), validation=True, registers=registers, places={}
+        )
         self.judge.admission.choose(frozenset(), blacklist)
         self.seq = 0
 

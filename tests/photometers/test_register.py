@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from tessflux.limits import STRANGERS, UNDIGESTED
 from tessflux.photometers import register as module
-from tessflux.photometers.event import HEARD, SILENT, Event, Settling
+from tessflux.photometers.event import HEARD, MOVED, SILENT, Event, Settling
 from tessflux.photometers.photometer import STRANGER, Photometer
-from tessflux.photometers.register import FORGET, Register
-from tessflux.readings import Admission, Judge
+from tessflux.photometers.register import FORGET, MOVES_APART_MS, Register
+from tessflux.readings import Admission, Judge, Registered
 from tests.photometers.site import FOUR, NOW, PLAIN, Hearing
 from tests.readings.samples import REGISTER, message, payload, row
 
 SILENCE = 7_200.0
+REGISTER_TOPIC = "STARS4ALL/register"
 
 
 def known(hearing: Hearing, name: str = "stars1") -> Photometer:
@@ -85,6 +86,57 @@ def test_a_register_message_tells_of_life_but_makes_nobody_known() -> None:
     assert known(hearing).heard == NOW + 5_000
 
 
+def says(mac: str, name: str = "stars1") -> bytes:
+    return row({"name": name, "mac": mac})
+
+
+def test_a_register_message_that_is_written_tells_of_life_too_and_counts_as_nothing_else() -> None:
+    hearing = Hearing(registers=True)
+    hearing.comes(says("a"), topic=REGISTER_TOPIC)
+    assert len(hearing.register) == 0
+    hearing.hears()
+    assert isinstance(hearing.comes(says("b"), NOW + 5_000, topic=REGISTER_TOPIC), Registered)
+    found = known(hearing)
+    assert (found.heard, found.filtered.total(NOW), found.causes) == (NOW + 5_000, 0, ())
+    assert found.stored.total(NOW) == 1
+    assert hearing.register.keep().photometers == [found]
+    late = row({"name": "stars1", "mac": "c", "tstamp": "2100-01-01T00:00:00"})
+    hearing.comes(late, NOW + 9_000, topic=REGISTER_TOPIC)
+    assert known(hearing).refused.total(NOW) == 1
+
+
+def test_what_a_broker_has_retained_tells_nothing_of_life() -> None:
+    hearing = Hearing(registers=True)
+    hearing.hears()
+    assert isinstance(hearing.comes(says("a"), NOW + 9, topic=REGISTER_TOPIC, retained=True), Registered)
+    assert known(hearing).heard == NOW
+
+
+def test_names_that_move_to_another_mac_are_one_event_a_look_and_each_once_an_hour() -> None:
+    hearing = Hearing(registers=True)
+    for name in ("stars1", "stars2"):
+        hearing.comes(says("a", name), topic=REGISTER_TOPIC)
+    assert hearing.register.look(0) == []
+    for name in ("stars2", "stars1"):
+        hearing.comes(says("b", name), NOW + 2_000, topic=REGISTER_TOPIC)
+    assert hearing.register.look(0) == [Event(MOVED, ("stars1", "stars2"), NOW + 2_000)]
+    assert hearing.register.look(0) == []
+    hearing.comes(says("a"), NOW + 1_000_000, topic=REGISTER_TOPIC)
+    assert hearing.register.look(0) == [], "two photometers share a name"
+    hearing.comes(says("b"), NOW + 2_000 + MOVES_APART_MS, topic=REGISTER_TOPIC)
+    [event] = hearing.register.look(0)
+    assert str(event) == "stars1 is another photometer since 2026-03-01 01:00 UTC, by the mac"
+
+
+def test_of_names_that_move_a_few_are_enough() -> None:
+    hearing = Hearing(registers=True)
+    for mac in ("a", "b"):
+        for number in range(STRANGERS + 10):
+            hearing.comes(says(mac, f"s{number}"), topic=REGISTER_TOPIC)
+    [event] = hearing.register.look(0)
+    assert len(event.names) == STRANGERS
+
+
 def test_whom_the_lists_exclude_is_not_known() -> None:
     hearing = Hearing(blacklist=frozenset({"stars1"}))
     hearing.hears()
@@ -138,7 +190,7 @@ def test_without_a_history_no_means_are_gathered() -> None:
 
 def test_every_reading_is_counted_however_many_come_at_once_and_one_of_them_is_looked_at() -> None:
     judge, register = Judge(Admission()), Register(history=True)
-    judge.configure(measurement="readings", extra_fields=(), validation=True)
+    judge.configure(measurement="readings", extra_fields=(), validation=True, registers=False, places={})
     for seq in range(3 * UNDIGESTED + 7):
         judged = message(payload(seq), received_at=NOW + seq)
         register.take(judged, judge.judge(judged), None)
@@ -230,7 +282,7 @@ def test_when_there_is_no_room_the_one_that_was_heard_longest_ago_leaves() -> No
 
 def test_what_waits_is_bounded_though_nobody_digests() -> None:
     judge, register = Judge(Admission()), Register(history=True)
-    judge.configure(measurement="readings", extra_fields=(), validation=True)
+    judge.configure(measurement="readings", extra_fields=(), validation=True, registers=False, places={})
     for number in range(3 * UNDIGESTED):
         judged = message(payload(number, f"stars{number}"))
         register.take(judged, judge.judge(judged), None)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from paho.mqtt.client import topic_matches_sub
 
-from tessflux.readings import Admission, Filtered, Judge, Message, Outcome, Quarantined, Stored
+from tessflux.readings import Admission, Filtered, Judge, Message, Outcome, Places, Quarantined, Stored
 from tessflux.readings.judge import SKEW_MS
 from tessflux.readings.outcome import Remark
 from tests.readings.payloads import Case, cases
@@ -26,11 +26,19 @@ class Judging:
         measurement: str = "readings",
         extra_fields: tuple[str, ...] = (),
         validation: bool = True,
+        registers: bool = False,
+        places: Places | None = None,
     ) -> None:
         admission = Admission()
         admission.choose(frozenset(whitelist), frozenset(blacklist))
         self._judge = Judge(admission)
-        self._judge.configure(measurement=measurement, extra_fields=extra_fields, validation=validation)
+        self._judge.configure(
+            measurement=measurement,
+            extra_fields=extra_fields,
+            validation=validation,
+            registers=registers,
+            places=places or {},
+        )
 
     def judge(self, message: Message, *, requeued: bool = False) -> Outcome:
         return self._judge.judge(message, self._judge.admission.admit_requeued if requeued else None)

@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings import Acknowledge, Admitted, Filtered, Late, Outcome, Quarantined, Reading, Stored
+from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Reading, Stored
+from tessflux.spool.committer import Forget
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
 from tessflux.spool.positions import Keeping
@@ -47,7 +48,7 @@ def make_spool(
     wake: Callable[[str], None] = lambda output: None,
     backpressure: Callable[[bool], None] = lambda on: None,
     redeliver: Callable[[], None] = lambda: None,
-    forget: Callable[[list[Admitted], list[Late]], None] = lambda admitted, late: None,
+    forget: Forget = lambda admitted, late, registered: None,
 ) -> Spool:
     """A spool of which a test needs to see only a part."""
     return Spool(
@@ -133,7 +134,7 @@ class Site:
             "backpressure" if on else "go on"
         )
         self.redeliver: Callable[[], None] = lambda: self.events.append("redeliver")
-        self.forget: Callable[[list[Admitted], list[Late]], None] = lambda admitted, late: None
+        self.forget: Forget = lambda admitted, late, registered: None
 
     def open(self, *, max_size: int = 2**30, quarantine: int = 1_000) -> list[Admitted]:
         self.spool = make_spool(
@@ -144,7 +145,7 @@ class Site:
             wake=lambda output: self.wake(),
             backpressure=lambda on: self.backpressure(on),
             redeliver=lambda: self.redeliver(),
-            forget=lambda admitted, late: self.forget(admitted, late),
+            forget=lambda *given_up: self.forget(*given_up),
         )
         admitted: list[Admitted] = self.result(self.spool.open(self.outputs))
         self.committer, self.store = self.spool.committer, self.spool.store

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from tessflux.commands.requeue import requeue
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings import Admitted, Episode, Held, Late, Message, Quarantined
+from tessflux.readings import Admitted, Episode, Held, Late, Message, Quarantined, Registered, Said
 from tessflux.spool import journal as module
+from tessflux.spool import registered as registered_module
+from tessflux.spool import schema
 from tessflux.spool.file import is_damaged, move_aside
 from tessflux.spool.group import Group
 from tessflux.spool.journal import (
@@ -515,12 +517,76 @@ def test_held_messages_find_no_room_in_a_full_spool(site: Site) -> None:
     assert journal.path.stat().st_size <= 1_000_000
 
 
+# What photometers say of themselves
+
+
+def registered(number: int, name: str = "stars1", before: bytes = b"") -> Registered:
+    said = Said(number, f'{{"zp":{number}.5}}'.encode(), before)
+    return Registered(name, f"photometers,name={name} zp={number}.5 {number}", said)
+
+
+def test_what_photometers_say_is_remembered_with_its_line_in_the_order_in_which_it_changed(
+    site: Site,
+) -> None:
+    journal = site.open()
+    for number, name in enumerate(("stars1", "stars2", "stars3", "stars1")):
+        one = registered(number, name, before=b"{}")
+        journal.commit(Group(lines=[one.line], registered=[one]), 0)
+    assert site.open().registered.all() == [
+        (name, registered(number, name, b"{}").said)
+        for number, name in ((1, "stars2"), (2, "stars3"), (3, "stars1"))
+    ]
+    assert site.open().head(0, 10).lines[-1] == "photometers,name=stars1 zp=3.5 3"
+
+
+def test_a_commit_that_fails_remembers_neither(site: Site) -> None:
+    journal = site.open()
+    one = registered(1)
+    with pytest.raises(UnicodeEncodeError):
+        journal.commit(Group(lines=[one.line], registered=[one], held=[held(1, "\udc00")]), 0)
+    assert (journal.registered.all(), waiting(journal)) == ([], 0)
+
+
+@pytest.mark.parametrize("damage", ["fields = '{'", "fields = 'null'", "fields = x'00'", "before = '['"])
+def test_a_photometer_whose_row_is_damaged_counts_as_unknown(site: Site, damage: str) -> None:
+    journal = site.open()
+    both = [registered(1, "stars1"), registered(2, "stars2")]
+    journal.commit(Group(lines=[each.line for each in both], registered=both), 0)
+    with closing(sqlite3.connect(site.path)) as db, db:
+        db.execute(f"UPDATE registered SET {damage} WHERE name = 'stars1'")
+    assert site.open().registered.all() == [("stars2", both[1].said)]
+
+
+def test_the_photometers_that_changed_longest_ago_are_forgotten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registered_module, "REGISTRATIONS", 3)
+    journal = site.open()
+    many = [registered(number, f"stars{number}") for number in range(5)]
+    journal.commit(Group(lines=[each.line for each in many], registered=many), 0)
+    assert [name for name, _ in journal.registered.all()] == ["stars2", "stars3", "stars4"]
+
+
 # Versions of the file
+
+
+def test_a_file_of_the_fifth_version_is_taken_over(site: Site) -> None:
+    with closing(sqlite3.connect(site.path)) as db:
+        db.executescript(f"{''.join(schema.VERSIONS[:5])} PRAGMA user_version = 5;")
+        with db:
+            db.execute("INSERT INTO chunk VALUES (2, 2, 'a\nb')")
+            db.execute("INSERT INTO seen VALUES (2, 0, '[]')")
+            db.execute("INSERT INTO output VALUES ('influxdb', 1, 1)")
+    journal = site.open()
+    assert (journal.last, journal.registered.all()) == (2, [])
+    one = registered(1)
+    journal.commit(Group(lines=[one.line], registered=[one]), 0)
+    assert site.open().head(0, 10) == Batch(3, ["a", "b", one.line])
 
 
 def test_a_file_of_the_third_version_is_taken_over(site: Site) -> None:
     with closing(sqlite3.connect(site.path)) as db:
-        db.executescript(f"{''.join(module._VERSIONS[:3])} PRAGMA user_version = 3;")
+        db.executescript(f"{''.join(schema.VERSIONS[:3])} PRAGMA user_version = 3;")
         with db:
             db.execute("INSERT INTO chunk VALUES (2, 2, 'a\nb')")
     journal = site.open()
@@ -530,7 +596,7 @@ def test_a_file_of_the_third_version_is_taken_over(site: Site) -> None:
 
 def test_a_file_of_the_second_version_is_taken_over(site: Site) -> None:
     with closing(sqlite3.connect(site.path)) as db:
-        db.executescript(f"{module._VERSIONS[0]}{module._VERSIONS[1]} PRAGMA user_version = 2;")
+        db.executescript(f"{schema.VERSIONS[0]}{schema.VERSIONS[1]} PRAGMA user_version = 2;")
         with db:
             db.execute("INSERT INTO photometer VALUES ('stars9', 5, 6)")
             db.execute("""INSERT INTO seen VALUES (2, 1, '[["stars1",1,7]]')""")
@@ -544,7 +610,7 @@ def test_a_file_of_the_second_version_is_taken_over(site: Site) -> None:
 
 def test_a_file_of_the_first_version_is_taken_over(site: Site) -> None:
     with closing(sqlite3.connect(site.path)) as db:
-        db.executescript(f"{module._VERSIONS[0]} PRAGMA user_version = 1;")
+        db.executescript(f"{schema.VERSIONS[0]} PRAGMA user_version = 1;")
         with db:
             db.execute("INSERT INTO chunk VALUES (2, 2, 'a\nb')")
             db.execute("INSERT INTO seen VALUES (2, 2, '7 1 stars1\n8 2 stars1')")
@@ -562,7 +628,7 @@ def test_a_file_of_the_first_version_is_taken_over(site: Site) -> None:
 
 def test_a_damaged_file_of_the_first_version_is_known_as_such(site: Site) -> None:
     with closing(sqlite3.connect(site.path)) as db:
-        db.executescript(f"{module._VERSIONS[0]} PRAGMA user_version = 1;")
+        db.executescript(f"{schema.VERSIONS[0]} PRAGMA user_version = 1;")
         with db:
             db.execute("INSERT INTO seen VALUES (2, 2, '7 1 stars1\n8')")
     with pytest.raises(sqlite3.Error) as caught:
