@@ -83,17 +83,6 @@ def test_every_panel_of_the_dashboard_uses_metrics_that_there_are() -> None:
             assert labels <= set().union(*(known[name] for name in METRIC.findall(target["expr"])))
 
 
-def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
-        place = panel["gridPos"]
-        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
-        assert not cells & taken, panel["title"]
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
-
-
 @needs_promtool
 def test_every_expression_of_the_dashboard_is_promql(tmp_path: Path) -> None:
     rules = [
