@@ -5,6 +5,7 @@ The rule: nothing is written here.
 
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -22,6 +23,8 @@ UNIT = "etc/systemd/system/tessflux.service"
 AT_BOOT = "etc/systemd/system/multi-user.target.wants/tessflux.service"
 """The link with which `systemctl enable` has the unit started at boot."""
 DIRECTORIES = ("var/lib/tessflux", "var/log/tessflux")
+SHARE = "usr/local/share/tessflux"
+"""What is there to be copied or read by other programs."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def shipped_files(source: Traversable, program: Path, *, unit: bool) -> list[Shi
         Shipped("etc/tessflux/influxdb", schema, once=True),
         Shipped(INIT_SCRIPT, (source / "init.d/tessflux").read_bytes(), mode=0o755),
         Shipped("etc/logrotate.d/tessflux", (source / "logrotate.d/tessflux").read_bytes()),
+        *_tree(source / "grafana", f"{SHARE}/grafana"),
         Shipped(DEFAULTS, defaults.encode()),
     ]
     for name, page in manual.pages(config.decode()).items():
@@ -72,6 +76,16 @@ def shipped_files(source: Traversable, program: Path, *, unit: bool) -> list[Shi
         text = (source / "systemd/tessflux.service").read_text().replace(PROGRAM, _in_unit(program))
         files.append(Shipped(UNIT, text.encode()))
     return files
+
+
+def _tree(source: Traversable, target: str) -> Iterator[Shipped]:
+    """Every file below a directory."""
+    for each in sorted(source.iterdir(), key=lambda each: each.name):
+        place = f"{target}/{each.name}"
+        if each.is_dir():
+            yield from _tree(each, place)
+        else:
+            yield Shipped(place, each.read_bytes())
 
 
 def _in_unit(program: Path) -> str:

@@ -7,11 +7,12 @@ import errno
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from tessflux.commands.manifest import MANIFEST, Manifest, checksum_of
 from tessflux.commands.output import Report
-from tessflux.commands.shipped import AT_BOOT, DEFAULTS, DIRECTORIES, INIT_SCRIPT, UNIT, USER
+from tessflux.commands.shipped import AT_BOOT, DEFAULTS, DIRECTORIES, INIT_SCRIPT, SHARE, UNIT, USER
 from tessflux.commands.system import (
     RunCommand,
     command_runner,
@@ -67,6 +68,10 @@ def _remove_file(root: Path, target: str, manifest: Manifest, report: Report) ->
         return False
     path.unlink()
     report(f"removed {path}")
+    for parent in path.parents:
+        if parent.is_relative_to(root / SHARE):
+            with suppress(OSError):  # A directory that is not empty stays.
+                parent.rmdir()
     return True
 
 

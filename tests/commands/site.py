@@ -23,6 +23,8 @@ SOURCES = {
     "etc/tessflux/influxdb": "etc/tessflux/influxdb.example",
     "etc/init.d/tessflux": "init.d/tessflux",
     "etc/logrotate.d/tessflux": "logrotate.d/tessflux",
+    "usr/local/share/tessflux/grafana/dashboards.yaml": "grafana/dashboards.yaml",
+    "usr/local/share/tessflux/grafana/influxql/night.json": "grafana/influxql/night.json",
 }
 """Of each file that is installed from one that is shipped: the name of that one."""
 

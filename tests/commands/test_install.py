@@ -1,6 +1,7 @@
 """What `tessflux --install` installs, and what an upgrade leaves alone."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from tessflux.commands.system import run_command
 from tessflux.commands.uninstall import uninstall
 from tessflux.errors import CannotCreate
 from tests.commands.site import AT_BOOT, DIRECTORIES, FILES, GID, SOURCES, UID, UNIT, USER_ENTRY, Site
+
+ROOT = Path(__file__).parents[2]
 
 # The first installation
 
@@ -39,6 +42,17 @@ def test_the_files_of_this_distribution_are_found_installed_and_removed(site: Si
         assert site.read(name) == (own_files() / source).read_text()
     uninstall(site.root, lambda line: None)
     assert site.files() == set()
+
+
+def test_the_whole_kit_for_grafana_is_installed_where_its_own_file_looks_for_it(site: Site) -> None:
+    install(site.root, lambda line: None)
+    shipped, kit = ROOT / "grafana", site.root / "usr/local/share/tessflux/grafana"
+    names = {path.relative_to(shipped) for path in shipped.rglob("*") if path.is_file()}
+    assert {path.relative_to(kit) for path in kit.rglob("*") if path.is_file()} == names
+    text = (kit / "dashboards.yaml").read_text()
+    for place in re.findall(r"/usr/local/share/\S+", text):
+        assert list((site.root / place.removeprefix("/")).glob("*.json")), place
+    assert re.search(r"(?m)^      path: /usr/local/share/tessflux/grafana/influxql$", text)
 
 
 @pytest.mark.parametrize("umask", [0o077, 0])
@@ -111,13 +125,15 @@ def test_a_second_installation_changes_nothing(site: Site) -> None:
 def test_an_upgrade_replaces_what_nobody_edited_but_not_the_config_and_the_schema(site: Site) -> None:
     site.install()
     site.ship("2")
-    assert site.install()[2:11] == [
+    assert site.install()[2 : 2 + len(FILES)] == [
         "replaced etc/tessflux/config.example",
         "kept etc/tessflux/config, which is yours",
         "replaced etc/tessflux/influxdb.example",
         "kept etc/tessflux/influxdb, which is yours",
         "replaced etc/init.d/tessflux",
         "replaced etc/logrotate.d/tessflux",
+        "replaced usr/local/share/tessflux/grafana/dashboards.yaml",
+        "replaced usr/local/share/tessflux/grafana/influxql/night.json",
         "unchanged etc/default/tessflux",
         "unchanged usr/local/share/man/man1/tessflux.1",
         "replaced usr/local/share/man/man5/tessflux.5",

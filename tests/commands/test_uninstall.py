@@ -25,6 +25,7 @@ def test_everything_that_was_installed_is_removed_and_reported(site: Site) -> No
     assert site.uninstall() == [f"removed {name}" for name in (*FILES, *DIRECTORIES)]
     assert site.files() == set()
     assert not (site.root / "etc/tessflux").exists()
+    assert not (site.root / "usr/local/share/tessflux").exists()
 
 
 def test_the_new_version_beside_an_edited_file_is_removed(site: Site) -> None:
