@@ -1,5 +1,7 @@
 """Whom we ask and trust, and what the operator reads when a database does not give what was asked for."""
 
+import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -215,7 +217,17 @@ def test_only_a_certificate_for_the_host_by_a_trusted_authority_gets_the_login(
 
 
 def test_a_server_without_tls_is_told_from_one_with_a_bad_certificate() -> None:
-    with ScriptedServer() as server:
-        url = server.url.replace("http:", "https:")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            """At once: what a client of TLS sends first may have no line end for which others wait."""
+            with listener.accept()[0] as connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.recv(65_536)
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(Unavailable, match=r"TLS: .*; if no TLS .* must begin with http://"):
             open_source(config(url))
+        thread.join()
