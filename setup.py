@@ -75,6 +75,8 @@ setup(
             "pytest-timeout >= 2.3.1",
             "pytest-xdist >= 3.5",
             "ruff >= 0.9",
+            # Reads the files of the TESS network, and ours.
+            "tess-ida-tools >= 1.2",
             # They look at the pages: whether everybody can read them, and a browser.
             "axe-core-python >= 0.1",
             "selenium >= 4.20",

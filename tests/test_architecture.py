@@ -22,6 +22,7 @@ PURE = (
         "archive/source",
         "archive/period",
         "archive/csvtable",
+        "archive/ida",
     ),
     *("alarms/notice", "alarms/rules", "alarms/board", "alarms/outbox"),
     *(
