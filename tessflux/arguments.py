@@ -161,7 +161,7 @@ def _add_commands_to_daemon(commands: "argparse._SubParsersAction[_Parser]") -> 
 
 
 def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    text = "print the readings of a photometer out of the database, as CSV"
+    text = "print the readings of a photometer out of the database, as CSV, or write IDA files"
     data = commands.add_parser("data", help=text)
     _add_config(data, argparse.SUPPRESS)
     data.add_argument("name", metavar="NAME", help="the photometer")
@@ -175,6 +175,8 @@ def _add_data(commands: "argparse._SubParsersAction[_Parser]") -> None:
     text = "add where the Sun and the Moon stand, and how much of the Moon is lit"
     data.add_argument("--sun-moon", action="store_true", help=text)
     data.add_argument("-o", dest="file", metavar="FILE", default="", help="write it to this file")
+    text = "csv, or ida: the format of the community, a file for each month below the directory FILE (.)"
+    data.add_argument("--format", dest="form", choices=("csv", "ida"), default="csv", help=text)
     _add_output(data, "out of the database of the section [influxdb NAME], not the first one")
     data.add_argument("--retpol", metavar="NAME", help="out of another retention policy")
     data.set_defaults(command="data")

@@ -83,11 +83,13 @@ def _run(options: argparse.Namespace) -> int:
                 month=options.month,
                 night=options.night,
                 sun_moon=options.sun_moon,
+                form=options.form,
                 output=options.output,
                 retpol=options.retpol,
             )
             # Where the readings themselves appear, the progress would stand between them.
-            shown = sys.stderr.isatty() and (options.file or not sys.stdout.isatty())
+            in_files = options.file or options.form == "ida"
+            shown = sys.stderr.isatty() and (in_files or not sys.stdout.isatty())
             data.data(_load(options), wanted, options.file, sys.stderr if shown else None)
         case "status" if options.form == "nagios":
             from tessflux.commands import status

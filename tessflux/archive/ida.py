@@ -8,21 +8,22 @@ separated by `;`. A number that is not known is `nan`: the tools would read an e
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, tzinfo
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from tessflux.archive.period import clock_time
 from tessflux.archive.source import Registration, Row
 from tessflux.config import Place, SiteConfig
 
-_HEADER_LINES = 35
+HEADER_LINES = 35
 _COMMENTS = 7
 _NAN = float("nan")
 _SUFFIXES = {1: ("",), 4: ("1", "2", "3", "4")}
 """Of the fields of each channel."""
 _MODELS = {1: "TESS-W", 4: "TESS4C"}
-# What nobody says of himself is what the database of the network takes for granted.
+# What no photometer says of itself is what the database of the network takes for granted.
 _FILTERS = {1: "UV/IR-740", 4: ("UV/IR-750", "UV/IR-650", "RGB-R", "RGB-B")}
 _ZENITH = (0.0, 0.0)  # azimuth and distance from the zenith, degrees
 _FIELD_OF_VIEW = 17.0  # degrees
@@ -68,7 +69,7 @@ def _header(subject: Subject, start: int, end: int) -> list[str]:
     return [
         "Definition of the community standard for skyglow observations 1.0",
         "URL: http://www.darksky.org/NSBM/sdf1.0.pdf",
-        f"Number of header lines: {_HEADER_LINES}",
+        f"Number of header lines: {HEADER_LINES}",
         f"This data is released under the following license: {_text(site.licence)}",
         f"Device type: {_text(said.get('model', _MODELS[channels]))}",
         f"Instrument ID: {_text(subject.name)}",
@@ -116,7 +117,7 @@ def _comments(subject: Subject, start: int, end: int) -> list[str]:
     for before, after in pairwise(subject.registrations):
         identity = _identity(before.said, subject.channels)
         if start <= after.time < end and identity != _identity(after.said, subject.channels):
-            changes.append(f"Until {_time(after.time, UTC)} UTC it was {identity}")
+            changes.append(f"Until {clock_time(after.time, UTC)} UTC it was {identity}")
     room = _COMMENTS - len(last)
     if len(changes) > room:
         untold = len(changes) - room + 1
@@ -131,7 +132,7 @@ def _identity(said: Mapping[str, str | float], channels: int) -> str:
 
 def _line(row: Row, zone: tzinfo, zero_points: Sequence[float]) -> str:
     values = row.values
-    columns: list[object] = [_time(row.time, UTC), _time(row.time, zone)]
+    columns: list[object] = [clock_time(row.time, UTC), clock_time(row.time, zone)]
     columns += [values.get("tamb", _NAN), values.get("tsky", _NAN)]
     for suffix, zero_point in zip(_SUFFIXES[len(zero_points)], zero_points, strict=True):
         columns.append(_light(values, "freq", suffix, _NAN))
@@ -152,11 +153,6 @@ def _light(values: Mapping[str, float], key: str, suffix: str, unless: float) ->
     if suffix == "1":
         unless = values.get(key, unless)
     return values.get(key + suffix, unless)
-
-
-def _time(time: int, zone: tzinfo) -> str:
-    seconds, milliseconds = divmod(time, 1_000)
-    return f"{datetime.fromtimestamp(seconds, zone).isoformat()[:19]}.{milliseconds:03d}"
 
 
 def _location(place: Place | None) -> str:

@@ -69,8 +69,13 @@ def zone_of(place: Place | None) -> tzinfo:
 
 def iso(moment: int) -> str:
     """A time in ms since 1970 as ISO 8601 has it: 2026-10-31T21:40:00.000Z."""
+    return f"{clock_time(moment, UTC)}Z"
+
+
+def clock_time(moment: int, zone: tzinfo) -> str:
+    """What clocks in that zone show: 2026-10-31T22:40:00.000."""
     seconds, ms = divmod(moment, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, zone).isoformat()[:19]}.{ms:03d}"
 
 
 def _time(text: str, rest_of_day: timedelta) -> datetime:

@@ -1,6 +1,6 @@
-"""`tessflux data`: the readings of a photometer out of the database, as CSV."""
+"""`tessflux data`: the readings of a photometer out of the database, as CSV or in IDA files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -14,6 +14,7 @@ from tessflux.archive import (
     SKY,
     Extent,
     Period,
+    Row,
     Source,
     csv_lines,
     iso,
@@ -22,6 +23,7 @@ from tessflux.archive import (
     period,
     whole_file,
     with_sky,
+    write_months,
     writing,
     zone_of,
 )
@@ -30,6 +32,9 @@ from tessflux.commands.progress import with_progress
 from tessflux.config import FIRST_OUTPUT, Config, InfluxConfig, Place
 from tessflux.errors import NoReadings, UsageError
 from tessflux.logs import escape
+from tessflux.words import number
+
+CSV, IDA = "csv", "ida"
 
 _Read = TypeVar("_Read")
 
@@ -45,23 +50,29 @@ class Wanted:
     night: str = ""
     """The day on which the night begins."""
     sun_moon: bool = False
+    form: str = CSV
     output: str = ""
     retpol: str | None = None
     """Another retention policy than that of the config."""
 
 
 def data(config: Config, wanted: Wanted, file: str, terminal: TextIO | None) -> None:
-    """Write the readings, oldest first, into a file, or on standard output if it has no name; on the terminal
-    is shown how far that has come.
+    """Write the readings, oldest first, into a file, or on standard output if it has no name; IDA files go
+    below a directory of this name. On the terminal is shown how far that has come.
 
     Raises UsageError, Unavailable, NoReadings and CannotCreate.
     """
+    if wanted.form == IDA and wanted.sun_moon:
+        raise UsageError("IDA files have no columns for --sun-moon; take --format csv")
     asked = _asked(wanted)
     source = open_source(_database(config, wanted))
-    needed = wanted.sun_moon or not isinstance(asked, Period)
+    needed = wanted.sun_moon or wanted.form == IDA or not isinstance(asked, Period)
     place = _place(config, source, wanted.name) if needed else None
     when = asked if isinstance(asked, Period) else night(asked, zone_of(place))
     name, extent = _find(source, wanted.name, when)
+    if wanted.form == IDA:
+        _write_months(config, source, name, extent, place, Path(file), terminal)
+        return
     fields = extent.fields | SKY.keys() if wanted.sun_moon else extent.fields
     rows = source.readings(name, extent.first, extent.last + 1)
     if terminal:
@@ -75,6 +86,28 @@ def data(config: Config, wanted: Wanted, file: str, terminal: TextIO | None) -> 
         rows = with_sky(rows, place.position if place else None)
     with _opened(file) as out, closing(csv_lines(rows, fields)) as lines:
         out.writelines(lines)
+
+
+def _write_months(
+    config: Config,
+    source: Source,
+    name: str,
+    extent: Extent,
+    place: Place | None,
+    directory: Path,
+    terminal: TextIO | None,
+) -> None:
+    if place is None:
+        output.print_line(
+            f"where {name} stands is not known, so there will be no position, and UTC as the local time:"
+            " it should be in the file of [site] places"
+        )
+
+    def watched(rows: Iterable[Row]) -> Iterable[Row]:
+        return with_progress(rows, extent, terminal, monotonic) if terminal else rows
+
+    for path, readings in write_months(source, name, extent, directory, place, config.site, watched=watched):
+        output.print_line(f"{path}: {number(readings)} readings")
 
 
 def _asked(wanted: Wanted) -> Period | date:

@@ -1,6 +1,6 @@
 """IDA files: what is in them, and what the tools of the network read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessflux.archive import Registration, Row
-from tessflux.archive.ida import Subject, file_lines
+from tessflux.archive.ida import HEADER_LINES, Subject, file_lines
 from tessflux.config import Place, SiteConfig
 from tests.archive import oracle
 
@@ -182,6 +182,21 @@ def test_however_often_a_photometer_changes_the_header_has_its_35_lines() -> Non
 
 def comments(first: int, last: int) -> list[tuple[int, str]]:
     return [(hour, f"MAC address {hour - 1}, zero point nan") for hour in range(first, last)]
+
+
+def test_readings_are_taken_one_by_one_as_their_lines_are() -> None:
+    taken = []
+
+    def rows() -> Iterator[Row]:
+        for minute in range(3):
+            taken.append(minute)
+            yield Row(START + minute * 60_000, {})
+
+    lines = file_lines(subject(), START, END, rows())
+    assert all(next(lines).startswith("#") for _ in range(HEADER_LINES))
+    assert taken == []
+    assert next(lines)
+    assert taken == [0]
 
 
 words = st.text(max_size=20) | st.sampled_from(["a: b", "a / b/c", "\n# x: y", "x\r\ny", "\u2028", ": ", "/"])

@@ -17,6 +17,7 @@ from tessflux import cli
 from tessflux.archive import EVER, Extent, Registration, Row, Source, iso, open_source
 from tessflux.config import InfluxConfig
 from tessflux.sky import sky
+from tests.archive import oracle
 from tests.archive.site import ODD_NAMES, line
 from tests.real.site import wait_until
 
@@ -206,6 +207,21 @@ def test_the_csv_has_the_readings_of_the_time_that_was_asked_for(
     assert [float(cells[1]) for cells in lines] == [row.values["seq"] for row in rows]
 
 
+@pytest.mark.parametrize(("name", "channels"), [("stars1", 1), ("stars4", 4)])
+def test_an_ida_file_has_the_readings_of_a_month(
+    database: Database, config: Path, name: str, channels: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.with_name("places").write_text("name,latitude,longitude\nstars1,28.3,-16.5\nstars4,40.4,-3.7\n")
+    directory = config.with_name("ida")
+    command = ["data", name, "--output", "archive", "-c", str(config), "-o", str(directory)]
+    assert cli.main([*command, "--format", "ida"]) == 0
+    file = directory / name / f"{name}_2024-09.dat"
+    assert capsys.readouterr().out == f"{file}: {len(ROWS[name])} readings\n"
+    header, found = oracle.read(file)
+    assert header["Number of channels"] == channels
+    assert same((Row(time, values) for time, values in found.items()), ROWS[name], database)
+
+
 def test_sun_and_moon_stand_beside_the_readings(config: Path) -> None:
     head, first, *_ = table(config, "stars1", "--sun-moon")
     assert head[-3:] == ["sun_altitude (degrees)", "moon_altitude (degrees)", "moon_lit (0 to 1)"]
@@ -227,6 +243,7 @@ def test_sun_and_moon_stand_beside_the_readings(config: Path) -> None:
             " the first is of 2024-09-21T14:13:20.123Z, the last of 2024-09-29T22:13:20.124Z",
         ),
         (["stars4", "--sun-moon"], 64, "where stars4 stands is not known"),
+        (["stars1", "--sun-moon", "--format", "ida"], 64, "IDA files have no columns for --sun-moon"),
         (["stars4", "-o", "/nowhere/stars4.csv"], 73, "/nowhere/stars4.csv: No such file or directory"),
     ],
 )

@@ -15,6 +15,8 @@ from servers import Influxd, Mosquitto, ServerFailed, free_port
 
 from tests.real.site import Publisher, reading, wait_until
 
+README = Path(__file__).parents[2] / "README.md"
+
 
 class Running:
     """A demo, its children and what it has printed so far."""
@@ -158,6 +160,30 @@ def test_ctrl_c_ends_all_in_order(run: Run) -> None:
     # The simulator says so when it is let finish, and mosquitto saves when it is told to stop.
     assert "published " in (running.place / "simulator.log").read_text()
     assert (running.place / "mosquitto" / "mosquitto.db").exists()
+
+
+def test_the_readme_leads_from_the_demo_to_a_csv_and_an_ida_file(
+    place: Path, run: Run, tmp_path: Path
+) -> None:
+    running = run()
+    commands = re.findall(r"^\.venv/bin/tessflux (data .*)$", README.read_text(), re.MULTILINE)
+    as_csv, as_ida = (command.replace(".demo", str(place)).split() for command in commands)
+
+    def do(arguments: list[str]) -> "subprocess.CompletedProcess[str]":
+        running.assert_runs()
+        command = [sys.executable, "-m", "tessflux", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    wait_until(running.stored, "a reading is stored")
+    wait_until(lambda: do(as_csv).returncode == 0, "one of stars1 is stored")
+    head, *lines = (tmp_path / "stars1.csv").read_text(encoding="utf-8").splitlines()
+    assert "mag (mag/arcsec²)" in head
+    assert lines
+    unknown, *written = do(as_ida).stdout.splitlines()
+    assert unknown.startswith("where stars1 stands is not known")
+    text = "".join((tmp_path / line.partition(":")[0]).read_text(encoding="utf-8") for line in written)
+    assert "# Instrument ID: stars1\n" in text
+    assert len([line for line in text.splitlines() if not line.startswith("#")]) >= len(lines)
 
 
 @pytest.mark.parametrize(
