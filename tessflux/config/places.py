@@ -76,13 +76,12 @@ def _place(columns: list[str], row: list[str]) -> tuple[str, Place]:
     said = {column: cell.strip() for column, cell in zip(columns, row, strict=False) if cell.strip()}
     if not (said.keys() >= set(_NEEDED) and all(map(str.isprintable, said.values()))):
         raise ValueError(f"must have {', '.join(_NEEDED)}, and no control characters")
-    place = Place(
+    return said["name"].lower(), Place(
         _number("latitude", said, -90, 90),
         _number("longitude", said, -180, 180),
         _number("elevation", said, -500, 9_000) if "elevation" in said else None,
-    )
-    return said["name"].lower(), place._replace(
-        zone=_zone(said.get("zone", place.zone)), town=said.get("town", "")
+        _zone(said.get("zone", "UTC")),
+        said.get("town", ""),
     )
 
 
