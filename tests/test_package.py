@@ -27,5 +27,5 @@ def test_the_changelog_begins_with_this_version_and_its_day() -> None:
 
 def test_git_ignores_what_the_scripts_leave() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    for name in (".venv", ".venv-setup.log", ".venv-lowest", ".venv-package", ".demo"):
+    for name in (".venv", ".venv-setup.log", ".venv-lowest", ".venv-package", ".demo", ".chroots"):
         assert {f"/{name}", f"/{name}/"} & {*ignored}, name

@@ -29,6 +29,7 @@ from tessflux.commands.shipped import (
     CONFIG,
     DEFAULTS,
     DIRECTORIES,
+    PACKAGED_UNIT,
     UNIT,
     USER,
     Shipped,
@@ -46,6 +47,7 @@ from tessflux.commands.system import (
     reload_systemd,
     systemd_runs,
 )
+from tessflux.errors import CannotCreate
 
 NEW_VERSION = ".dpkg-dist"
 """logrotate, service and systemd all ignore files with this suffix."""
@@ -63,6 +65,11 @@ def install(root: Path, report: Report) -> None:
 def install_from(source: Traversable, root: Path, run: RunCommand | None, report: Report) -> None:
     """`install` the files in `source`; without `run` no user is added."""
     program = program_path(root)
+    if os.path.lexists(root / PACKAGED_UNIT):
+        raise CannotCreate(
+            f"{root / PACKAGED_UNIT}: the Debian package has installed the service; to upgrade it:"
+            " apt install ./tessflux_VERSION_ARCH.deb"
+        )
     with os_errors_explained():
         unit = systemd_runs(root) and _is_for_unit(root, report)
         files = shipped_files(source, program, unit=unit)

@@ -20,6 +20,8 @@ CONFIG = "etc/tessflux/config"
 DEFAULTS = "etc/default/tessflux"
 INIT_SCRIPT = "etc/init.d/tessflux"
 UNIT = "etc/systemd/system/tessflux.service"
+PACKAGED_UNIT = "usr/lib/systemd/system/tessflux.service"
+"""Where the Debian package has its unit. What else it installs is what `--install` does."""
 AT_BOOT = "etc/systemd/system/multi-user.target.wants/tessflux.service"
 """The link with which `systemctl enable` has the unit started at boot."""
 DIRECTORIES = ("var/lib/tessflux", "var/log/tessflux")

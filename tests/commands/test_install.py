@@ -365,6 +365,13 @@ def test_only_root_changes_this_machine() -> None:
         os.seteuid(before)
 
 
+def test_what_the_package_has_installed_is_left_to_it(site: Site) -> None:
+    site.write("usr/lib/systemd/system/tessflux.service", "a unit")
+    with pytest.raises(CannotCreate, match=r"the Debian package .* apt install \./tessflux_"):
+        site.install()
+    assert site.files() == {"usr/lib/systemd/system/tessflux.service"}
+
+
 def test_a_root_that_cannot_be_written_is_named(site: Site) -> None:
     site.write("var", "a file where a directory has to be")
     with pytest.raises(CannotCreate, match=r"root/var.*: Not a directory"):
