@@ -135,9 +135,15 @@ class Journal:
             self._db.backup(copy)
             (version,) = copy.execute("PRAGMA user_version").fetchone()
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-        # A file that somebody emptied makes a sound copy too, with nothing in it.
-        if version != len(schema.VERSIONS) or found != "ok":
-            raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
+            # A file that somebody emptied makes a sound copy too, with nothing in it.
+            if version != len(schema.VERSIONS) or found != "ok":
+                raise sqlite3.NotSupportedError(f"it cannot be read: {found}")
+            # What is missing at the end of a long text is read as zeros, and no check of SQLite's minds them.
+            if copy.execute(
+                "SELECT 1 FROM chunk WHERE instr(CAST(lines AS BLOB), x'00')"
+                " UNION ALL SELECT 1 FROM seen WHERE instr(CAST(entries AS BLOB), x'00') LIMIT 1"
+            ).fetchone():
+                raise sqlite3.NotSupportedError("it cannot be read: a part of a text is missing")
 
     @property
     def first(self) -> int:

@@ -10,7 +10,7 @@ from servers import Influxd, Mosquitto, VictoriaMetrics
 
 from tests.real.site import Publisher, Site, reading, wait_until
 
-PLACES = "stars1 40.45 -3.73\n"
+PLACES = "name,latitude,longitude\nstars1,40.45,-3.73\n"
 
 
 def says(
@@ -36,7 +36,7 @@ def site(tmp_path: Path, mosquitto: Mosquitto, influxd: Influxd, victoria: Victo
     (tmp_path / "places").write_text(PLACES)
     site.configure(
         mqtt={"client_id": "registers"},
-        status={"places": tmp_path / "places"},
+        site={"places": tmp_path / "places"},
         **{"influxdb victoria": {"url": victoria.url}},
     )
     yield site

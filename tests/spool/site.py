@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
 from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Reading, Stored
-from tessflux.spool.committer import Forget
+from tessflux.spool.committer import COMMIT_PACE, Forget
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
 from tessflux.spool.positions import Keeping
@@ -184,6 +184,11 @@ class Site:
             reading = Reading("stars1", 0.0, "", None)
             admitted += self._take(Stored(line(number), Admitted("stars1", number, number), reading), qos)
         return admitted
+
+    def flush(self) -> None:
+        """All that has come is read, a while after the last commit."""
+        self.clock.advance(COMMIT_PACE)
+        self.committer.flush()
 
     def acknowledge(self, number: int) -> Acknowledge:
         return lambda: self.events.append(number)

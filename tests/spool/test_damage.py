@@ -11,7 +11,6 @@ from twisted.logger import LogLevel
 from tessflux.config.sections import SpoolConfig
 from tessflux.limits import GROUP_READINGS
 from tessflux.spool import file as spoolfile
-from tessflux.spool.committer import COMMIT_PACE
 from tessflux.spool.journal import FILE_NAME, Journal
 from tessflux.spool.store import RETRY
 from tessflux.stats import STORED
@@ -99,14 +98,12 @@ class Damage(Case):
         self.site.take(GROUP_READINGS)
         batch = self.head()
         self.damage_next_commit()
-        self.clock.advance(COMMIT_PACE)
         self.site.take(3, qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert self.site.on_disk() == lines(GROUP_READINGS, GROUP_READINGS + 3)
         self.retire(batch)
-        self.clock.advance(COMMIT_PACE)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert self.site.on_disk() == lines(GROUP_READINGS, GROUP_READINGS + 4)
         assert self.site.queue.waiting == 4
 
@@ -115,9 +112,8 @@ class Damage(Case):
         batch = self.head()
         self.damage_next_commit()
         self.thread.held = True
-        self.clock.advance(COMMIT_PACE)
         self.site.take(3, qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         self.thread.work()
         self.retire(batch)
         tidied = Deferred.fromCoroutine(self.site.queue.retire(batch, [refused(1)]))

@@ -4,7 +4,6 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.readings import Quarantined
-from tessflux.spool.committer import COMMIT_PACE
 from tessflux.spool.journal import Batch
 from tessflux.spool.positions import Keeping
 from tessflux.spool.queue import OVERDUE
@@ -78,9 +77,8 @@ class Delivery(Case):
         self.site.take(GROUP_READINGS)
         self.retire(self.head())
         assert self.site.on_disk() == lines(GROUP_READINGS)
-        self.clock.advance(COMMIT_PACE)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert self.site.on_disk() == [line(GROUP_READINGS)]
 
     def test_retired_lines_leave_the_disk_when_it_is_tidied(self) -> None:
@@ -101,9 +99,8 @@ class Delivery(Case):
         self.site.take(GROUP_READINGS)
         batch = self.head()
         self.thread.held = True
-        self.clock.advance(COMMIT_PACE)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         self.retire(batch)
         self.thread.release()
         assert self.site.on_disk() == lines(GROUP_READINGS + 1)
@@ -125,9 +122,8 @@ class Delivery(Case):
         retired = Deferred.fromCoroutine(self.site.queue.retire(batch, [refused(1)]))
         self.thread.error = None
         # The disk is well again, and a commit comes before the next attempt.
-        self.clock.advance(COMMIT_PACE)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert self.site.on_disk() == lines(GROUP_READINGS + 1)
         self.assertNoResult(retired)
         assert self.site.queue.waiting == GROUP_READINGS + 1
