@@ -3,6 +3,7 @@
 A date alone is a whole day, at both ends of a period. A time without a zone is in UTC.
 """
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -45,10 +46,12 @@ def month(text: str) -> Period:
 
 def evening(text: str) -> date:
     """The day on which a night begins, from YYYY-MM-DD. Raises ValueError."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("must be the day on which the night begins, such as 2026-10-31") from None
+    with suppress(ValueError):
+        day = date.fromisoformat(text)
+        # The last day of all has no noon after it.
+        if day < date.max:
+            return day
+    raise ValueError("must be the day on which the night begins, such as 2026-10-31")
 
 
 def night(evening: date, zone: tzinfo) -> Period:

@@ -59,7 +59,7 @@ def test_what_is_no_month_is_refused_in_words(text: str) -> None:
         period.month(text)
 
 
-@pytest.mark.parametrize("text", ["2026-10", "tonight", "2026-10-31T20:00"])
+@pytest.mark.parametrize("text", ["2026-10", "tonight", "2026-10-31T20:00", "9999-12-31"])
 def test_what_is_no_evening_is_refused_in_words(text: str) -> None:
     with pytest.raises(ValueError, match="must be the day"):
         period.evening(text)
