@@ -17,8 +17,9 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name}.{os.getpid()}")
-    if target.exists() and not target.is_file():
-        part = target
+    # Not the target: of a pipe without a name, such as /dev/stdout, that leads nowhere.
+    if path.exists() and not path.is_file():
+        part = target = path
     with writing(str(path)):
         try:
             with part.open("w", encoding="utf-8", newline="") as out:

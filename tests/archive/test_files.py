@@ -57,6 +57,15 @@ def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+def test_so_does_one_that_has_a_number_and_no_name() -> None:
+    reader, writer = os.pipe()
+    with open(reader, encoding="utf-8") as read, open(writer, "w"):
+        # As a shell passes >(gzip > stars1.csv.gz), and as /dev/stdout is.
+        with whole_file(Path(f"/dev/fd/{writer}")) as out:
+            out.write("through\n")
+        assert read.readline() == "through\n"
+
+
 @pytest.mark.parametrize("file", ["/nowhere/at/all.csv", "/dev/full", "/proc/none.csv"])
 def test_what_the_system_does_not_let_us_write_is_said_with_its_name(file: str) -> None:
     with pytest.raises(CannotCreate, match=f"{file}: [A-Z]"), whole_file(Path(file)) as out:
