@@ -27,11 +27,12 @@ def open_source(config: InfluxConfig) -> Source:
 
 
 def _recognise(server: Server) -> Source:
-    """Whoever shows neither flags nor tables is asked as an InfluxDB."""
+    """Whoever shows neither flags nor tables is asked as an InfluxDB. Raises Unavailable."""
     config = server.config
+    # Also where the config says which one it is: it may be away.
+    flags = server.get("/flags")
     if config.bucket or config.database:
         return InfluxQL(server)
-    flags = server.get("/flags")
     if "X-Server-Hostname" in flags.headers:
         if "/insert/" in server.url or b"-storageNode=" in flags.content:
             raise server.trouble(A_CLUSTER)

@@ -166,12 +166,13 @@ def test_a_cluster_of_victoriametrics_is_not_read_where_it_is_written(path: str,
             open_source(config(url))
 
 
-def test_of_several_urls_the_first_that_answers_is_asked() -> None:
+@pytest.mark.parametrize("keys", [{}, {"bucket": "sky"}, {"database": "sky"}])
+def test_of_several_urls_the_first_that_answers_is_asked(keys: Mapping[str, str]) -> None:
     away = f"http://127.0.0.1:{free_port()}"
     with Database({"/query": Answer(200, b'{"results":[{"statement_id":0}]}')}) as server:
-        assert open_source(config(f"{away},{server.url}")).names() == []
+        assert open_source(config(f"{away},{server.url}", **keys)).names() == []
     with pytest.raises(Unavailable, match=f"{away}: Connection refused"):
-        open_source(config(f"{away},{away}"))
+        open_source(config(f"{away},{away}", **keys))
 
 
 def test_without_a_url_there_is_nothing_to_ask() -> None:
