@@ -22,6 +22,10 @@ _COMMENTS = 7
 _NAN = float("nan")
 _SUFFIXES = {1: ("",), 4: ("1", "2", "3", "4")}
 """Of the fields of each channel."""
+
+OF_CHANNELS = frozenset(f"{key}{suffix}" for key in ("mag", "freq") for suffix in _SUFFIXES[4])
+"""Fields that only a photometer with four channels has, each as long as that channel is not broken."""
+
 _MODELS = {1: "TESS-W", 4: "TESS4C"}
 # What no photometer says of itself is what the database of the network takes for granted.
 _FILTERS = {1: "UV/IR-740", 4: ("UV/IR-750", "UV/IR-650", "RGB-R", "RGB-B")}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tessflux.archive.files import whole_file, writing
-from tessflux.archive.ida import HEADER_LINES, Subject, file_lines
+from tessflux.archive.ida import HEADER_LINES, OF_CHANNELS, Subject, file_lines
 from tessflux.archive.period import Period, month
 from tessflux.archive.source import Extent, Row, Source
 from tessflux.config import Place, SiteConfig
@@ -36,7 +36,7 @@ def write_months(
     for label, part in months(Period(extent.first, extent.last + 1)):
         found = source.extent(name, *part)
         if found is not None:
-            channels = 4 if found.fields & {"mag4", "freq4"} else 1
+            channels = 4 if found.fields & OF_CHANNELS else 1
             subject = Subject(name, channels, place, site, registrations)
             path = _path(directory, name, label)
             rows = watched(source.readings(name, found.first, found.last + 1))

@@ -44,7 +44,11 @@ class FakeSource:
 def write(source: FakeSource, directory: Path, name: str = "stars1") -> list[Written]:
     extent = source.extent(name, 0, 2 * ms("2100-01-01"))
     assert extent is not None
-    return list(write_months(source, name, extent, directory, PLACE, SiteConfig(), watched=lambda rows: rows))
+    return list(
+        write_months(
+            source, name, extent, directory, PLACE, SiteConfig(), watched=lambda rows: rows
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,13 @@ def test_a_month_has_four_channels_if_one_of_its_readings_has(tmp_path: Path) ->
         (1, [{"mag": 20.0, "seq": 1.0}]),
         (4, [{"mag1": 20.5, "seq": 2.0}, {"mag1": 20.1, "mag4": 21.1, "seq": 3.0}]),
     ]
+
+
+@pytest.mark.parametrize("key", ["mag1", "freq3"])
+def test_a_tess4c_has_four_channels_also_while_some_of_them_are_broken(tmp_path: Path, key: str) -> None:
+    (written,) = write(FakeSource([Row(ms("2026-10-01"), {key: 20.0, "seq": 1.0})]), tmp_path)
+    header, found = oracle.read(written.path)
+    assert (header["Number of channels"], list(found.values())) == (4, [{key: 20.0, "seq": 1.0}])
 
 
 @pytest.mark.parametrize(
