@@ -1,7 +1,8 @@
 """The readings of a photometer as a file for each month of UTC: NAME/NAME_YYYY-MM.dat, as `ida` has it."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ def write_months(
     place: Place | None,
     site: SiteConfig,
     *,
-    watched: Callable[[Iterable[Row]], Iterable[Row]],
+    watched: Callable[[Iterator[Row]], Generator[Row, None, None]],
 ) -> Iterator[Written]:
     """Write a file below the directory for each month in which there are readings of the extent; all of them
     pass through `watched`. Raises CannotCreate and Unavailable."""
@@ -39,8 +40,9 @@ def write_months(
             channels = 4 if found.fields & OF_CHANNELS else 1
             subject = Subject(name, channels, place, site, registrations)
             path = _path(directory, name, label)
-            rows = watched(source.readings(name, found.first, found.last + 1))
-            yield Written(path, _write(path, file_lines(subject, *part, rows)))
+            with closing(watched(source.readings(name, found.first, found.last + 1))) as rows:
+                readings = _write(path, file_lines(subject, *part, rows))
+            yield Written(path, readings)
 
 
 def months(period: Period) -> Iterator[tuple[str, Period]]:

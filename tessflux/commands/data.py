@@ -1,10 +1,11 @@
 """`tessflux data`: the readings of a photometer out of the database, as CSV or in IDA files."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TextIO, TypeVar
@@ -14,7 +15,6 @@ from tessflux.archive import (
     SKY,
     Extent,
     Period,
-    Row,
     Source,
     csv_lines,
     iso,
@@ -70,44 +70,29 @@ def data(config: Config, wanted: Wanted, file: str, terminal: TextIO | None) -> 
     place = _place(config, source, wanted.name) if needed else None
     when = asked if isinstance(asked, Period) else night(asked, zone_of(place))
     name, extent = _find(source, wanted.name, when)
+    watched = partial(with_progress, extent=extent, terminal=terminal, now=monotonic)
     if wanted.form == IDA:
-        _write_months(config, source, name, extent, place, Path(file), terminal)
-        return
-    fields = extent.fields | SKY.keys() if wanted.sun_moon else extent.fields
-    rows = source.readings(name, extent.first, extent.last + 1)
-    if terminal:
-        rows = with_progress(rows, extent, terminal, monotonic)
-    if wanted.sun_moon:
-        if not (place or {"lat", "long"} <= extent.fields):
-            raise UsageError(
-                f"where {name} stands is not known, so nor are the Sun and the Moon over it:"
-                " it must be in the file of [site] places"
+        if place is None:
+            output.print_line(
+                f"where {name} stands is not known, so there will be no position, and UTC as the local time:"
+                " it should be in the file of [site] places"
             )
-        rows = with_sky(rows, place.position if place else None)
-    with _opened(file) as out, closing(csv_lines(rows, fields)) as lines:
-        out.writelines(lines)
-
-
-def _write_months(
-    config: Config,
-    source: Source,
-    name: str,
-    extent: Extent,
-    place: Place | None,
-    directory: Path,
-    terminal: TextIO | None,
-) -> None:
-    if place is None:
-        output.print_line(
-            f"where {name} stands is not known, so there will be no position, and UTC as the local time:"
-            " it should be in the file of [site] places"
+        files = write_months(source, name, extent, Path(file), place, config.site, watched=watched)
+        for path, readings in files:
+            output.print_line(f"{path}: {number(readings)} readings")
+        return
+    if wanted.sun_moon and not (place or {"lat", "long"} <= extent.fields):
+        raise UsageError(
+            f"where {name} stands is not known, so nor are the Sun and the Moon over it:"
+            " it must be in the file of [site] places"
         )
-
-    def watched(rows: Iterable[Row]) -> Iterable[Row]:
-        return with_progress(rows, extent, terminal, monotonic) if terminal else rows
-
-    for path, readings in write_months(source, name, extent, directory, place, config.site, watched=watched):
-        output.print_line(f"{path}: {number(readings)} readings")
+    fields = extent.fields | SKY.keys() if wanted.sun_moon else extent.fields
+    with (
+        closing(watched(source.readings(name, extent.first, extent.last + 1))) as found,
+        _opened(file) as out,
+    ):
+        rows = with_sky(found, place.position if place else None) if wanted.sun_moon else found
+        out.writelines(csv_lines(rows, fields))
 
 
 def _asked(wanted: Wanted) -> Period | date:

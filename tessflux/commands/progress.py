@@ -1,6 +1,6 @@
 """How far a long command has come, as one line on a terminal that is rewritten."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TextIO
 
 from tessflux.archive import Extent, Row
@@ -14,9 +14,13 @@ _CLEAR = "\r\x1b[K"
 
 
 def with_progress(
-    rows: Iterable[Row], extent: Extent, terminal: TextIO, now: Callable[[], float]
-) -> Iterator[Row]:
-    """The rows, and beside them the line; it is gone when they end. `now` gives seconds."""
+    rows: Iterable[Row], extent: Extent, terminal: TextIO | None, now: Callable[[], float]
+) -> Generator[Row, None, None]:
+    """The rows, and beside them the line on the terminal, if there is one. It is gone when they end, or when
+    this is closed. `now` gives seconds."""
+    if terminal is None:
+        yield from rows
+        return
     shown = now()
     try:
         for count, row in enumerate(rows):

@@ -46,7 +46,7 @@ def write(source: FakeSource, directory: Path, name: str = "stars1") -> list[Wri
     assert extent is not None
     return list(
         write_months(
-            source, name, extent, directory, PLACE, SiteConfig(), watched=lambda rows: rows
+            source, name, extent, directory, PLACE, SiteConfig(), watched=lambda rows: (row for row in rows)
         )
     )
 

@@ -9,7 +9,10 @@ import pytest
 
 from tessflux import cli
 from tessflux.archive import Extent, Row
+from tessflux.commands.data import Wanted, data
 from tessflux.commands.progress import bar, with_progress
+from tessflux.config import load
+from tessflux.errors import CannotCreate
 from tests.faults.scripted import Answer, ScriptedServer
 
 NOTHING = Answer(200, b'{"results":[{"statement_id":0}]}')
@@ -67,11 +70,11 @@ def test_a_database_without_readings_has_no_names_to_offer(
 
 def answers() -> list[Answer]:
     """What an InfluxDB says to the questions about a photometer that has a single reading."""
-    rows = ('"time","seq"', "0,7"), ('"time","seq"', "0,7"), ('"time","last"', "0,7"), ('"time","seq"', "0,7")
-    return [
-        Answer(200, f'{{"results":[{{"series":[{{"columns":[{head}],"values":[[{row}]]}}]}}]}}'.encode())
-        for head, row in rows
-    ]
+    return [table(f'"time","{column}"', "[0,7]") for column in ("seq", "seq", "last", "seq")]
+
+
+def table(columns: str, rows: str) -> Answer:
+    return Answer(200, f'{{"results":[{{"series":[{{"columns":[{columns}],"values":[{rows}]}}]}}]}}'.encode())
 
 
 def test_the_readings_go_to_standard_output(
@@ -120,9 +123,34 @@ def test_the_progress_is_shown_now_and_then_and_gone_in_the_end() -> None:
     assert last == ""
 
 
-def test_nor_is_it_left_when_nobody_wants_more() -> None:
-    terminal = io.StringIO()
-    rows = with_progress([Row(0, {}), Row(1, {})], Extent(0, 1, frozenset()), terminal, lambda: 0.0)
-    assert next(iter(rows)) == Row(0, {})
-    del rows
-    assert terminal.getvalue().endswith("\r\x1b[K")
+@pytest.mark.parametrize("form", ["csv", "ida"])
+def test_it_is_gone_before_a_failure_is_said(
+    form: str, config: Path, database: ScriptedServer, tmp_path: Path
+) -> None:
+    many = ",".join(f"[{number * 1_000_000},7]" for number in range(2_000))
+    extent = [
+        table('"time","seq"', "[0,7]"),
+        table('"time","seq"', "[2000000000,7]"),
+        table('"time","last"', "[0,7]"),
+    ]
+    rows = table('"time","seq"', many)
+    file = tmp_path / "stars1" / "stars1_1970-01.dat"
+    file.parent.mkdir()
+    file.symlink_to("/dev/full")
+    if form == "ida":
+        database.then(NOTHING, *extent, NOTHING, *extent, rows)
+    else:
+        database.then(*extent, rows)
+    target, terminal = tmp_path if form == "ida" else file, io.StringIO()
+    shown = ""
+    try:
+        data(load(str(config), {}), Wanted("stars1", form=form), str(target), terminal)
+    except CannotCreate:
+        # Here, where it would be said, and no longer when the error is forgotten.
+        shown = terminal.getvalue()
+    assert shown.endswith("\r\x1b[K")
+
+
+def test_without_a_terminal_the_rows_pass_all_the_same() -> None:
+    rows = [Row(0, {}), Row(1, {})]
+    assert list(with_progress(rows, Extent(0, 1, frozenset()), None, lambda: 0.0)) == rows
