@@ -10,15 +10,8 @@ from typing import NamedTuple, Protocol
 BEGINNING, END = 0, 9_223_372_036_854
 """All times that a database has, in ms since 1970 UTC: from there to 2262, where InfluxDB ends."""
 
-
 DAY = 86_400_000
 """In ms."""
-
-REGISTRATIONS = "photometers"
-"""The measurement in which is what photometers say of themselves."""
-
-TEXTS = frozenset({"mac", "firmware", "model"})
-"""The fields in it that are texts."""
 
 
 class Row(NamedTuple):

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tessflux.archive.server import Server
-from tessflux.archive.source import BEGINNING, END, REGISTRATIONS, Extent, Registration, Row, days
+from tessflux.archive.source import BEGINNING, END, Extent, Registration, Row, days
 from tessflux.errors import Unavailable
 from tessflux.limits import PAGE_ROWS
+from tessflux.readings import REGISTRATIONS_MEASUREMENT
 
 NO_FIELDS = ("time", "timestamp", "name")
 
@@ -97,7 +98,7 @@ class Tables(ABC):
         """See `Source`."""
         return [
             Registration(self._ms(found), {**_texts(found), **_numbers(found)})
-            for found in self._pages(REGISTRATIONS, name, BEGINNING, END)
+            for found in self._pages(REGISTRATIONS_MEASUREMENT, name, BEGINNING, END)
         ]
 
     def _pages(self, measurement: str, name: str, start: int, end: int) -> Iterator[Mapping[str, Any]]:

@@ -13,17 +13,8 @@ from typing import TypeVar
 import msgspec
 
 from tessflux.archive.server import Parameters, Server
-from tessflux.archive.source import (
-    BEGINNING,
-    DAY,
-    END,
-    REGISTRATIONS,
-    TEXTS,
-    Extent,
-    Registration,
-    Row,
-    days,
-)
+from tessflux.archive.source import BEGINNING, DAY, END, Extent, Registration, Row, days
+from tessflux.readings import REGISTRATION_TEXTS, REGISTRATIONS_MEASUREMENT
 
 
 class _Series(msgspec.Struct):
@@ -77,13 +68,13 @@ class VictoriaMetrics:
 
     def registrations(self, name: str) -> Sequence[Registration]:
         """See `Source`."""
-        extent = self._extent(REGISTRATIONS, name, BEGINNING, END)
+        extent = self._extent(REGISTRATIONS_MEASUREMENT, name, BEGINNING, END)
         if not extent:
             return []
-        rows = self._rows(REGISTRATIONS, name, extent.first, extent.last + 1)
+        rows = self._rows(REGISTRATIONS_MEASUREMENT, name, extent.first, extent.last + 1)
         # It has made a number of each text, mostly 0.
         return [
-            Registration(moment, {key: each for key, each in values.items() if key not in TEXTS})
+            Registration(moment, {key: each for key, each in values.items() if key not in REGISTRATION_TEXTS})
             for moment, values in rows
         ]
 

@@ -34,7 +34,12 @@ from tessflux.readings.outcome import (
     internal_error,
 )
 from tessflux.readings.reading import REGISTER, Reading
-from tessflux.readings.registration import REGISTRATIONS_MEASUREMENT, Places, Registrations
+from tessflux.readings.registration import (
+    REGISTRATION_TEXTS,
+    REGISTRATIONS_MEASUREMENT,
+    Places,
+    Registrations,
+)
 
 __all__ = [
     "BLACKLISTED",
@@ -46,6 +51,7 @@ __all__ = [
     "OTHER_KINDS",
     "REGISTER",
     "REGISTRATIONS_MEASUREMENT",
+    "REGISTRATION_TEXTS",
     "RETAINED",
     "UNITS",
     "Acknowledge",

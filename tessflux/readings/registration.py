@@ -45,10 +45,12 @@ LOWEST_ZERO_POINT, HIGHEST_ZERO_POINT = 10.0, 30.0
 LONGEST_TEXT = 64
 """Characters of a mac, a model or a firmware. Those that are known have up to 20."""
 
-_TEXTS = ("mac", "firmware", "model")
+REGISTRATION_TEXTS = ("mac", "firmware", "model")
+"""The fields that are texts; the others are floats."""
+
 _ZERO_POINTS = ("zp", *(f"zp{channel[1]}" for channel in CHANNELS))
 _PLACE = ("latitude", "longitude")
-_ORDER = (*_TEXTS, *_ZERO_POINTS, "offsethz", *_PLACE)
+_ORDER = (*REGISTRATION_TEXTS, *_ZERO_POINTS, "offsethz", *_PLACE)
 
 _MAC = re.compile(r"[0-9a-f]{1,2}([:-][0-9a-f]{1,2}){5}", re.IGNORECASE | re.ASCII)
 
@@ -75,7 +77,7 @@ def read(payload: bytes, name: str) -> Registration | Refused:
     assert isinstance(row, dict)
     fields: dict[str, str | float] = {}
     refused: list[str] = []
-    for key in _TEXTS:
+    for key in REGISTRATION_TEXTS:
         text = row.get(key)
         if isinstance(text, str):
             text = text.strip()
