@@ -14,7 +14,6 @@ Each line is later than the one before it, so the newest point of a photometer s
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -25,14 +24,7 @@ from tessflux.readings.admission import AHEAD_MS, time_given
 from tessflux.readings.fields import CHANNELS
 from tessflux.readings.message import Message
 from tessflux.readings.outcome import Filtered, Registered, Remark, Said
-from tessflux.readings.reading import (
-    REGISTER,
-    Malformed,
-    Refused,
-    decode,
-    finite,
-    timestamp,
-)
+from tessflux.readings.reading import REGISTER, Malformed, Refused, decode, finite, timestamp
 
 REGISTRATIONS_MEASUREMENT = "photometers"
 """It has the same name in every database, whatever the one of the readings is called."""
@@ -159,9 +151,8 @@ class Registrations:
         is_older = (again or message.retained) and known and (own is None or own <= known.time)
         if is_older or (message.dup and known and _was_so(known, registration)):
             return self._unchanged(registration)
-        moved = str(before.get("mac", "")) if "mac" in registration.fields else ""
-        if moved == registration.fields.get("mac"):
-            moved = ""
+        mac = registration.fields.get("mac")
+        moved = str(before["mac"]) if mac and before.get("mac", mac) != mac else ""
         fields = self._fields(name, {} if moved else before, registration.fields)
         said = Said(_time(own, message.received_at, known), _encode(fields), known.fields if known else b"")
         if not (registration.fields or known) or (known and known.fields == said.fields):
@@ -212,14 +203,13 @@ def _time(own: int | None, received_at: int, known: Said | None) -> int:
 def _remark(registration: Registration, before: Fields, moved: str) -> Remark | None:
     """What the operator of a photometer should know."""
     name, fields = registration.name, registration.fields
-    news = []
     if moved:
-        news.append(f"its mac is {fields['mac']}, it was {moved}: another photometer has this name")
+        news = [f"its mac is {fields['mac']}, it was {moved}: another photometer has this name"]
     else:
         news = [
             f"its zero point {key} is {fields[key]:g}, it was {before[key]:g}"
             for key in _ZERO_POINTS
             if key in fields and key in before and fields[key] != before[key]
         ]
-    details = list(chain(news, registration.refused))
+    details = [*news, *registration.refused]
     return Remark(name, MOVED if moved else REGISTER, "; ".join(details)) if details else None
