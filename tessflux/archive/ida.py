@@ -59,7 +59,7 @@ def file_lines(subject: Subject, start: int, end: int, rows: Iterable[Row]) -> I
     """The lines of the file for the time from `start` until `end` (ms since 1970 UTC), each with its newline.
     `rows` are in the order of their times."""
     yield from (f"# {line}\n" for line in _header(subject, start, end))
-    zone = ZoneInfo(subject.zone)
+    zone = UTC if subject.zone == "UTC" else ZoneInfo(subject.zone)
     for row in rows:
         yield _line(row, zone, _zero_points(subject.said(row.time), subject.channels))
 

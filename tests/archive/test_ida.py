@@ -1,5 +1,7 @@
 """IDA files: what is in them, and what the tools of the network read."""
 
+import sys
+import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from tessflux.archive import Registration, Row
 from tessflux.archive.ida import HEADER_LINES, Subject, file_lines
 from tessflux.config import Place, SiteConfig
+from tessflux.config.places import read_places
 from tests.archive import oracle
 
 ORM = Place(28.7606, -17.8816, 2396.0, "Atlantic/Canary", "Garafía / La Palma / Canary Islands / Spain")
@@ -141,6 +144,27 @@ def test_local_time_is_that_of_the_place_also_when_summer_time_begins_and_ends(
     at = int(datetime.fromisoformat(utc).replace(tzinfo=UTC).timestamp() * 1_000)
     *_, line = written(subject(place=Place(40.4, -3.7, zone=zone)), Row(at + 7, {}))
     assert line.split(";")[:2] == [f"{utc}.007", f"{local}.007"]
+
+
+@pytest.fixture
+def no_zones(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A computer without tzdata, as some containers are."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.reset_tzpath(())
+    zoneinfo.ZoneInfo.clear_cache()
+    yield
+    zoneinfo.reset_tzpath()
+
+
+def test_utc_needs_no_time_zones_on_the_computer(no_zones: None, tmp_path: Path) -> None:
+    places = tmp_path / "places.csv"
+    places.write_text("name,latitude,longitude,zone\nstars1,40.4,-3.7,\nstars2,40.4,-3.7,UTC\n")
+    for place in (None, *read_places(str(places)).values()):
+        *_, line = written(subject(place=place), Row(START, {}))
+        assert line.split(";")[:2] == ["2026-10-01T00:00:00.000"] * 2
+    places.write_text("name,latitude,longitude,zone\nstars1,40.4,-3.7,Europe/Madrid\n")
+    with pytest.raises(ValueError, match="must have a time zone that this computer knows"):
+        read_places(str(places))
 
 
 def test_two_readings_in_the_same_second_stay_two(tmp_path: Path) -> None:
