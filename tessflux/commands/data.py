@@ -110,7 +110,7 @@ def _asked(wanted: Wanted) -> Period | date:
         begin = _read("--from", period.begin, wanted.begin)
     if wanted.end:
         end = _read("--to", period.end, wanted.end)
-    if begin >= end:
+    if wanted.begin and wanted.end and begin >= end:
         raise UsageError(f"--to {wanted.end} must be after --from {wanted.begin}")
     return Period(begin, end)
 

@@ -68,6 +68,25 @@ def test_a_database_without_readings_has_no_names_to_offer(
     assert capsys.readouterr().err == "tessflux: there are no readings of stars1\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "period"),
+    [
+        (["--from", "2300-01-01"], "from 2262-04-11T23:47:16.854Z to 2262-04-11T23:47:16.854Z"),
+        (["--to", "1960-01-01"], "from 1970-01-01T00:00:00.000Z to 1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_a_time_that_no_database_has_is_one_without_readings(
+    arguments: list[str],
+    period: str,
+    config: Path,
+    database: ScriptedServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    database.then(NOTHING, NOTHING, *answers())
+    assert cli.main(["data", "stars1", "-c", str(config), *arguments]) == 66
+    assert f"there are no readings of stars1 {period}; the first is of" in capsys.readouterr().err
+
+
 def answers() -> list[Answer]:
     """What an InfluxDB says to the questions about a photometer that has a single reading."""
     return [table(f'"time","{column}"', "[0,7]") for column in ("seq", "seq", "last", "seq")]

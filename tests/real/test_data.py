@@ -132,6 +132,8 @@ def test_where_there_is_nothing_nothing_comes(database: Database) -> None:
     for name, *period in (
         ("stars1", START - HOUR, START),
         ("stars1", START + 1, START + HOUR),
+        ("stars1", EVER.start, EVER.start),
+        ("stars1", EVER.end, EVER.end),
         ("stars1", 0, 1),
         ("star", *EVER),
         ("", *EVER),
