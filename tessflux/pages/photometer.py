@@ -20,7 +20,7 @@ from tessflux.pages.night import (
 from tessflux.pages.selection import SILENT, state
 from tessflux.pages.slices import Work
 from tessflux.photometers import Mean, Photometer
-from tessflux.readings import Said
+from tessflux.readings import ZERO_POINTS, Said
 from tessflux.sky import Sky, sky
 from tessflux.status import Snapshot
 from tessflux.words import ago, brightness, measure, number
@@ -141,7 +141,7 @@ def _said(said: Said | None) -> list[tuple[str, str]]:
     if said is None:
         return []
     fields = said.decoded
-    points = [fields[key] for key in ("zp", "zp1", "zp2", "zp3", "zp4") if key in fields]
+    points = [fields[key] for key in ZERO_POINTS if key in fields]
     texts = [(key, str(fields[key])) for key in ("mac", "model", "firmware") if key in fields]
     zero_points = [("zero point", ", ".join(f"{point:.2f}" for point in points))] if points else []
     return [*texts, *zero_points, ("says so since", _at(said.time / 1_000))]

@@ -37,6 +37,7 @@ from tessflux.readings.reading import REGISTER, Reading
 from tessflux.readings.registration import (
     REGISTRATION_TEXTS,
     REGISTRATIONS_MEASUREMENT,
+    ZERO_POINTS,
     Places,
     Registrations,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "REGISTRATION_TEXTS",
     "RETAINED",
     "UNITS",
+    "ZERO_POINTS",
     "Acknowledge",
     "Admission",
     "Admit",

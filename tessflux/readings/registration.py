@@ -40,9 +40,11 @@ LONGEST_TEXT = 64
 REGISTRATION_TEXTS = ("mac", "firmware", "model")
 """The fields that are texts; the others are floats."""
 
-_ZERO_POINTS = ("zp", *(f"zp{channel[1]}" for channel in CHANNELS))
+ZERO_POINTS = ("zp", *(f"zp{channel[1]}" for channel in CHANNELS))
+"""Of a TESS-W, or of each channel of a TESS4C."""
+
 _PLACE = ("latitude", "longitude")
-_ORDER = (*REGISTRATION_TEXTS, *_ZERO_POINTS, "offsethz", *_PLACE)
+_ORDER = (*REGISTRATION_TEXTS, *ZERO_POINTS, "offsethz", *_PLACE)
 
 _MAC = re.compile(r"[0-9a-f]{1,2}([:-][0-9a-f]{1,2}){5}", re.IGNORECASE | re.ASCII)
 
@@ -208,7 +210,7 @@ def _remark(registration: Registration, before: Fields, moved: str) -> Remark | 
     else:
         news = [
             f"its zero point {key} is {fields[key]:g}, it was {before[key]:g}"
-            for key in _ZERO_POINTS
+            for key in ZERO_POINTS
             if key in fields and key in before and fields[key] != before[key]
         ]
     details = [*news, *registration.refused]
