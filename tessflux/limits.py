@@ -115,8 +115,8 @@ STATUS_REQUEST = 16_384
 """Bytes of a request, which has no body: browsers send some 1,000, and cookies of others on this host."""
 
 PAGE_ROWS = 10_000
-"""Readings of one answer when they are read out of a database: 2 MB. A day has 1,440, or one each five
-seconds."""
+"""Readings of one answer when they are read out of a database: 2 MB. A day has 1,440 of a photometer that
+publishes once a minute."""
 
 ALARM_NOTICES = 20
 """Alarms that wait for the operator's command; the oldest go and are counted in the next one."""

@@ -33,7 +33,8 @@ messages are acknowledged that have it."""
 
 
 RETRY_REGISTERS = 3_600.0
-"""Seconds after which a broker is asked again for register topics that has ended connections for it."""
+"""Seconds after which the next connection asks again for register topics for which the broker has ended
+others."""
 
 REGISTER_LOSSES = 2
 """So many connections in turn, so that it was no accident."""

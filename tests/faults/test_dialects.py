@@ -29,6 +29,15 @@ def three() -> Iterator[Three]:
         yield server
 
 
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    """A file with the token that both take."""
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
+    return file
+
+
 def configure(site: Site, two: Two, three: Three, token_file: Path, token: str = TOKEN) -> None:
     both = {"flush_interval": 0.2, "resend": 0}
     site.configure(
@@ -57,12 +66,9 @@ def rows_of(influxd: Influxd) -> list[Row]:
 
 
 def test_2000_readings_are_the_same_rows_in_influxdb_1_2_and_3(
-    site: Site, publisher: Publisher, two: Two, three: Three, tmp_path: Path
+    site: Site, publisher: Publisher, two: Two, three: Three, token: Path
 ) -> None:
     """A bucket that is missing is made; a line that they refuse is named by them, and by the quarantine."""
-    token = tmp_path / "token"
-    token.write_text(f"{TOKEN}\n")
-    token.chmod(0o600)
     configure(site, two, three, token)
     site.start()
     names = [f"stars{number}" for number in range(10, 30)]
@@ -98,12 +104,9 @@ def test_2000_readings_are_the_same_rows_in_influxdb_1_2_and_3(
 
 
 def test_what_was_written_is_read_out_of_each_of_them(
-    site: Site, publisher: Publisher, two: Two, three: Three, tmp_path: Path
+    site: Site, publisher: Publisher, two: Two, three: Three, token: Path
 ) -> None:
     """Those of a TESS4C too."""
-    token = tmp_path / "token"
-    token.write_text(f"{TOKEN}\n")
-    token.chmod(0o600)
     configure(site, two, three, token)
     site.start()
     channels = ", ".join(f'"F{n}":{{"freq":{n}.25, "mag":{20 - n / 7}, "zp":20.5}}' for n in (1, 2, 3, 4))
@@ -140,11 +143,9 @@ def test_what_was_written_is_read_out_of_each_of_them(
 
 
 def test_a_token_that_is_wrong_is_read_again_and_shown_nowhere(
-    site: Site, publisher: Publisher, two: Two, three: Three, tmp_path: Path
+    site: Site, publisher: Publisher, two: Two, three: Three, token: Path
 ) -> None:
-    token = tmp_path / "token"
     token.write_text("Wr0ng-token\n")
-    token.chmod(0o600)
     configure(site, two, three, token, token="Wr0ng-token")
     checked = site.run("--check")
     assert checked.returncode == os.EX_UNAVAILABLE
