@@ -108,9 +108,8 @@ class Watch:
         """How many readings the lists stopped, and how many passed them; what is lost may be one of these."""
         ended, total = self._stats.ended, self._stats.total
         stopped = ended[FILTERED, NOT_WHITELISTED] + ended[FILTERED, BLACKLISTED]
-        return stopped, ended[STORED, ""] + total(LOST) + ended[FILTERED, DUPLICATE] + ended[
-            FILTERED, RETAINED
-        ]
+        known = ended[FILTERED, DUPLICATE] + ended[FILTERED, RETAINED]
+        return stopped, ended[STORED, ""] + total(LOST) + known
 
     def _new_window(self) -> None:
         self._since = self._clock.seconds()
