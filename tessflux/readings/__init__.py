@@ -39,7 +39,6 @@ from tessflux.readings.registration import (
     REGISTRATIONS_MEASUREMENT,
     ZERO_POINTS,
     Places,
-    Registrations,
 )
 
 __all__ = [
@@ -73,7 +72,6 @@ __all__ = [
     "Reading",
     "Reckoned",
     "Registered",
-    "Registrations",
     "Said",
     "Stored",
     "Track",

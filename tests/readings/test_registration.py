@@ -19,12 +19,11 @@ from tessflux.readings import (
     Outcome,
     Quarantined,
     Registered,
-    Registrations,
     Said,
 )
 from tessflux.readings.outcome import Remark
 from tessflux.readings.reading import Refused
-from tessflux.readings.registration import Registration, read
+from tessflux.readings.registration import Registration, Registrations, read
 from tests.readings.samples import NOW, message, payload
 
 TOPIC = "STARS4ALL/register"
