@@ -12,7 +12,7 @@ from tessflux.config.file import File
 from tessflux.config.secret import NO_SECRET, Secret
 from tessflux.config.sections import FIRST_OUTPUT, OUTPUT
 from tessflux.limits import SHARE_MEMBERS
-from tessflux.readings import OTHER_KINDS
+from tessflux.readings import OTHER_KINDS, REGISTRATIONS_MEASUREMENT
 
 _QUOTE = "[\"'`\u2018\u2019\u201c\u201d]"
 _QUOTES = (rf"^{_QUOTE}|{_QUOTE}$", "has quotes, which are part of it; drop them")
@@ -108,10 +108,12 @@ def warn_of_secrets(file: File) -> None:
 
 
 def warn_of_slips(file: File) -> None:
-    """Warn of values that are right, but would quietly store nothing if they are what they look like."""
+    """Warn of values that are right, but quietly store nothing, or mix two things, if they are what they look
+    like."""
     _items_are_not_slips(file)
     _whitelist_is_not_blacklisted(file)
     _topics_bring_readings(file)
+    _readings_have_their_own_measurement(file)
 
 
 def _outputs(file: File) -> list[str]:
@@ -268,6 +270,15 @@ def _topics_bring_readings(file: File) -> None:
     if topics and all(topic.rpartition("/")[2] in OTHER_KINDS for topic in topics):
         kinds = " or ".join(OTHER_KINDS)
         file.warn("mqtt", "topics", f": photometers publish no readings on {kinds}; add STARS4ALL/+/reading")
+
+
+def _readings_have_their_own_measurement(file: File) -> None:
+    registers = file.values["mqtt"].get("register_topics", True)
+    if registers and file.values[FIRST_OUTPUT].get("measurement") == REGISTRATIONS_MEASUREMENT:
+        text = (
+            "what photometers say of themselves goes there as well; take another, or a blank register_topics"
+        )
+        file.warn(FIRST_OUTPUT, "measurement", f": {text}")
 
 
 def _password_is_not_exposed(file: File, section: str) -> None:

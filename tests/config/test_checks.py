@@ -348,6 +348,17 @@ def test_topics_of_which_none_brings_readings_are_warned_of(
     assert load(f"{TCP}topics = {items}\n").warnings == (f"{file}:3: [mqtt] topics: {text}",) * warned
 
 
+@pytest.mark.parametrize(
+    ("more", "warned"), [("", True), ("register_topics = A/register\n", True), ("register_topics =\n", False)]
+)
+def test_readings_in_the_measurement_of_register_messages_are_warned_of(
+    load: Load, more: str, warned: bool
+) -> None:
+    warnings = load(f"{TCP}{more}[influxdb]\nmeasurement = photometers\n").warnings
+    text = "[influxdb] measurement: what photometers say of themselves goes there as well"
+    assert [text in warning for warning in warnings] == [True] * warned
+
+
 def test_a_warning_shows_the_name_of_a_variable_and_not_what_it_holds(load: Load, file: Path) -> None:
     assert load(f"{TCP}whitelist = ${{PW}}\n", PW=f"{PASSWORD} x").warnings == (
         f"{file}:3: [mqtt] whitelist: '${{PW}}' {SEPARATOR}",
