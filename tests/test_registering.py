@@ -197,6 +197,20 @@ class Registering(SynchronousTestCase):
         assert daemon.site.on_disk()[0].endswith(f" {came}")
         assert daemon.stats.ended["stored", "register message"] == 1
 
+    def test_a_kill_while_they_are_held_doubles_nothing_either(self) -> None:
+        daemon = self.daemon
+        daemon.clock_is_known = False
+        daemon.site.stop()
+        daemon.begin()
+        for mid, zero_point in enumerate((20.5, 20.4), 1):
+            daemon.take(says(zero_point), mid=mid)
+        daemon.kill()
+        for mid, zero_point in enumerate((20.5, 20.4), 1):
+            daemon.take(says(zero_point), mid=mid, dup=True)
+        daemon.clock_is_known = True
+        daemon.site.result(daemon.dating.release())
+        assert daemon.said() == [ONE, OTHER]
+
     def test_a_refused_one_can_be_requeued(self) -> None:
         daemon = self.daemon
         daemon.intake._judge.admission.choose(frozenset(), frozenset(), 1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tessflux.limits import HELD_READINGS, SEEN_READINGS
 from tessflux.readings import Episode, Held, Late, Message
 
-COLUMNS = "topic, payload, retained, arrival, mid, sent, photometer, seq, identity, boot, passed"
+COLUMNS = "topic, payload, retained, arrival, mid, sent, photometer, seq, identity, boot, passed, dup"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class HeldMessages:
         """Hold these."""
         if held:
             self._db.executemany(
-                f"INSERT INTO held ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, held)
+                f"INSERT INTO held ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_row, held)
             )
 
     def remove(self, numbers: Sequence[int]) -> None:
@@ -105,6 +105,7 @@ def _row(held: Held) -> tuple[object, ...]:
         late.identity,
         held.boot,
         late.connection if late.name else held.passed,
+        message.dup,
     )
 
 
@@ -120,8 +121,9 @@ def _held(
     identity: int,
     boot: str,
     passed: int,
+    dup: int,
 ) -> Held:
-    message = Message(topic, payload, bool(retained), arrival, mid, sent_at)
+    message = Message(topic, payload, bool(retained), arrival, mid, sent_at, bool(dup))
     if name:
         return Held(message, Late(name, seq, identity, passed))
     return Held(message, None, boot, passed)

@@ -47,6 +47,9 @@ CREATE TABLE registered (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, time INTEGER NOT NULL, fields TEXT NOT NULL,
     before TEXT NOT NULL);
 """,
+    """
+ALTER TABLE held ADD COLUMN dup INTEGER NOT NULL DEFAULT 0;
+""",
 )
 """What each version of the file adds to the one before it."""
 

@@ -570,6 +570,17 @@ def test_the_photometers_that_changed_longest_ago_are_forgotten(
 # Versions of the file
 
 
+def test_a_file_of_the_sixth_version_is_taken_over_with_what_is_held(site: Site) -> None:
+    with closing(sqlite3.connect(site.path)) as db:
+        db.executescript(f"{''.join(schema.VERSIONS[:6])} PRAGMA user_version = 6;")
+        with db:
+            db.execute("INSERT INTO held VALUES (1, 't', x'7b', 0, 5, 7, NULL, '', 0, 0, 'boot', 9)")
+    before = Held(Message("t", b"{", False, 5, 7), None, "boot", 9)
+    again = Held(Message("t", b"{", False, 6, 7, dup=True), None, "boot", 10)
+    site.open().commit(Group(held=[again]), 0)
+    assert site.open().held.oldest("", 10) == {1: before, 2: again}
+
+
 def test_a_file_of_the_fifth_version_is_taken_over(site: Site) -> None:
     with closing(sqlite3.connect(site.path)) as db:
         db.executescript(f"{''.join(schema.VERSIONS[:5])} PRAGMA user_version = 5;")

@@ -320,6 +320,7 @@ class Outputs(Case):
         self.site.execute("DROP TABLE output")
         self.site.execute("DROP TABLE broker")
         self.site.execute("DROP TABLE registered")
+        self.site.execute("ALTER TABLE held DROP COLUMN dup")
         self.site.execute("ALTER TABLE quarantine DROP COLUMN output")
         self.site.execute("PRAGMA user_version = 3")
         self.site.open()
