@@ -59,7 +59,7 @@ class Intake:
 
     def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
         """Take one message; `acknowledge` is called once its outcome is on disk."""
-        if self._store.failing and not self._committer.admits(kept_by_broker=acknowledge is not None):
+        if not self._committer.admits(kept_by_broker=acknowledge is not None):
             return
         self._stats.received += 1
         self._committer.take(self.dating.hold(message) or self._outcome(message), acknowledge)
