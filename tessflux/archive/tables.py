@@ -5,6 +5,7 @@ the last time of the one before. A page of a long time would have InfluxDB open 
 whatever is in them.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,6 +17,8 @@ from tessflux.limits import PAGE_ROWS
 from tessflux.readings import REGISTRATIONS_MEASUREMENT
 
 NO_FIELDS = ("time", "timestamp", "name")
+
+_LARGEST = sys.float_info.max
 
 
 class Table(NamedTuple):
@@ -76,15 +79,15 @@ class Tables(ABC):
 
     def extent(self, name: str, start: int, end: int) -> Extent | None:
         """See `Source`."""
-        chosen = self._choose(self._measurement, name, start * self.per_ms, end * self.per_ms)
-        first = self._page(chosen, "LIMIT 1")
-        last = self._page(chosen, f"ORDER BY {self.time} DESC LIMIT 1")
+        asked = self._measurement, name, start * self.per_ms, end * self.per_ms
+        first = self._page(*asked, "LIMIT 1")
+        last = self._page(*asked, f"ORDER BY {self.time} DESC LIMIT 1")
         if not (first and last):
             return None
         fields = [column for column in first[0] if column not in NO_FIELDS]
         values = ", ".join(f"{self.newest}({self.identifier(field)})" for field in fields)
         # Before them may stand a time, which is that of none of them.
-        rows = self.ask(f"SELECT {values} {chosen}").rows
+        rows = self.ask(f"SELECT {values} {self._choose(*asked)}").rows
         occurring = _numbers(dict(zip(fields, rows[-1][-len(fields) :], strict=False))) if rows else {}
         return Extent(self._ms(first[0]), self._ms(last[0]), frozenset(occurring))
 
@@ -104,10 +107,8 @@ class Tables(ABC):
     def _pages(self, measurement: str, name: str, start: int, end: int) -> Iterator[Mapping[str, Any]]:
         begin, rest = start * self.per_ms, f"ORDER BY {self.time} LIMIT {PAGE_ROWS}"
         # A short page may be one that the server has cut: only an empty one is the end.
-        while page := self._page(self._choose(measurement, name, begin, end * self.per_ms), rest):
+        while page := self._page(measurement, name, begin, end * self.per_ms, rest):
             yield from page
-            if page[-1]["time"] < begin:
-                raise self.stranger()
             begin = page[-1]["time"] + 1
 
     def _choose(self, measurement: str, name: str, begin: int, end: int) -> str:
@@ -116,10 +117,13 @@ class Tables(ABC):
         when = f"{self.time} >= {begin} AND {self.time} < {end}"
         return f"FROM {self.of(measurement)} WHERE {whose} AND {when}"
 
-    def _page(self, chosen: str, rest: str) -> list[Mapping[str, Any]]:
+    def _page(self, measurement: str, name: str, begin: int, end: int, rest: str) -> list[Mapping[str, Any]]:
+        chosen = self._choose(measurement, name, begin, end)
         table = self.ask(f"SELECT {self.everything} {chosen} {rest}")
         rows: list[Mapping[str, Any]] = [dict(zip(table.columns, row, strict=False)) for row in table.rows]
-        if not all(isinstance(row.get("time"), int) for row in rows):
+        times = [row.get("time") for row in rows]
+        # Of times that nobody asked for there may be no end.
+        if not all(type(time) is int and begin <= time < end for time in times):
             raise self.stranger()
         return rows
 
@@ -129,9 +133,11 @@ class Tables(ABC):
 
 
 def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """The fields that are numbers. A whole one may come without a point."""
+    """The fields that are finite numbers. A whole one may come without a point."""
     return {
-        key: float(each) for key, each in found.items() if type(each) in (float, int) and key not in NO_FIELDS
+        key: float(each)
+        for key, each in found.items()
+        if type(each) in (float, int) and abs(each) <= _LARGEST and key not in NO_FIELDS
     }
 
 

@@ -7,6 +7,7 @@ Values come as it stores them, rounded to 15 digits. It has no texts.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from time import time
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ import msgspec
 
 from tessflux.archive.server import Parameters, Server
 from tessflux.archive.source import BEGINNING, DAY, END, Extent, Registration, Row, days
+from tessflux.errors import Unavailable
 from tessflux.readings import REGISTRATION_TEXTS, REGISTRATIONS_MEASUREMENT
 
 
@@ -101,7 +103,10 @@ class VictoriaMetrics:
             "nocache": 1,
         }
         found = self._ask("/api/v1/query", parameters, _Vector).data.result
-        return {self._field(measurement, each.metric): round(each.value[1] * 1000) for each in found}
+        times = {self._field(measurement, each.metric): each.value[1] * 1000 for each in found}
+        if not all(isfinite(ms) and start <= round(ms) < end for ms in times.values()):
+            raise self._stranger()
+        return {field: round(ms) for field, ms in times.items()}
 
     def _rows(self, measurement: str, name: str, start: int, end: int) -> Iterator[Row]:
         for day in days(start, end):
@@ -109,7 +114,7 @@ class VictoriaMetrics:
             for series in self._export(measurement, name, *day):
                 field = self._field(measurement, series.metric)
                 for moment, value in zip(series.timestamps, series.values, strict=False):
-                    if value is not None and day[0] <= moment < day[1]:
+                    if value is not None and isfinite(value) and day[0] <= moment < day[1]:
                         rows.setdefault(moment, {})[field] = value
             for moment in sorted(rows):
                 yield Row(moment, rows[moment])
@@ -139,4 +144,7 @@ class VictoriaMetrics:
             # Some of its numbers are texts.
             return msgspec.json.decode(body, type=kind, strict=False)
         except msgspec.MsgspecError:
-            raise self._server.trouble("its answer is not that of a VictoriaMetrics") from None
+            raise self._stranger() from None
+
+    def _stranger(self) -> Unavailable:
+        return self._server.trouble("its answer is not that of a VictoriaMetrics")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from servers import free_port
 
-from tessflux.archive import EVER, Source, open_source
+from tessflux.archive import EVER, Extent, Source, open_source
 from tessflux.archive.influxql import InfluxQL
 from tessflux.archive.questdb import QuestDB
 from tessflux.archive.server import Server
@@ -70,6 +70,19 @@ def trouble(source: Source) -> str:
             ),
             "its answer is not that of a",
         ),
+        *[
+            (
+                Answer(
+                    200,
+                    b'{"results":[{"series":[{"columns":["time"],"values":[[%b]]}]}],'
+                    b'"data":{"result":[{"metric":{},"value":[1,"%b"]}]},'
+                    b'"columns":[{"name":"time"}],"dataset":[[%b]]}' % (time, time, time),
+                ),
+                "its answer is not that of a",
+            )
+            # In 2262 databases end; no computer has a date for the others.
+            for time in (b"9300000000000000000", b"1" + b"0" * 30, b"-1" + b"0" * 30, b"NaN")
+        ],
         (
             Answer(200, b'{"results":[{"series":[{"columns":["time"]', length=900, close=True),
             "the connection broke",
@@ -232,3 +245,22 @@ def test_a_server_without_tls_is_told_from_one_with_a_bad_certificate() -> None:
         with pytest.raises(Unavailable, match=r"TLS: .*; if no TLS .* must begin with http://"):
             open_source(config(url))
         thread.join()
+
+
+def test_a_number_that_no_reading_can_have_is_none() -> None:
+    values = b"9" * 400, b"NaN", b"-Infinity", b"7"
+    fields = b'"time","a","b","c","d"'
+    row = b"[0,%b,%b,%b,%b]" % values
+    full = Answer(200, b'{"results":[{"series":[{"columns":[%b],"values":[%b]}]}]}' % (fields, row))
+    empty = Answer(200, b'{"results":[{}]}')
+    with ScriptedServer([full, full, full, full, empty], no_places=()) as server:
+        source = InfluxQL(Server(config(server.url), server.url))
+        assert source.extent("stars1", 0, 1) == Extent(0, 0, frozenset({"d"}))
+        assert list(source.readings("stars1", 0, 1)) == [(0, {"d": 7.0})]
+
+
+def test_an_infinite_value_is_none_of_victoriametrics_either() -> None:
+    line = b'{"metric":{"__name__":"tess_seq"},"timestamps":[0,1],"values":["Infinity",7]}\n'
+    with ScriptedServer(otherwise=Answer(200, line), no_places=()) as server:
+        source = VictoriaMetrics(Server(config(server.url, measurement="tess"), server.url))
+        assert list(source.readings("stars1", 0, 2)) == [(1, {"seq": 7.0})]
