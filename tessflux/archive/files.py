@@ -22,7 +22,10 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         part = target = path
     with writing(str(path)):
         try:
-            with part.open("w", encoding="utf-8", newline="") as out:
+            if part != target:
+                # A killed process of our number may have left it; or, where others may write, they a link.
+                part.unlink(missing_ok=True)
+            with part.open("w" if part == target else "x", encoding="utf-8", newline="") as out:
                 yield out
             if part != target:
                 part.replace(target)

@@ -44,6 +44,16 @@ def test_a_link_goes_on_leading_to_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "new"
 
 
+def test_nothing_is_written_through_a_link_that_others_have_put_there(tmp_path: Path) -> None:
+    victim, file = tmp_path / "victim", tmp_path / "stars1.csv"
+    victim.write_text("precious")
+    (tmp_path / f".stars1.csv.{os.getpid()}").symlink_to(victim)
+    with whole_file(file) as out:
+        out.write("new")
+    assert (victim.read_text(), file.read_text()) == ("precious", "new")
+    assert not file.is_symlink()
+
+
 def test_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
