@@ -87,6 +87,7 @@ def _run(options: argparse.Namespace) -> int:
                 output=options.output,
                 retpol=options.retpol,
             )
+            signals.interrupt()
             # Where the readings themselves appear, the progress would stand between them.
             in_files = options.file or options.form == "ida"
             shown = sys.stderr.isatty() and (in_files or not sys.stdout.isatty())

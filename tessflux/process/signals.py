@@ -23,6 +23,12 @@ def unblock() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, CONTROL)
 
 
+def interrupt() -> None:
+    """Have a closed terminal and SIGTERM end a command as Ctrl-C does: it leaves nothing half done."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+
+
 def ignore() -> None:
     """Ignore them and the signals to stop: a process that has stopped must still end with its exit code."""
     for number in (*CONTROL, *STOP):

@@ -1,6 +1,9 @@
 """`tessflux data`: what is asked for wrongly, where the readings go, and how far that has come."""
 
 import io
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -14,6 +17,7 @@ from tessflux.commands.progress import bar, with_progress
 from tessflux.config import load
 from tessflux.errors import CannotCreate
 from tests.faults.scripted import Answer, ScriptedServer
+from tests.real.site import wait_until
 
 NOTHING = Answer(200, b'{"results":[{"statement_id":0}]}')
 
@@ -120,6 +124,20 @@ def test_when_the_database_goes_amid_the_readings_there_is_no_file(
     assert cli.main(["data", "stars1", "-c", str(config), "-o", str(file)]) == 69
     assert capsys.readouterr().err == f"tessflux: [influxdb] {database.url}: out of memory\n"
     assert sorted(tmp_path.iterdir()) == [config]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whatever_ends_it_amid_the_readings_there_is_no_file(
+    config: Path, database: ScriptedServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    database.then(*answers()[:3], Answer(silent=True))
+    command = [sys.executable, "-m", "tessflux", "data", "stars1", "-c", str(config)]
+    with subprocess.Popen([*command, "-o", str(tmp_path / "stars1.csv")], stderr=subprocess.PIPE) as process:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2, "the file of what has come")
+        process.send_signal(number)
+        assert process.communicate(timeout=10)[1] == b""
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == [config]
 
 
 def test_a_bar_shows_which_part_of_the_time_has_been_read() -> None:
