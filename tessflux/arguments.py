@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     for command, text in (
         ("check", "check config, broker and database, and say what to do"),
         ("check-config", "check only the config"),
-        ("install", "install config, init script, log rotation, man pages and user (as root)"),
+        ("install", "install config, service, log rotation, man pages and user (as root)"),
         ("uninstall", "remove what --install installed"),
     ):
         mode.add_argument(f"--{command}", action="store_const", dest="command", const=command, help=text)
