@@ -41,6 +41,9 @@ LOOPBACK = "127.0.0.1"
 PORTS = 10_000, 32_768
 """Linux connects from the ports above these, unless it was told otherwise."""
 
+_given: set[int] = set()
+"""Ports that were given out: a server that is restarted wants its own again."""
+
 Sample = tuple[str, int, str, Any]
 """A field of a stored reading: photometer, time in ms since 1970 UTC, field, value."""
 
@@ -56,15 +59,18 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nothing listens now.
+    """A TCP port of 127.0.0.1 on which nothing listens now, and that was not given out before.
 
     It is below those that the kernel gives to whoever connects: one of them may be taken by the time that a
     server listens on it.
     """
     while True:
         port = random.randrange(*PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind((LOOPBACK, port))
+            _given.add(port)
             return port
 
 

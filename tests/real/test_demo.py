@@ -59,7 +59,9 @@ class Running:
             return False
         (port,) = re.findall(r"^url = .*:(\d+)$", config.read_text(), re.MULTILINE)
         try:
-            series = Influxd(self.place / "influxd", port=int(port)).query("SHOW SERIES", "tessdb")
+            series = Influxd(self.place / "influxd", port=int(port)).query(
+                "SHOW SERIES FROM readings", "tessdb"
+            )
         except ServerFailed:
             return False
         return series != []
