@@ -115,8 +115,10 @@ class AnswerTest(TestCase):
         assert len(refused) == stats.quarantined
         assert stats.delivered + stats.expired + stats.quarantined == len(LINES)
         assert stats.requested == stats.ok + stats.rejected + stats.failed
-        # Without an answer the client repeats a request once, which is counted as one.
-        assert most < 1_000 or 0 <= len(server.requests) - stats.requested <= len(answers) // 2
+        # Without an answer the client repeats a request once, which is counted as one. On a busy computer the
+        # time for one may be over before it has left.
+        repeated = len(server.requests) - stats.requested
+        assert most < 1_000 or -stats.failed <= repeated <= len(answers) // 2
         assert len(set(LINES) - taken - set(refused)) == stats.expired
         return Result(refused, stats, clock.waits, "\n".join(self.log()[logged:]), len(server.requests))
 
