@@ -1,6 +1,6 @@
 """A thread of one's own for calls that block: one after the other, with their results back in the reactor.
 
-A pool of Twisted's costs each call three times as much, since it may have to find or make a thread for it.
+A pool of Twisted's costs each call nearly twice as much, since it may have to find or make a thread for it.
 """
 
 import threading

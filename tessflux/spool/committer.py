@@ -102,12 +102,12 @@ class Committer:
             self._stats.ended[FILTERED, outcome.cause] += 1
             return
         group = self._group
-        is_due = group.take(outcome, acknowledge)
+        group.take(outcome, acknowledge)
         if group.messages == 1:
             group.since = self._clock.seconds()
             if self._under_way is None:
                 self._start_at(group.since + self.flush_interval)
-        if is_due:
+        if group.is_due:
             if group.fills_memory:
                 self.update_backpressure()
             if self._under_way is None:

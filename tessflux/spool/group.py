@@ -49,8 +49,8 @@ class Group:
         """No more may be read from the broker before it is committed."""
         return self.messages >= PENDING_MESSAGES or self._size >= PENDING_BYTES
 
-    def take(self, outcome: Outcome, acknowledge: Acknowledge | None) -> bool:
-        """Add a message; `acknowledge` is None if the broker does not keep it. Returns `is_due`."""
+    def take(self, outcome: Outcome, acknowledge: Acknowledge | None) -> None:
+        """Add a message; `acknowledge` is None if the broker does not keep it."""
         self.messages += 1
         if isinstance(outcome, Stored):
             self.lines.append(outcome.line)
@@ -71,7 +71,6 @@ class Group:
         if acknowledge is not None:
             self.kept_by_broker += 1
             self.acknowledge.append(acknowledge)
-        return self.messages >= GROUP_READINGS or self._size >= PENDING_BYTES
 
     def count_and_acknowledge(self, stats: MqttStats) -> None:
         """It is on disk: count the messages, and acknowledge them in the order in which they came."""

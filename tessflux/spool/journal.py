@@ -91,8 +91,6 @@ class Journal:
         try:
             self.last = max(last, self._one("SELECT max(id) FROM seen"))
             self._seen_readings = self._one("SELECT sum(readings) FROM seen")
-            self._forgotten = -1
-            """Up to which number lines have been deleted since the file was opened."""
             self.held = HeldMessages(self._db)
             self.registered = RegisteredPhotometers(self._db)
             self.quarantine = Quarantine(self._db, rows=quarantine, size=max_size // QUARANTINE_PART)
@@ -180,8 +178,7 @@ class Journal:
     def _commit(self, group: Group, forgotten: int, outputs: Mapping[str, Mark | None]) -> int:
         last = self.last + len(group.lines)
         with transaction(self._db):
-            if forgotten > self._forgotten:
-                self._db.execute("DELETE FROM chunk WHERE id <= ?", (forgotten,))
+            self._db.execute("DELETE FROM chunk WHERE id <= ?", (forgotten,))
             for name, mark in outputs.items():
                 if mark is None:
                     self._db.execute("DELETE FROM output WHERE name = ?", (name,))
@@ -205,7 +202,7 @@ class Journal:
             self.registered.add(group.registered)
             self.held.add(group.held)
             dropped, held = self.quarantine.change(group.released, group.quarantined)
-        self.last, self._forgotten = last, max(forgotten, self._forgotten)
+        self.last = last
         self.quarantine.committed(held)
         self._seen_readings += len(group.admitted) - trimmed
         return dropped
