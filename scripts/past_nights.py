@@ -62,7 +62,7 @@ def fill(directory: Path, pasts: Sequence[Past], now: float, days: float = 8) ->
     database.load()
     for past in pasts:
         for message in past.messages(now - days * DAY, now):
-            register.take(message, judge.judge(message), None)
+            register.take([message], [judge.judge(message)], None)
             # It looks at one reading each time.
             register.digest(message.received_at)
         database.save(register.keep(), 0)

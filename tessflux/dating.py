@@ -6,7 +6,7 @@ the broker until that is done. The other kind are readings that came late (`read
 photometer are judged together when their times can be reckoned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -49,7 +49,8 @@ Judging = Callable[[Message, Admit | None], Outcome]
 
 
 class Dating:
-    """Call `restore` first, `hold` with each message, and `release` every second."""
+    """Call `restore` first, `hold` with the messages that come while it `holds`, and `release` every
+    second."""
 
     def __init__(
         self,
@@ -82,12 +83,15 @@ class Dating:
         else:
             self._resumed = self._clock.passed()
 
-    def hold(self, message: Message) -> Held | None:
-        """The message as it is held, if nobody knows yet when it came."""
-        if self._clock.known and not self._undated:
-            return None
-        self._undated += 1
-        return Held(message, None, self._clock.boot, self._clock.passed())
+    @property
+    def holds(self) -> bool:
+        """Whether nobody knows yet when messages come, or some that came before are not judged yet."""
+        return self._undated > 0 or not self._clock.known
+
+    def hold(self, messages: Sequence[Message]) -> list[Held]:
+        """The messages as they are held."""
+        self._undated += len(messages)
+        return [Held(message, None, self._clock.boot, self._clock.passed()) for message in messages]
 
     async def release(self) -> None:
         """Judge the messages whose time is known by now."""
@@ -184,8 +188,7 @@ class Dating:
     async def _commit(self, entries: dict[int, Held], outcomes: list[Outcome]) -> bool:
         """Each entry leaves the table in the same commit that stores its outcome."""
         group = Group(dated=list(entries))
-        for outcome in outcomes:
-            group.take(outcome, None)
+        group.take(outcomes)
         return await self._committer.commit(group)
 
 

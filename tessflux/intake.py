@@ -3,6 +3,8 @@
 A photometer that goes on sending something wrong gets one log line an hour, not one a message.
 """
 
+from collections.abc import Sequence
+
 from twisted.logger import Logger
 
 from tessflux.clock import Clock
@@ -11,7 +13,15 @@ from tessflux.dating import Dating
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.photometers import Register
-from tessflux.readings import Acknowledge, Admit, Judge, Message, Outcome, Places, internal_error
+from tessflux.readings import (
+    Acknowledge,
+    Admit,
+    Judge,
+    Message,
+    Outcome,
+    Places,
+    internal_error,
+)
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
 from tessflux.watch import Watch
@@ -20,7 +30,7 @@ log = Logger(namespace="mqtt")
 
 
 class Intake:
-    """Takes messages one by one, and those that an operator wants out of quarantine."""
+    """Takes the messages that come, and those that an operator wants out of quarantine."""
 
     def __init__(
         self,
@@ -57,32 +67,46 @@ class Intake:
         admission.backlog.wait = None if mqtt.backlog_wait is None else mqtt.backlog_wait * 1_000
         self._watch.configure(mqtt)
 
-    def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
-        """Take one message; `acknowledge` is called once its outcome is on disk."""
-        if not self._committer.admits(kept_by_broker=acknowledge is not None):
+    def take(self, messages: Sequence[Message], acknowledge: Acknowledge) -> None:
+        """Take messages; those above QoS 0 are acknowledged once their outcomes are on disk."""
+        mids = [message.mid for message in messages if message.mid is not None]
+        if not self._committer.admits(len(messages), kept_by_broker=len(mids)):
             return
-        self._stats.received += 1
-        self._committer.take(self.dating.hold(message) or self._outcome(message), acknowledge)
+        self._stats.received += len(messages)
+        if self.dating.holds:
+            outcomes: Sequence[Outcome] = self.dating.hold(messages)
+        else:
+            outcomes = self._outcomes(messages)
+        self._committer.take(outcomes, mids, acknowledge)
         if self._watch.unseen:
             try:
-                self._watch.came(message.topic)
+                for message in messages:
+                    self._watch.came(message.topic)
             except Exception:
                 self._reports.bug("The topic of a message could not be watched")
 
-    def _outcome(self, message: Message, admit: Admit | None = None) -> Outcome:
-        """What becomes of a message. If a bug keeps us from judging it, it waits in quarantine for the fix:
+    def _outcomes(self, messages: Sequence[Message], admit: Admit | None = None) -> list[Outcome]:
+        """What becomes of messages. If a bug keeps us from judging one, it waits in quarantine for the fix:
         left unacknowledged, it would take up a place in the broker's window for ever."""
+        outcomes: list[Outcome] = []
+        for message, reading in zip(messages, self._judge.parse(messages), strict=True):
+            try:
+                outcome = self._judge.judge(message, admit, reading)
+            except Exception as error:
+                self._reports.bug("A message could not be judged; it is in quarantine")
+                outcome = internal_error(message, error)
+            else:
+                if outcome.remark is not None:
+                    self._reports.note(*outcome.remark)
+            outcomes.append(outcome)
         try:
-            outcome = self._judge.judge(message, admit)
-        except Exception as error:
-            self._reports.bug("A message could not be judged; it is in quarantine")
-            return internal_error(message, error)
-        if outcome.remark is not None:
-            self._reports.note(*outcome.remark)
-        try:
-            self._register.take(message, outcome, admit)
+            self._register.take(messages, outcomes, admit)
         except Exception:
             self._reports.bug("The photometers that were heard could not be noted")
+        return outcomes
+
+    def _outcome(self, message: Message, admit: Admit | None) -> Outcome:
+        [outcome] = self._outcomes([message], admit)
         return outcome
 
     async def requeue(self) -> None:
@@ -91,13 +115,14 @@ class Intake:
         count = 0
         while entries := await self._store.requeued(REQUEUED):
             group = Group(released=list(entries))
+            messages = []
             for entry in entries.values():
                 if not entry.topic:
                     # A line that the database refused: it was counted when it came as a message.
                     group.lines.append(entry.payload.decode())
                     continue
-                message = Message(entry.topic, entry.payload, entry.retained, entry.time)
-                group.take(self._outcome(message, self._judge.admission.admit_requeued), None)
+                messages.append(Message(entry.topic, entry.payload, entry.retained, entry.time))
+            group.take(self._outcomes(messages, self._judge.admission.admit_requeued))
             if not await self._committer.commit(group):
                 break
             self._stats.received += group.messages

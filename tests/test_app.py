@@ -156,7 +156,7 @@ class Wiring(SynchronousTestCase):
         reactor = Reactor()
         app = self.watching(reactor)
         for seq in range(11):
-            app._intake.take(message(payload(seq)), None)
+            app._intake.take([message(payload(seq))], lambda mids: None)
             reactor.advance(LOOK)
         assert [line.split(", and")[0] for line in said()] == ["No reading was let through for ten minutes"]
         app._spool.store.failing = "disk full"

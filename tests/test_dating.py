@@ -94,9 +94,14 @@ class Case(SynchronousTestCase):
         """They come right now."""
         for payload in payloads:
             message = Message(
-                "STARS4ALL/stars1/reading", payload, False, int(self.time.now() * 1_000), 7, **options
+                "STARS4ALL/stars1/reading",
+                payload,
+                False,
+                int(self.time.now() * 1_000),
+                7 if qos else None,
+                **options,
             )
-            self.intake.take(message, self.site.acknowledge(0) if qos else None)
+            self.intake.take([message], self.site.acknowledge)
         self.site.committer.flush()
 
     def wait(self, seconds: float) -> None:
@@ -141,7 +146,7 @@ class WrongClockTest(Case):
                     self.take(reading(seq))
                     self.wait(4)
                 assert (self.stored(), self.held()) == ({}, 5)
-                assert self.site.events.count(0) == 5
+                assert self.site.events.count(7) == 5
                 assert self.stats.ended[HELD, ""] == self.stats.received == 5
                 self.off, self.known = 0, True
                 self.wait(2)
@@ -260,7 +265,7 @@ class LateTest(KnownCase):
     def test_they_wait_for_the_first_live_one_and_get_the_time_of_their_number(self) -> None:
         self.take(*(reading(seq) for seq in range(10, 20)))
         assert self.held() == 10
-        assert self.site.events.count(0) == 20
+        assert self.site.events.count(7) == 20
         self.wait(10)
         assert self.held() == 10
         self.take(reading(20))

@@ -139,7 +139,7 @@ class DiskTest(FaultCase):
             if seq == 20:
                 self.wait(10)
                 message = Message(message.topic, message.payload, False, int(self.time.now() * 1_000))
-            self.intake.take(message, None)
+            self.intake.take([message], self.site.acknowledge)
         self.wait(3)
         self.check(*range(10, 21))
 
@@ -268,7 +268,7 @@ class ClockTest(FaultCase):
         self.set_clock()
         for seq in range(30):
             message = Message("a/b", reading(seq, "stars2"), False, int(self.time.now() * 1_000))
-            self.intake.take(message, None)
+            self.intake.take([message], self.site.acknowledge)
             self.wait(1)
         assert self.site.events.count("backpressure") < 5
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,16 +37,16 @@ MQTT = MqttConfig(broker=BrokerAddress("tcp", "localhost", 1883, ""))
 class FakeCommitter:
     """Takes what the intake hands over; nothing is acknowledged."""
 
-    taken: list[tuple[Outcome, Acknowledge | None]] = field(default_factory=list)
-    asked: list[bool] = field(default_factory=list)
+    taken: list[tuple[Sequence[Outcome], Sequence[int], Acknowledge]] = field(default_factory=list)
+    asked: list[tuple[int, int]] = field(default_factory=list)
     room: bool = True
 
-    def admits(self, *, kept_by_broker: bool) -> bool:
-        self.asked.append(kept_by_broker)
+    def admits(self, messages: int, *, kept_by_broker: int) -> bool:
+        self.asked.append((messages, kept_by_broker))
         return self.room
 
-    def take(self, outcome: Outcome, acknowledge: Acknowledge | None) -> None:
-        self.taken.append((outcome, acknowledge))
+    def take(self, outcomes: Sequence[Outcome], mids: Sequence[int], acknowledge: Acknowledge) -> None:
+        self.taken.append((outcomes, mids, acknowledge))
 
 
 class Taking:
@@ -72,25 +73,33 @@ class Taking:
             TimeOfDay(0),
         )
 
-    def take(self, message: Message, acknowledge: Acknowledge | None = None) -> Outcome:
+    def take(self, message: Message) -> Outcome:
         """The outcome of one message."""
-        before = len(self.committer.taken)
-        self.intake.take(message, acknowledge)
-        [(outcome, handed_on)] = self.committer.taken[before:]
-        assert handed_on is acknowledge
+        [outcome] = self.take_all(message)
         return outcome
+
+    def take_all(self, *messages: Message) -> Sequence[Outcome]:
+        """The outcomes of messages that came together."""
+        before = len(self.committer.taken)
+
+        def acknowledge(mids: Sequence[int]) -> None:
+            raise AssertionError("nothing is on disk")
+
+        self.intake.take(messages, acknowledge)
+        [(outcomes, mids, handed_on)] = self.committer.taken[before:]
+        assert handed_on is acknowledge
+        assert mids == [each.mid for each in messages if each.mid is not None]
+        return outcomes
 
     def reported(self) -> list[str]:
         return [formatEvent(event) for event in self._events]
 
 
-@pytest.mark.parametrize(
-    ("taken", "kind"), [(b"{", Quarantined), (b"", Filtered), (payload(1), Stored)], ids=str
-)
-def test_a_message_is_counted_and_handed_on_with_its_acknowledgement(taken: bytes, kind: type) -> None:
+def test_messages_are_counted_and_handed_on_in_their_order_with_their_acknowledgement() -> None:
     taking = Taking()
-    assert isinstance(taking.take(message(taken), list[None]().clear), kind)
-    assert taking.stats.received == 1
+    sent = [message(b"{", mid=5), message(b""), message(payload(1), mid=6), message(payload(2))]
+    assert [type(each) for each in taking.take_all(*sent)] == [Quarantined, Filtered, Stored, Stored]
+    assert taking.stats.received == 4
 
 
 def test_what_deserves_a_remark_is_reported() -> None:
@@ -117,7 +126,8 @@ def test_the_register_of_photometers_gets_every_outcome() -> None:
         taking = Taking()
         for each in (payload(1), payload(1), b"{", b""):
             taking.take(message(each))
-    assert [type(call.args[2]) for call in took.mock_calls] == [Stored, Filtered, Quarantined, Filtered]
+    outcomes = [type(outcome) for call in took.mock_calls for outcome in call.args[2]]
+    assert outcomes == [Stored, Filtered, Quarantined, Filtered]
 
 
 def test_a_photometer_that_goes_on_sending_wrong_messages_has_one_line_a_period() -> None:
@@ -172,7 +182,7 @@ def test_a_message_that_a_bug_keeps_from_being_judged_is_counted_kept_and_acknow
 
     monkeypatch.setattr(Judge, "judge", broken)
     for _ in range(3):
-        outcome = taking.take(message(b"?" * 70_000, retained=True), list[None]().clear)
+        outcome = taking.take(message(b"?" * 70_000, retained=True))
         assert isinstance(outcome, Quarantined)
         assert outcome == Quarantined(
             NOW, TOPIC, "", "internal error", outcome.detail, b"?" * 65_536, retained=True
@@ -207,7 +217,7 @@ def test_whatever_a_bug_says_its_message_is_kept_on_disk(
 
     monkeypatch.setattr(Judge, "judge", broken)
     storing = Storing(str(tmp_path))
-    storing.take(message(payload(1)), 7, qos=1)
+    storing.take(message(payload(1), mid=7))
     storing.commit()
     assert storing.acknowledged == [7]
     storing.close()
@@ -221,7 +231,7 @@ def test_a_message_whose_topic_cannot_be_watched_is_taken(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Watch, "came", broken)
     taking = Taking()
-    assert isinstance(taking.take(message(payload(1)), list[None]().clear), Stored)
+    assert isinstance(taking.take(message(payload(1))), Stored)
     assert isinstance(taking.take(message(payload(2))), Stored)
     assert taking.reported() == ["The topic of a message could not be watched"]
 
@@ -240,9 +250,8 @@ def test_a_message_for_which_there_is_no_room_is_neither_counted_nor_judged() ->
     """The spool counts it, or the broker sends it again."""
     taking = Taking()
     taking.committer.room = False
-    taking.intake.take(message(payload(1)), None)
-    taking.intake.take(message(payload(1)), list[None]().clear)
-    assert (taking.committer.asked, taking.committer.taken, taking.stats.received) == ([False, True], [], 0)
+    taking.intake.take([message(payload(1)), message(payload(1), mid=7), message(payload(2))], lambda _: None)
+    assert (taking.committer.asked, taking.committer.taken, taking.stats.received) == ([(3, 1)], [], 0)
     taking.committer.room = True
     assert isinstance(taking.take(message(payload(1))), Stored)
 
@@ -271,8 +280,9 @@ class Storing:
             TimeOfDay(0),
         )
 
-    def take(self, message: Message, number: int, qos: int) -> None:
-        self.intake.take(message, (lambda: self.acknowledged.append(number)) if qos else None)
+    def take(self, *messages: Message) -> None:
+        """They come together."""
+        self.intake.take(messages, self.acknowledged.extend)
 
     def commit(self) -> None:
         """The flush interval goes by."""
@@ -305,26 +315,27 @@ MESSAGES = st.builds(
     | st.binary(max_size=20),
     st.booleans(),
     st.integers(NOW - 5, NOW + 5),
+    st.none() | st.integers(1, 65_535),
 )
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(MESSAGES, st.integers(0, 1), st.booleans()), max_size=30))
-def test_every_message_ends_in_exactly_one_counter(
-    messages: list[tuple[Message, int, bool]],
-) -> None:
+@given(st.lists(st.tuples(st.lists(MESSAGES, max_size=6), st.booleans()), max_size=10))
+def test_every_message_ends_in_exactly_one_counter(chunks: list[tuple[list[Message], bool]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         storing = Storing(directory)
-        for number, (taken, qos, commit) in enumerate(messages):
-            storing.take(taken, number, qos)
-            assert storing.stats.received == number + 1
+        sent: list[Message] = []
+        for messages, commit in chunks:
+            storing.take(*messages)
+            sent += messages
+            assert storing.stats.received == len(sent)
             if commit:
                 storing.commit()
-            assert sum(storing.ended().values()) + storing.spool.committer.pending == number + 1
+            assert sum(storing.ended().values()) + storing.spool.committer.pending == len(sent)
         storing.commit()
         assert storing.spool.committer.pending == 0
         assert sum(storing.ended().values()) == storing.stats.received
-        assert storing.acknowledged == [number for number, (_, qos, _) in enumerate(messages) if qos], (
+        assert storing.acknowledged == [each.mid for each in sent if each.mid is not None], (
             "in the order in which they came"
         )
         storing.close()
@@ -333,11 +344,11 @@ def test_every_message_ends_in_exactly_one_counter(
 def test_nothing_is_acknowledged_before_its_commit_and_then_all_in_order(tmp_path: Any) -> None:
     storing = Storing(str(tmp_path))
     taken = [payload(1), b"", b"{", payload(1), payload(2), payload(3, "banned"), payload(4)]
-    for number, each in enumerate(taken):
-        storing.take(message(each), number, qos=1)
+    for number, each in enumerate(taken, 1):
+        storing.take(message(each, mid=number))
     assert storing.acknowledged == []
     assert sum(storing.ended().values()) == 0
     storing.commit()
-    assert storing.acknowledged == [0, 1, 2, 3, 4, 5, 6]
+    assert storing.acknowledged == [1, 2, 3, 4, 5, 6, 7]
     assert storing.ended() == {STORED: 3, FILTERED: 3, REFUSED: 1, LOST: 0}
     storing.close()

@@ -88,7 +88,8 @@ class OutputsCase(SynchronousTestCase):
         lines = [line(self.number + number) for number in range(count)]
         for each in lines:
             admitted = Admitted("stars1", self.number, self.number)
-            self.spool.committer.take(Stored(each, admitted, Reading("stars1", 0.0, "", None)), None)
+            stored = Stored(each, admitted, Reading("stars1", 0.0, "", None))
+            self.spool.committer.take([stored], [], lambda mids: None)
             self.number += 1
         self.wait(2)
         return lines

@@ -85,7 +85,7 @@ class Daemon:
     def take(self, what: bytes, *, mid: int | None = None, dup: bool = False) -> None:
         at = NOW + int(self.site.clock.seconds() * 1_000)
         taken = Message(TOPIC, what, False, at, mid, None, dup)
-        self.intake.take(taken, None if mid is None else lambda: self.acknowledged.append(mid))
+        self.intake.take([taken], self.acknowledged.extend)
         if mid is not None:
             self.site.committer.flush()
             self.site.clock.advance(COMMIT_PACE)
@@ -133,7 +133,7 @@ class Registering(SynchronousTestCase):
         assert (stats.received, [stats.ended[each] for each in kinds]) == (3, [1, 2])
         assert stats.ended.total() == 3
         assert stats.last_stored is None
-        daemon.intake.take(message(payload(1)), None)
+        daemon.intake.take([message(payload(1))], daemon.acknowledged.extend)
         daemon.commit()
         assert stats.last_stored == daemon.site.clock.seconds()
 

@@ -65,7 +65,8 @@ class Requeue(SynchronousTestCase):
 
     def take(self, *payloads: bytes, retained: bool = False) -> None:
         for number, payload in enumerate(payloads):
-            self.intake.take(Message("STARS4ALL/stars1/reading", payload, retained, NOW + number), None)
+            message = Message("STARS4ALL/stars1/reading", payload, retained, NOW + number)
+            self.intake.take([message], self.site.acknowledge)
         self.site.clock.advance(FLUSH)
 
     def refuse_line(self) -> None:
@@ -106,7 +107,7 @@ class Requeue(SynchronousTestCase):
         self.intake.reconfigure(replace(STRICT, new_photometers=1), InfluxConfig(), {})
         other = b'{"seq": 1, "name": "other", "freq": 0.5, "mag": 20.0}'
         for payload in (other, dark(1), dark(2), dark(3)):
-            self.intake.take(Message("x", payload, False, NOW), None)
+            self.intake.take([Message("x", payload, False, NOW)], self.site.acknowledge)
         self.site.clock.advance(FLUSH)
         self.intake.reconfigure(LENIENT, InfluxConfig(), {})
         self.requeue()

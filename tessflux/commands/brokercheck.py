@@ -6,6 +6,7 @@ that is seen by listening for a moment, in a group of its own, which takes nothi
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,10 +55,11 @@ class Probe:
     def listen(self) -> None:
         self._listens = True
 
-    def _take(self, message: Message, acknowledge: Acknowledge | None) -> None:
-        if acknowledge is not None:
-            acknowledge()
-        if self._listens and not message.retained and not self.heard.called:
+    def _take(self, messages: Sequence[Message], acknowledge: Acknowledge) -> None:
+        if mids := [message.mid for message in messages if message.mid is not None]:
+            acknowledge(mids)
+        published = any(not message.retained for message in messages)
+        if self._listens and published and not self.heard.called:
             self.heard.callback(None)
 
     async def connect(self) -> None:

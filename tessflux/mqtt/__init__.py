@@ -1,7 +1,7 @@
 """The way in: MQTT from the broker, by paho on a Twisted transport.
 
 In:   bytes from the broker, over one connection at a time, which `Subscriber` keeps up for ever.
-Out:  a `Message` and what acknowledges it, handed on at once.
+Out:  each `Message`, with those that arrived together, and what acknowledges them, handed on at once.
 
 A `Session` over a `broker_endpoint` is one connection, for `tessflux --check`; `terms` has words for what a
 broker says.

@@ -10,7 +10,6 @@ acknowledgement can only go to the connection that brought its message.
 import struct
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import partial
 from typing import Any
 
 from paho.mqtt.client import DisconnectFlags
@@ -29,7 +28,7 @@ from tessflux.mqtt.endpoint import BrokerProtocol, loss_reason, tls_failure
 from tessflux.mqtt.packets import KIND, PUBLISH, QOS, Malformed, Packet, Splitter, publication
 from tessflux.mqtt.pahoclient import Answer, PahoClient, Socket
 from tessflux.mqtt.terms import Refusal, Terms, refuses_version, said
-from tessflux.readings import Deliver
+from tessflux.readings import Deliver, Message
 
 log = Logger(namespace="mqtt")
 
@@ -72,8 +71,8 @@ OPEN = State.OPEN
 class Session(BrokerProtocol):
     """`accepted` fires when the broker accepts CONNECT, or fails; `lost` fires at the end with the reason.
 
-    `deliver` gets each message and, above QoS 0, what acknowledges it; `idle` is called when all that has
-    arrived was delivered; `now` is the time of day in seconds since 1970 UTC.
+    `deliver` gets the messages that arrived together; `idle` is called when all that has arrived was
+    delivered; `now` is the time of day in seconds since 1970 UTC.
     """
 
     def __init__(
@@ -107,8 +106,8 @@ class Session(BrokerProtocol):
         self._backpressure = False
         self._abort_timer: IDelayedCall | None = None
         self._splitter = Splitter()
-        self._acknowledgements: list[int] = []
-        self._acknowledge_timer: IDelayedCall | None = None
+        self._qos2: set[int] = set()
+        """Packet identifiers of messages at QoS 2 that are not acknowledged yet."""
         self._unread_bytes: int | None = None
 
     def connectionMade(self) -> None:
@@ -138,36 +137,52 @@ class Session(BrokerProtocol):
     def _read(self) -> None:
         if self._backpressure or self._state is not OPEN:
             return
-        # One time for all that arrived together, and one bound method.
-        received_at, arrival = int(self._now() * 1000), self._clock.seconds()
-        deliver, acknowledge = self._deliver, self._acknowledge
+        # One time for all that arrived together.
+        received_at, version5 = int(self._now() * 1000), self._version5
+        messages: list[Message] = []
+        unreadable = ""
         try:
             for packet in self._splitter.packets():
                 first = packet[0]
                 if first & KIND == PUBLISH and first & QOS != QOS_3:
-                    message = publication(packet, received_at, version5=self._version5)
-                    self.last_message = arrival
-                    try:
-                        if message.mid is None:
-                            self.qos0_messages += 1
-                            deliver(message, None)
-                        else:
-                            self.above_qos0 = True
-                            response = PUBREC if first & QOS_2 else PUBACK
-                            deliver(message, partial(acknowledge, response | message.mid))
-                    except Exception:
-                        log.failure("A message on {topic} could not be taken", topic=message.topic)
-                else:
+                    message = publication(packet, received_at, version5=version5)
+                    messages.append(message)
+                    if first & QOS_2 and message.mid is not None:
+                        self._qos2.add(message.mid)
+                    continue
+                self._hand_on(messages)
+                messages = []
+                if self._state is OPEN:
                     self._control(packet)
                 if self._backpressure or self._state is not OPEN:
                     break
         except Malformed as error:
-            self.abort(f"the broker sent something that cannot be read: {error}")
+            unreadable = f"the broker sent something that cannot be read: {error}"
         except Exception:
             # Such as what paho cannot digest. Whatever it was, this connection is of no use any more.
             log.failure("A packet of the broker could not be read")
-            self.abort("unreadable packet")
+            unreadable = "unreadable packet"
+        self._hand_on(messages)
+        if unreadable:
+            self.abort(unreadable)
         self._idle()
+
+    def _hand_on(self, messages: list[Message]) -> None:
+        """Deliver messages that arrived together."""
+        if not messages:
+            return
+        self.last_message = self._clock.seconds()
+        above = sum(message.mid is not None for message in messages)
+        self.qos0_messages += len(messages) - above
+        self.above_qos0 = self.above_qos0 or above > 0
+        try:
+            self._deliver(messages, self._acknowledge)
+        except Exception:
+            log.failure(
+                "{count} messages could not be taken, the first on {topic}",
+                count=len(messages),
+                topic=messages[0].topic,
+            )
 
     def _control(self, packet: Packet) -> None:
         """What is no publication is for paho, but for a refusal that it would not explain."""
@@ -192,7 +207,6 @@ class Session(BrokerProtocol):
         """The transport is gone, whoever wanted it."""
         self._state = State.CLOSED
         self._tls_failed = tls_failure(reason) is not None
-        self._send_acknowledgements()
         if self._keepalive.running:
             self._keepalive.stop()
         if self._abort_timer is not None and self._abort_timer.active():
@@ -270,7 +284,6 @@ class Session(BrokerProtocol):
         """Send DISCONNECT; `lost` fires when the transport is closed."""
         self._reason = self._reason or DISCONNECTED
         if self._state is OPEN:
-            self._send_acknowledgements()
             self._begin_to_close()
             # TLS closes only when the peer's answer is read. No message is read any more.
             self.backpressure(False)
@@ -304,18 +317,15 @@ class Session(BrokerProtocol):
             assert self.transport is not None
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
-    def _acknowledge(self, response: int) -> None:
-        # A commit acknowledges many messages; the responses leave in one write.
-        if not self._acknowledgements:
-            self._acknowledge_timer = self._clock.callLater(0, self._send_acknowledgements)
-        self._acknowledgements.append(response)
-
-    def _send_acknowledgements(self) -> None:
-        responses, self._acknowledgements = self._acknowledgements, []
-        if self._acknowledge_timer is not None and self._acknowledge_timer.active():
-            self._acknowledge_timer.cancel()
-        if responses and self._state is OPEN:
-            self._send(struct.pack(f">{len(responses)}I", *responses))
+    def _acknowledge(self, mids: Sequence[int]) -> None:
+        """The responses leave in one write."""
+        if self._state is not OPEN:
+            return
+        responses = [PUBACK | mid for mid in mids]
+        if self._qos2:
+            responses = [PUBREC | mid if mid in self._qos2 else PUBACK | mid for mid in mids]
+            self._qos2.difference_update(mids)
+        self._send(struct.pack(f">{len(responses)}I", *responses))
 
     def _on_connack(self, session_present: bool, code: ReasonCode, properties: Any) -> None:
         self.session_present = session_present

@@ -1,7 +1,7 @@
 """Stays connected to the broker and subscribed, for ever: connect, subscribe, listen, back off, retry.
 
-Each message is handed on at once. What becomes of it, and when it is acknowledged, is decided by the spool's
-Committer.
+Messages are handed on at once. What becomes of them, and when they are acknowledged, is decided by the
+spool's Committer.
 """
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ class Memory(subscription.Memory, handshake.Memory, Protocol):
 
 
 class Subscriber(Service):
-    """`take` gets each message and what acknowledges it; `idle` is called when all that arrived was taken;
+    """`take` gets messages and what acknowledges them; `idle` is called when all that arrived was taken;
     `resumed` when the broker accepts us in our earlier session, before any of its messages is taken.
 
     `memory` keeps what the broker may have us subscribed to, `now` is the time of day in seconds since

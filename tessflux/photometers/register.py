@@ -166,19 +166,26 @@ class Register:
         """So many seconds more have passed in which we could hear."""
         self._listened += seconds
 
-    def take(self, message: Message, outcome: Outcome, admit: Admit | None) -> None:
-        """Note a message that was judged; `admit` as `Judge.judge` got it."""
-        # For nearly every reading this is all: each line of it shows in the throughput.
-        if type(outcome) is Stored:
-            admitted = outcome.admitted
-            name = admitted.name
-            self._counts[name] += 1
-            if admitted.time == message.received_at:
-                if name in self._live:
-                    return
+    def take(self, messages: Iterable[Message], outcomes: Iterable[Outcome], admit: Admit | None) -> None:
+        """Note messages that were judged; `admit` as `Judge.judge` got it."""
+        live, counts = self._live, self._counts
+        for message, outcome in zip(messages, outcomes, strict=True):
+            # For nearly every reading this is all: each line of it shows in the throughput.
+            if type(outcome) is Stored:
+                admitted = outcome.admitted
+                name = admitted.name
+                counts[name] += 1
+                if name in live and admitted.time == message.received_at:
+                    continue
+            self._note(message, outcome, admit)
+
+    def _note(self, message: Message, outcome: Outcome, admit: Admit | None) -> None:
+        if isinstance(outcome, Stored):
+            name, time = outcome.admitted.name, outcome.admitted.time
+            if time == message.received_at:
                 self._live[name] = message, outcome, admit
             else:
-                self._late.setdefault((name, admitted.time // 1_000), (message, outcome, admit))
+                self._late.setdefault((name, time // 1_000), (message, outcome, admit))
         elif isinstance(outcome, Filtered | Quarantined):
             self._turn_away(message, outcome, admit)
         elif isinstance(outcome, Registered):

@@ -1,6 +1,6 @@
 """A message -> its outcome: parse, admit, encode. Pure; nothing that a message holds makes it raise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tessflux.limits import MAX_PAYLOAD
 from tessflux.readings import lineprotocol
@@ -17,7 +17,7 @@ from tessflux.readings.outcome import (
     Remark,
     Stored,
 )
-from tessflux.readings.reading import REGISTER, Reading, Refused, parse
+from tessflux.readings.reading import REGISTER, Reading, Refused, parse, parse_all
 from tessflux.readings.registration import Places, Registrations, read
 
 EMPTY = "empty"
@@ -59,13 +59,25 @@ class Judge:
         self._registers = registers
         self.registrations.place(places)
 
-    def judge(self, message: Message, admit: Admit | None = None) -> Outcome:
-        """What becomes of a message. One that was kept, and is judged again, is admitted by one of the other
-        methods of `admission`."""
+    def parse(self, messages: Sequence[Message]) -> Sequence[Reading | Refused | None]:
+        """What is in messages that came together. If one of them brings a bug about, None for each: then
+        `judge` finds out which."""
+        payloads = [message.payload for message in messages]
+        try:
+            return parse_all(payloads, extra_fields=self._extra_fields, validation=self._validation)
+        except Exception:
+            return [None] * len(messages)
+
+    def judge(
+        self, message: Message, admit: Admit | None = None, reading: Reading | Refused | None = None
+    ) -> Outcome:
+        """What becomes of a message, of which `parse` may have found the reading. One that was kept, and is
+        judged again, is admitted by one of the other methods of `admission`."""
         if not message.payload:
             # This is how a retained message is deleted.
             return Filtered(EMPTY)
-        reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
+        if reading is None:
+            reading = parse(message.payload, extra_fields=self._extra_fields, validation=self._validation)
         if isinstance(reading, Refused):
             if reading.cause == REGISTER and _kind(message.topic) == "register":
                 return self._register(message, reading.name, again=admit is not None)

@@ -71,9 +71,11 @@ def values(fields: Mapping[str, float]) -> str:
     return _encode(fields).translate(_FROM_JSON, b'{}"').decode()
 
 
-def values_before(end: bytes, struct: msgspec.Struct) -> str:
-    """The same of the fields of a struct that stand, in JSON, before `end`; all floats."""
-    return _encode(struct).partition(end)[0].translate(_FROM_JSON, b'{}"').decode()
+def values_of_all(structs: Sequence[msgspec.Struct]) -> list[str]:
+    """The same of structs that hold nothing but floats. They are written together, and cut apart at the end:
+    that takes little more than half the time."""
+    text = _encode(structs)[2:-2].translate(_FROM_JSON, b'{"').decode()
+    return text.split("},") if structs else []
 
 
 def fields(values: str) -> dict[str, float]:

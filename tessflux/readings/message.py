@@ -1,6 +1,6 @@
 """A message as the broker delivers it. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -20,8 +20,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """Whether the broker has sent it before, as far as it knows."""
 
 
-Acknowledge = Callable[[], None]
-"""Acknowledges a message: the broker need not keep it any more."""
+Acknowledge = Callable[[Sequence[int]], None]
+"""Acknowledges messages by their packet identifiers: the broker need not keep them any more."""
 
-Deliver = Callable[[Message, Acknowledge | None], None]
-"""Takes a message, and what acknowledges it (None at QoS 0)."""
+Deliver = Callable[[Sequence[Message], Acknowledge], None]
+"""Takes messages in the order in which they came, and what acknowledges those above QoS 0."""

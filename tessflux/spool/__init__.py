@@ -1,6 +1,6 @@
 """The queue on disk, between the broker and the database.
 
-In:   the outcome of each message, and what acknowledges the message: `Committer.take`. One whose time is not
+In:   the outcomes of messages, and what acknowledges the messages: `Committer.take`. One whose time is not
       known yet is `held` until it is judged again.
 Out:  the oldest lines as a `Batch`, until the database has dealt with them: `Queue.head`, `Queue.retire`.
 

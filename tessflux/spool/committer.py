@@ -12,7 +12,7 @@ the broker would not keep them either; the others stay unacknowledged, so the br
 later.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -84,26 +84,30 @@ class Committer:
     def _memory_is_full(self) -> bool:
         return self._group.fills_memory or self._committing.fills_memory
 
-    def admits(self, *, kept_by_broker: bool) -> bool:
-        """Whether there is room for one more message; if not it is lost, or left to its broker."""
+    def admits(self, messages: int, *, kept_by_broker: int) -> bool:
+        """Whether there is room for more messages; if not, those that the broker keeps are left to it, and
+        the others are lost."""
         if not (self._store.failing and self._memory_is_full):
             return True
-        if kept_by_broker:
-            self._left_to_broker = True
-        else:
-            self._stats.received += 1
-            self._stats.ended[LOST, self._store.failing] += 1
+        self._left_to_broker |= kept_by_broker > 0
+        if lost := messages - kept_by_broker:
+            self._stats.received += lost
+            self._stats.ended[LOST, self._store.failing] += lost
         return False
 
-    def take(self, outcome: Outcome, acknowledge: Acknowledge | None) -> None:
-        """Put a message into the next commit."""
-        if acknowledge is None and isinstance(outcome, Filtered):
-            # Nothing to write, and nobody waits.
-            self._stats.ended[FILTERED, outcome.cause] += 1
-            return
+    def take(self, outcomes: Sequence[Outcome], mids: Sequence[int], acknowledge: Acknowledge) -> None:
+        """Put messages into the next commit, of which those with these packet identifiers are acknowledged
+        after it."""
+        if not mids:
+            outcomes = self._without_filtered(outcomes)
+            if not outcomes:
+                return
         group = self._group
-        group.take(outcome, acknowledge)
-        if group.messages == 1:
+        begins = not group.messages
+        group.take(outcomes)
+        if mids:
+            group.keep(mids, acknowledge)
+        if begins:
             group.since = self._clock.seconds()
             if self._under_way is None:
                 self._start_at(group.since + self.flush_interval)
@@ -113,9 +117,18 @@ class Committer:
             if self._under_way is None:
                 self._start()
 
+    def _without_filtered(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """What is filtered is only counted: there is nothing to write, and nobody waits."""
+        others = [outcome for outcome in outcomes if type(outcome) is not Filtered]
+        if len(others) < len(outcomes):
+            for outcome in outcomes:
+                if isinstance(outcome, Filtered):
+                    self._stats.ended[FILTERED, outcome.cause] += 1
+        return others
+
     def flush(self) -> None:
         """Nothing more to read: commit soon if a message waits for its acknowledgement."""
-        if self._group.acknowledge and self._under_way is None:
+        if self._group.unacknowledged and self._under_way is None:
             if self._waits_for_more:
                 self._start_at(self._began + COMMIT_PACE)
             else:
@@ -124,7 +137,7 @@ class Committer:
     @property
     def _waits_for_more(self) -> bool:
         """Whether those that wait for their acknowledgement are few, and the last commit was just now."""
-        few = len(self._group.acknowledge) < FEW
+        few = self._group.kept_by_broker < FEW
         return few and self._clock.seconds() < self._began + COMMIT_PACE
 
     def _start_at(self, when: float) -> None:
@@ -165,7 +178,7 @@ class Committer:
                     self._give_up(group)
                 self._tell_waiters()
                 following = self._group
-                waited_for = following.acknowledge and not self._waits_for_more
+                waited_for = following.unacknowledged and not self._waits_for_more
                 if not (following.is_due or waited_for or self._waiters):
                     break
         finally:
@@ -173,7 +186,7 @@ class Committer:
             self._committing = Group()
             if self._group.messages:
                 self._start_at(self._group.since + self.flush_interval)
-                if self._group.acknowledge:
+                if self._group.unacknowledged:
                     self._start_at(self._began + COMMIT_PACE)
 
     def _commit_failed(self) -> None:
@@ -200,7 +213,7 @@ class Committer:
         self._forget_messages(group)
         cause = self._store.failing
         # Some that came meanwhile may be duplicates of what is given up, and filtered for that.
-        following = self._group.acknowledge
+        following = self._group.unacknowledged
         self._left_to_broker |= bool(group.kept_by_broker or following)
         following.clear()
         log.error(

@@ -1,6 +1,7 @@
 """What one commit makes durable, and which messages to acknowledge after it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
@@ -30,10 +31,12 @@ class Group:
     released: list[int] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
     dated: list[int] = field(default_factory=list)
-    acknowledge: list[Acknowledge] = field(default_factory=list)
+    unacknowledged: dict[Acknowledge, list[int]] = field(default_factory=dict)
+    """Packet identifiers of messages that come again if they are not acknowledged, in the order in which they
+    came, by what acknowledges them."""
     messages: int = 0
     kept_by_broker: int = 0
-    """Messages that come again if they are not acknowledged."""
+    """How many of the messages come again."""
     since: float = 0.0
     """When the first message came (clock seconds)."""
     _filtered: Counter[str] = field(default_factory=Counter)
@@ -49,28 +52,31 @@ class Group:
         """No more may be read from the broker before it is committed."""
         return self.messages >= PENDING_MESSAGES or self._size >= PENDING_BYTES
 
-    def take(self, outcome: Outcome, acknowledge: Acknowledge | None) -> None:
-        """Add a message; `acknowledge` is None if the broker does not keep it."""
-        self.messages += 1
-        if isinstance(outcome, Stored):
-            self.lines.append(outcome.line)
-            self.admitted.append(outcome.admitted)
-            self._size += len(outcome.line)
-        elif isinstance(outcome, Registered):
-            self.lines.append(outcome.line)
-            self.registered.append(outcome)
-            self._size += len(outcome.line)
-        elif isinstance(outcome, Filtered):
-            self._filtered[outcome.cause] += 1
-        else:
-            self._size += outcome.size
-            if isinstance(outcome, Held):
-                self.held.append(outcome)
+    def take(self, outcomes: Sequence[Outcome]) -> None:
+        """Add messages."""
+        self.messages += len(outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Stored):
+                self.lines.append(outcome.line)
+                self.admitted.append(outcome.admitted)
+                self._size += len(outcome.line)
+            elif isinstance(outcome, Registered):
+                self.lines.append(outcome.line)
+                self.registered.append(outcome)
+                self._size += len(outcome.line)
+            elif isinstance(outcome, Filtered):
+                self._filtered[outcome.cause] += 1
             else:
-                self.quarantined.append(outcome)
-        if acknowledge is not None:
-            self.kept_by_broker += 1
-            self.acknowledge.append(acknowledge)
+                self._size += outcome.size
+                if isinstance(outcome, Held):
+                    self.held.append(outcome)
+                else:
+                    self.quarantined.append(outcome)
+
+    def keep(self, mids: Sequence[int], acknowledge: Acknowledge) -> None:
+        """Acknowledge messages with these packet identifiers once this is on disk."""
+        self.kept_by_broker += len(mids)
+        self.unacknowledged.setdefault(acknowledge, []).extend(mids)
 
     def count_and_acknowledge(self, stats: MqttStats) -> None:
         """It is on disk: count the messages, and acknowledge them in the order in which they came."""
@@ -83,8 +89,8 @@ class Group:
             stats.ended[REFUSED, refused.cause] += 1
         for cause, number in self._filtered.items():
             stats.ended[FILTERED, cause] += number
-        for acknowledge in self.acknowledge:
-            acknowledge()
+        for acknowledge, mids in self.unacknowledged.items():
+            acknowledge(mids)
 
     def count_lost(self, stats: MqttStats, cause: str) -> int:
         """It will not get on disk: what the broker does not keep is lost. Returns how many messages are."""

@@ -131,7 +131,7 @@ class AnswerTest(TestCase):
         for number, line in enumerate(LINES):
             name = f"stars{number}"
             stored = Stored(line, Admitted(name, number, number), Reading(name, 0.0, "", None))
-            spool.committer.take(stored, None)
+            spool.committer.take([stored], [], lambda mids: None)
         await spool.stop()
         await spool.close()
 

@@ -118,9 +118,9 @@ class VolumeTest(SynchronousTestCase):
             TimeOfDay(0),
         )
         for number in range(50_000):
-            intake.take(messages(number), None)
+            intake.take([messages(number)], lambda mids: None)
         reports.period()
-        return sum(isinstance(outcome, Quarantined) for outcome, _ in spool.taken)
+        return sum(isinstance(outcome, Quarantined) for [outcome], *_ in spool.taken)
 
     def check(self, longest: int) -> None:
         assert len(self.lines) <= 2 * REPORTED_PAIRS + 1

@@ -355,7 +355,7 @@ class SpoolTest(Case):
         for number, each in zip(numbers, lines, strict=True):
             name = f"stars{number}"
             stored = Stored(each, Admitted(name, number, number), Reading(name, 0.0, "", None))
-            spool.committer.take(stored, None)
+            spool.committer.take([stored], [], lambda mids: None)
         self.clock.advance(1)
         return lines
 

@@ -1,5 +1,6 @@
 """What the tests of this room share: a clock and a log, a network and a disk, and who takes the messages."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import paho.mqtt.client
@@ -30,17 +31,18 @@ class Intake:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.acknowledge: list[Acknowledge | None] = []
+        self.unacknowledged: dict[Acknowledge, list[int]] = {}
         self.idle = 0
         self.resumptions: list[int] = []
         """How many messages had been taken when an earlier session was resumed."""
         self.broken = False
 
-    def take(self, message: Message, acknowledge: Acknowledge | None) -> None:
+    def take(self, messages: Sequence[Message], acknowledge: Acknowledge) -> None:
         if self.broken:
             raise RuntimeError("a bug")
-        self.messages.append(message)
-        self.acknowledge.append(acknowledge)
+        self.messages += messages
+        mids = [message.mid for message in messages if message.mid is not None]
+        self.unacknowledged.setdefault(acknowledge, []).extend(mids)
 
     def when_idle(self) -> None:
         self.idle += 1
@@ -54,10 +56,10 @@ class Intake:
 
     def commit(self) -> None:
         """Acknowledge what was taken, in that order."""
-        taken, self.acknowledge = self.acknowledge, []
-        for acknowledge in taken:
-            if acknowledge is not None:
-                acknowledge()
+        taken, self.unacknowledged = self.unacknowledged, {}
+        for acknowledge, mids in taken.items():
+            if mids:
+                acknowledge(mids)
 
 
 @implementer(IStreamClientEndpoint)

@@ -51,7 +51,7 @@ class Hearing:
         """Anything comes, and is digested."""
         judged = message(payload, topic, retained=retained, received_at=at)
         outcome = self.judge.judge(judged, admit)
-        self.register.take(judged, outcome, admit)
+        self.register.take([judged], [outcome], admit)
         self.digest(at)
         return outcome
 

@@ -174,7 +174,7 @@ def test_readings_of_a_backlog_all_get_into_their_own_means() -> None:
     for seq in range(12):
         late = partial(hearing.judge.admission.admit_late, NOW - 300_000 * seq)
         judged = message(payload(seq))
-        register.take(judged, hearing.judge.judge(judged, late), late)
+        register.take([judged], [hearing.judge.judge(judged, late)], late)
     hearing.digest(NOW)
     sums = register.keep().sums
     assert sums is not None
@@ -193,7 +193,7 @@ def test_every_reading_is_counted_however_many_come_at_once_and_one_of_them_is_l
     judge.configure(measurement="readings", extra_fields=(), validation=True, registers=False, places={})
     for seq in range(3 * UNDIGESTED + 7):
         judged = message(payload(seq), received_at=NOW + seq)
-        register.take(judged, judge.judge(judged), None)
+        register.take([judged], [judge.judge(judged)], None)
     assert register.digest(NOW)
     [found] = register.all()
     assert (found.stored.total(NOW), found.values["seq"]) == (3 * UNDIGESTED + 7, 0)
@@ -209,7 +209,7 @@ def test_however_often_it_is_digested_the_counts_are_the_same(
     for seq, (name, good, digest) in enumerate(steps):
         stored, refused = expected.get(name, (0, 0))
         judged = message(row(PLAIN, name=name, seq=seq, mag=20 if good else 99_999), received_at=NOW + seq)
-        hearing.register.take(judged, hearing.judge.judge(judged), None)
+        hearing.register.take([judged], [hearing.judge.judge(judged)], None)
         expected[name] = (stored + good, refused + (not good))
         last[name] = seq
         if since.get(name, -1) < digested:
@@ -285,7 +285,7 @@ def test_what_waits_is_bounded_though_nobody_digests() -> None:
     judge.configure(measurement="readings", extra_fields=(), validation=True, registers=False, places={})
     for number in range(3 * UNDIGESTED):
         judged = message(payload(number, f"stars{number}"))
-        register.take(judged, judge.judge(judged), None)
+        register.take([judged], [judge.judge(judged)], None)
         assert len(register._live) < UNDIGESTED
 
 

@@ -60,5 +60,6 @@ def message(
     retained: bool = False,
     received_at: int = NOW,
     sent_at: int | None = None,
+    mid: int | None = None,
 ) -> Message:
-    return Message(topic, payload, retained, received_at, sent_at=sent_at)
+    return Message(topic, payload, retained, received_at, mid, sent_at)

@@ -1,7 +1,7 @@
 """A spool in a directory of its own, with a thread that does what the test tells it to."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
-from tessflux.readings import Acknowledge, Admitted, Filtered, Outcome, Quarantined, Reading, Stored
+from tessflux.readings import Admitted, Filtered, Outcome, Quarantined, Reading, Stored
 from tessflux.spool.committer import COMMIT_PACE, Forget
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
@@ -190,8 +190,8 @@ class Site:
         self.clock.advance(COMMIT_PACE)
         self.committer.flush()
 
-    def acknowledge(self, number: int) -> Acknowledge:
-        return lambda: self.events.append(number)
+    def acknowledge(self, mids: Sequence[int]) -> None:
+        self.events += mids
 
     def refuse(self, *, qos: int = 0, payload: bytes = b"{") -> bool:
         return self._take(refused(self.sent, payload), qos)
@@ -200,10 +200,10 @@ class Site:
         return self._take(Filtered("duplicate"), qos)
 
     def _take(self, outcome: Outcome, qos: int) -> bool:
-        if not self.committer.admits(kept_by_broker=qos > 0):
+        if not self.committer.admits(1, kept_by_broker=qos):
             return False
         self.stats.received += 1
-        self.committer.take(outcome, self.acknowledge(self.sent) if qos else None)
+        self.committer.take([outcome], [self.sent] if qos else [], self.acknowledge)
         self.sent += 1
         return True
 

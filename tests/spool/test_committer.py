@@ -271,7 +271,7 @@ class OurOwnFault(Case):
         self.thread.error = OverflowError("too large")
         self.site.take(1)
         self.clock.advance(FLUSH)
-        self.site.committer.take(Filtered("duplicate"), lambda: self.site.events.append("acknowledged"))
+        self.site.committer.take([Filtered("duplicate")], [1], self.site.acknowledge)
         self.stats.received += 1
         for _ in range(ATTEMPTS - 2):
             self.clock.advance(RETRY)
@@ -299,7 +299,7 @@ class OurOwnFault(Case):
 
     def test_an_acknowledgement_that_goes_wrong_leaves_the_spool_at_work(self) -> None:
         self.thread.held = True
-        self.patch(self.site, "acknowledge", lambda number: lambda: int("no"))
+        self.patch(self.site, "acknowledge", lambda mids: int("no"))
         self.site.take(GROUP_READINGS + PENDING_MESSAGES, qos=1)
         self.thread.release()
         assert self.site.events == ["backpressure", "go on"]
