@@ -1,9 +1,10 @@
 """The reactor's side of the spool's file, and the numbers of its lines.
 
 Lines are numbered as they are committed. `last` is the number of the newest line on disk. Each output has a
-position among them; the next commit records it, and deletes the lines that no output needs any more. All
-SQLite runs in one thread; its calls come back in the order in which they were made. A failure is logged when
-it begins, once a minute while it lasts, and when it is over.
+position among them. A commit records it, and deletes the lines that no output needs any more; if the outputs
+take lines twice without harm, only some commits do, since that takes more pages of the disk than a second's
+readings. All SQLite runs in one thread; its calls come back in the order in which they were made. A failure
+is logged when it begins, once a minute while it lasts, and when it is over.
 """
 
 import sqlite3
@@ -34,6 +35,9 @@ MINUTE = 60.0
 
 RETRY = 1.0
 """Seconds between two attempts to commit."""
+
+RECORD = 10.0
+"""Seconds for which the positions on disk may be out of date, if that doubles nothing after a kill."""
 
 ATTEMPTS = 5
 """How often a commit that fails because of our own bug is tried. Then it is given up, so that others
@@ -85,6 +89,8 @@ class Store:
         """No line up to this number is on disk."""
         self._recorded: dict[str, Mark] = {}
         """The positions on disk."""
+        self._recorded_at = float("-inf")
+        """When they were recorded (clock seconds)."""
         self._gone: dict[str, Mark | None] = {}
         """Outputs that are no more, but still on disk."""
         self._running = 0
@@ -129,6 +135,7 @@ class Store:
 
     async def close(self) -> None:
         """Write down what is retired, and close the file; nothing more after it."""
+        self._recorded_at = float("-inf")
         await self.tidy()
         closed = self._in_thread(self._file.close)
         if not self.failing:
@@ -150,6 +157,9 @@ class Store:
         first = min((mark.settled for mark in marks.values()), default=self._first)
         changed = {name: mark for name, mark in marks.items() if self._recorded.get(name) != mark}
         gone = self._gone
+        records = bool(output or gone) or self._is_to_record(first, changed)
+        if not records:
+            first, changed = self._first, {}
         self._running += 1
         began = self._clock.seconds()
         try:
@@ -157,13 +167,17 @@ class Store:
         except Exception as error:
             self.commits.failed += 1
             cause = await self._cause(error, group)
-            if (cause == SPOOL_FULL or isinstance(error, NoRoom)) and await self._make_room():
+            is_full = cause == SPOOL_FULL or isinstance(error, NoRoom)
+            if is_full and (not records or await self._make_room()):
+                self._recorded_at = float("-inf")
                 return await self.commit(group, output, batch)
             self._commit_failed(error, cause)
             return False
         finally:
             self._running -= 1
         self.commits.took(self._clock.seconds() - began)
+        if records:
+            self._recorded_at = began
         self.last += len(group.lines)
         self._first = max(first, self._first)
         # Not all marks: a file that was begun anew has no others.
@@ -180,6 +194,15 @@ class Store:
             if self._commit_failures.over(forget=False):
                 log.info("The spool takes readings again")
         return True
+
+    def _is_to_record(self, first: int, changed: Mapping[str, Mark]) -> bool:
+        """Whether the next commit records these positions, and deletes the lines up to number `first`."""
+        return (
+            self._clock.seconds() >= self._recorded_at + RECORD
+            or first >= self._first + GROUP_READINGS
+            or any(name not in self._recorded for name in changed)
+            or any(not self.positions[name].keeping.resend for name in changed)
+        )
 
     def _marks(self, output: str, retired: int) -> dict[str, Mark]:
         """How far the outputs have come, and one of them a little further than it says."""
@@ -249,11 +272,14 @@ class Store:
             return
         marks = self._marks("", 0)
         # While lines are let go one after the other, nothing is written for each step.
-        news = any(
-            mark.answered != old.answered or (mark.settled != old.settled and mark.settled == mark.answered)
-            for mark, old in ((mark, self._recorded.get(name, Mark(-1, -1))) for name, mark in marks.items())
-        )
-        if news or self._gone:
+        news = {
+            name: mark
+            for name, mark in marks.items()
+            if mark.answered != (old := self._recorded.get(name, Mark(-1, -1))).answered
+            or (mark.settled != old.settled and mark.settled == mark.answered)
+        }
+        first = min((mark.settled for mark in marks.values()), default=self._first)
+        if self._gone or (news and self._is_to_record(first, news)):
             await self.commit(Group())
 
     async def head(self, after: int, limit: int, until: int | None = None) -> Batch:

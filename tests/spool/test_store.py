@@ -12,7 +12,7 @@ from tessflux.limits import GROUP_READINGS, PENDING_MESSAGES
 from tessflux.readings import Admitted, Quarantined
 from tessflux.spool.journal import Batch, Figures, Journal
 from tessflux.spool.positions import Keeping
-from tessflux.spool.store import MINUTE, RETRY
+from tessflux.spool.store import MINUTE, RECORD, RETRY
 from tessflux.stats import LOST, STORED
 from tests.spool.site import FLUSH, OUTPUT, Case, disk_error, lines, make_spool
 
@@ -348,6 +348,7 @@ class Outputs(Case):
         self.keep_for(influxdb=Keeping(resend=60))
         self.take(3)
         self.deliver("influxdb")
+        self.clock.advance(RECORD)
         self.take(1)
         self.site.abandon()
         self.site.open()
@@ -358,6 +359,49 @@ class Outputs(Case):
             lines(3),
             lines(3, 4),
         ]
+
+    def test_a_position_is_written_now_and_then_if_lines_may_be_sent_twice(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        written = []
+        for _ in range(20):
+            self.site.take(qos=1)
+            self.site.flush()
+            self.deliver("influxdb")
+            self.clock.advance(RECORD / 4)
+            written += self.site.query("SELECT answered FROM output")
+        assert sorted(set(written)) == [0, 4, 8, 12, 16]
+        self.site.stop()
+        assert self.site.query("SELECT answered FROM output") == [20]
+
+    def test_a_position_is_written_by_each_commit_if_lines_may_not_be_sent_twice(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60), other=Keeping())
+        for _ in range(3):
+            self.take(1)
+            self.deliver("other")
+        assert self.site.query("SELECT answered FROM output WHERE name = 'other'") == [2]
+
+    def test_an_output_that_has_just_come_is_remembered_over_a_kill(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        self.take(1)
+        self.keep_for(influxdb=Keeping(resend=60), later=Keeping(resend=60))
+        self.take(2)
+        self.site.abandon()
+        self.site.open()
+        assert self.waiting() == {"influxdb": 3, "later": 2}
+
+    def test_lines_that_stay_on_disk_a_little_longer_make_room_for_others(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        for _ in range(2):
+            self.take(GROUP_READINGS - 1)
+            self.deliver("influxdb")
+            self.clock.advance(61)
+        self.take(1)
+        self.deliver("influxdb")
+        on_disk = len(self.site.on_disk())
+        self.site.result(self.site.store.resize(SpoolConfig(str(self.site.directory), 100_000, 10)))
+        self.take(GROUP_READINGS - 1)
+        assert self.site.store.failing == ""
+        assert len(self.site.on_disk()) < on_disk + GROUP_READINGS - 1
 
     def test_a_line_that_is_refused_again_is_in_quarantine_once(self) -> None:
         self.keep_for(influxdb=Keeping(resend=60))
