@@ -61,7 +61,6 @@ def tessflux() -> tuple[int, int]:
     from tessflux.app import App
     from tessflux.config import load
     from tessflux.logs import Logs
-    from tessflux.spool.committer import COMMIT_PACE
     from tessflux.thread import Thread
 
     def at_once(_: Thread, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
@@ -90,7 +89,7 @@ def tessflux() -> tuple[int, int]:
         mid = broker.value().rpartition(b"\x82")[2][1:3]
         session.dataReceived(b"\x90\x03" + mid + b"\x01")
         for number in (1, 2):
-            reactor.advance(COMMIT_PACE)
+            reactor.advance(1)
             broker.clear()
 
             def deliver() -> None:

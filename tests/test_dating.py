@@ -21,7 +21,6 @@ from tessflux.photometers import Register
 from tessflux.readings import LONGEST_WAIT, Admission, Judge, Message, Reckoned, Track
 from tessflux.readings import reckon as reckon_times
 from tessflux.readings.admission import NO_TIME
-from tessflux.spool.committer import COMMIT_PACE
 from tessflux.spool.store import RETRY
 from tessflux.stats import FILTERED, HELD, LOST, REFUSED, STORED
 from tessflux.watch import Watch
@@ -102,7 +101,8 @@ class Case(SynchronousTestCase):
                 **options,
             )
             self.intake.take([message], self.site.acknowledge)
-        self.site.committer.flush()
+        if qos:
+            self.site.flush()
 
     def wait(self, seconds: float) -> None:
         """So many seconds go by, with a look in each of them."""
@@ -287,7 +287,6 @@ class LateTest(KnownCase):
         self.take(reading(9))
         assert (self.held(), self.stats.ended[FILTERED, "duplicate"]) == (0, 1)
         # It was published while we were away.
-        self.clock.advance(COMMIT_PACE)
         self.take(reading(14))
         assert self.held() == 1
         for seq in (20, 21):

@@ -14,7 +14,6 @@ from tessflux import dating
 from tessflux.config import SpoolConfig
 from tessflux.readings import Message, backlog
 from tessflux.spool import held
-from tessflux.spool.committer import COMMIT_PACE
 from tessflux.spool.store import DISK_FAILED
 from tessflux.stats import HELD, LOST
 from tests.log_lines import record
@@ -163,7 +162,7 @@ class DiskTest(FaultCase):
         self.start_with_wrong_clock()
         for seq in range(300):
             self.take(reading(seq, "stars2"))
-        self.clock.advance(COMMIT_PACE)
+        self.site.flush()
         self.patch(os, "statvfs", lambda path: SimpleNamespace(f_bavail=20 * 256, f_frsize=4_096))
         self.set_clock()
         self.wait(20)

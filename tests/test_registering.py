@@ -18,7 +18,6 @@ from tessflux.intake import Intake
 from tessflux.logs import Reports
 from tessflux.photometers import Register
 from tessflux.readings import Admission, Judge, Message
-from tessflux.spool.committer import COMMIT_PACE
 from tessflux.watch import Watch
 from tests.readings.samples import NOW, message, payload
 from tests.spool.site import FLUSH, Site, disk_error
@@ -87,8 +86,7 @@ class Daemon:
         taken = Message(TOPIC, what, False, at, mid, None, dup)
         self.intake.take([taken], self.acknowledged.extend)
         if mid is not None:
-            self.site.committer.flush()
-            self.site.clock.advance(COMMIT_PACE)
+            self.site.flush()
 
     def commit(self) -> None:
         self.site.clock.advance(FLUSH)

@@ -1,10 +1,10 @@
 """Messages in memory -> the disk. Only what a commit has synced counts as stored.
 
 Messages gather in a group. It is committed when GROUP_READINGS have gathered, when it is `flush_interval`
-old, or when `flush` finds messages that wait for their acknowledgement: at once, but if they are few, no
-sooner than COMMIT_PACE after the commit before. No commit overlaps another: what arrives meanwhile is the
-next group. After a commit, and not before, its messages are counted and acknowledged, in the order in which
-they came.
+old, or when `flush` finds messages that wait for their acknowledgement: at once if they are as many as some
+brokers send before they wait, else when no more come. What a commit costs, the disk above all, hardly depends
+on how many there are. No commit overlaps another: what arrives meanwhile is the next group. After a commit,
+and not before, its messages are counted and acknowledged, in the order in which they came.
 
 A commit that fails is retried every second. When the memory for what waits is used up, nothing more is read
 from the broker (backpressure). While commits fail, however, reading goes on. QoS 0 messages are lost then, as
@@ -25,13 +25,16 @@ from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
 
-COMMIT_PACE = 0.01
-"""Seconds from the beginning of one commit to that of the next while few messages wait. What a commit costs
-hardly depends on their number."""
+WINDOW = 10
+"""With so many unacknowledged messages a broker may send nothing more: it is the smallest window of the usual
+ones."""
 
-FEW = 10
-"""Fewer messages than this are few. The smallest window of the usual brokers is ten: with so many the broker
-may send nothing more until they are acknowledged."""
+PATIENCE = 4
+"""If nothing came for so many of the usual pauses, no more is expected. Of pauses at random, one in fifty is
+that long."""
+
+SMOOTHING = 8
+"""Pauses of which the usual one is the mean."""
 
 Forget = Callable[[list[Admitted], list[Late], list[Registered]], None]
 """Gets what was admitted, held as late and registered, and is given up."""
@@ -62,8 +65,10 @@ class Committer:
         self._group = Group()
         """What gathers for the next commit."""
         self._committing = Group()
-        self._began = float("-inf")
-        """When the last commit began (clock seconds)."""
+        self._heard = float("-inf")
+        """When the broker sent something last, or was told that it may send more (clock seconds)."""
+        self._pause = flush_interval
+        """The usual pause before it sends something (seconds)."""
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
         self._waiters: list[Deferred[None]] = []
@@ -110,7 +115,7 @@ class Committer:
         if begins:
             group.since = self._clock.seconds()
             if self._under_way is None:
-                self._start_at(group.since + self.flush_interval)
+                self._look_in(self.flush_interval)
         if group.is_due:
             if group.fills_memory:
                 self.update_backpressure()
@@ -128,25 +133,39 @@ class Committer:
 
     def flush(self) -> None:
         """Nothing more to read: commit soon if a message waits for its acknowledgement."""
-        if self._group.unacknowledged and self._under_way is None:
-            if self._waits_for_more:
-                self._start_at(self._began + COMMIT_PACE)
-            else:
-                self._start()
+        if not self._group.unacknowledged:
+            return
+        now = self._clock.seconds()
+        self._pause += (min(now - self._heard, self.flush_interval) - self._pause) / SMOOTHING
+        self._heard = now
+        if self._under_way is None:
+            self._start_when_due()
 
-    @property
-    def _waits_for_more(self) -> bool:
-        """Whether those that wait for their acknowledgement are few, and the last commit was just now."""
-        few = self._group.kept_by_broker < FEW
-        return few and self._clock.seconds() < self._began + COMMIT_PACE
+    def _due(self) -> float:
+        """When what has gathered is to be committed, if nothing more comes (clock seconds)."""
+        group = self._group
+        latest = group.since + self.flush_interval
+        if not group.unacknowledged:
+            return latest
+        patience = PATIENCE * self._pause
+        if group.kept_by_broker >= WINDOW or patience >= self.flush_interval:
+            return group.since
+        return min(self._heard + patience, latest)
 
-    def _start_at(self, when: float) -> None:
-        """Commit what has gathered then (clock seconds), if nothing makes it begin earlier."""
-        if self._timer is not None and self._timer.active():
-            if self._timer.getTime() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._clock.callLater(max(0, when - self._clock.seconds()), self._start)
+    def _start_when_due(self) -> None:
+        """Commit what has gathered when that is due, perhaps now."""
+        wait = self._due() - self._clock.seconds()
+        if wait <= 0:
+            self._start()
+        else:
+            self._look_in(wait)
+
+    def _look_in(self, seconds: float) -> None:
+        """Look then whether what has gathered is due, if no earlier look finds that it is."""
+        if self._timer is None or not self._timer.active():
+            self._timer = self._clock.callLater(seconds, self._start_when_due)
+        elif self._timer.getTime() > self._clock.seconds() + seconds:
+            self._timer.reset(seconds)
 
     def _start(self) -> Deferred[None]:
         """Commit what has gathered, and then what has gathered meanwhile, as long as it is due or waited for.
@@ -169,7 +188,7 @@ class Committer:
         try:
             while self._group.messages:
                 group, self._group = self._group, Group()
-                self._committing, self._began = group, self._clock.seconds()
+                self._committing = group
                 done = await self._store.keep_committing(group, failed=self._commit_failed)
                 self._committing = Group()
                 if done:
@@ -177,17 +196,14 @@ class Committer:
                 else:
                     self._give_up(group)
                 self._tell_waiters()
-                following = self._group
-                waited_for = following.unacknowledged and not self._waits_for_more
-                if not (following.is_due or waited_for or self._waiters):
+                waited_for = self._group.unacknowledged and self._due() <= self._clock.seconds()
+                if not (self._group.is_due or waited_for or self._waiters):
                     break
         finally:
             self._under_way = None
             self._committing = Group()
             if self._group.messages:
-                self._start_at(self._group.since + self.flush_interval)
-                if self._group.unacknowledged:
-                    self._start_at(self._began + COMMIT_PACE)
+                self._look_in(max(0, self._due() - self._clock.seconds()))
 
     def _commit_failed(self) -> None:
         self.update_backpressure()
@@ -201,6 +217,7 @@ class Committer:
     def _on_disk(self, group: Group) -> None:
         try:
             group.count_and_acknowledge(self._stats)
+            self._heard = self._clock.seconds()
             if len(group.lines) > len(group.registered):
                 self._stats.last_stored = self._clock.seconds()
             if group.lines:

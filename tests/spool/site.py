@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tessflux.config.sections import SpoolConfig
 from tessflux.readings import Admitted, Filtered, Outcome, Quarantined, Reading, Stored
-from tessflux.spool.committer import COMMIT_PACE, Forget
+from tessflux.spool.committer import Forget
 from tessflux.spool.group import Group
 from tessflux.spool.journal import FILE_NAME, Batch, Journal, second_look
 from tessflux.spool.positions import Keeping
@@ -186,9 +186,8 @@ class Site:
         return admitted
 
     def flush(self) -> None:
-        """All that has come is read, a while after the last commit."""
-        self.clock.advance(COMMIT_PACE)
-        self.committer.flush()
+        """Commit what has come, whatever else may come soon."""
+        Deferred.fromCoroutine(self.committer.settle())
 
     def acknowledge(self, mids: Sequence[int]) -> None:
         self.events += mids

@@ -14,7 +14,7 @@ from tessflux.config.sections import SpoolConfig
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
 from tessflux.readings import Filtered
 from tessflux.spool import group as group_module
-from tessflux.spool.committer import COMMIT_PACE, FEW
+from tessflux.spool.committer import PATIENCE, WINDOW
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Journal
 from tessflux.spool.store import ATTEMPTS, RETRY
@@ -41,37 +41,74 @@ class Commits(Case):
         self.site.committer.flush()
         assert (self.site.on_disk(), self.site.events) == (lines(2), [1, "wake"])
 
-    def test_few_that_wait_right_after_a_commit_wait_for_more(self) -> None:
-        for _ in range(3):
+    def come(self, count: int, pause: float) -> None:
+        """So many messages come one by one, and wait for their acknowledgement."""
+        for _ in range(count):
+            self.clock.advance(pause)
             self.site.take(qos=1)
             self.site.committer.flush()
-            self.clock.advance(COMMIT_PACE / 4)
-        assert self.site.events == [0, "wake"]
-        self.clock.advance(COMMIT_PACE / 4)
-        assert self.site.events == [0, "wake", 1, 2, "wake"]
-        self.clock.advance(COMMIT_PACE)
+
+    def commits(self) -> int:
+        return self.site.events.count("wake")
+
+    def test_who_waits_alone_is_committed_at_once(self) -> None:
+        self.come(50, FLUSH)
+        assert self.commits() == 50
+
+    def test_those_that_come_one_soon_after_the_other_are_committed_together(self) -> None:
+        """The first commits follow at once: nobody knows yet what is usual."""
+        self.come(50, FLUSH / 40)
+        before = self.commits()
+        self.come(100, FLUSH / 40)
+        assert self.commits() - before == 100 / WINDOW
+
+    def test_they_wait_no_longer_than_the_flush_interval(self) -> None:
+        self.come(50, FLUSH / 8)
+        before = self.commits()
+        self.come(100, FLUSH / 8)
+        assert self.commits() - before in (11, 12)
+
+    def test_when_no_more_come_those_that_wait_are_committed(self) -> None:
+        self.come(50, FLUSH / 40)
+        self.site.flush()
+        self.come(3, FLUSH / 40)
+        before = self.commits()
+        self.clock.advance(FLUSH / 40 * PATIENCE * 0.9)
+        assert self.commits() == before
+        self.clock.advance(FLUSH / 40 * PATIENCE * 0.2)
+        assert (self.commits(), self.site.committer.pending) == (before + 1, 0)
         assert self.clock.getDelayedCalls() == []
 
-    def test_as_many_as_a_broker_may_have_in_flight_wait_for_no_more(self) -> None:
-        self.site.take(qos=1)
-        self.site.committer.flush()
-        for _ in range(FEW):
-            assert len(self.site.on_disk()) == 1
-            self.site.take(qos=1)
-            self.site.committer.flush()
-        assert self.site.on_disk() == lines(1 + FEW)
+    def test_a_broker_that_waits_for_each_acknowledgement_is_kept_waiting_no_longer_than_it_needs_itself(
+        self,
+    ) -> None:
+        needs = 0.001
+        for _ in range(100):
+            before, began = self.commits(), self.clock.seconds()
+            self.come(1, needs)
+            while self.commits() == before:
+                self.clock.advance(needs / 10)
+        assert self.clock.seconds() - began < (PATIENCE + 2) * needs
 
-    def test_few_that_came_during_a_commit_wait_no_longer_than_others(self) -> None:
+    def test_as_many_as_a_broker_may_have_in_flight_wait_for_no_more(self) -> None:
+        self.come(50, 0)
+        self.site.flush()
+        self.come(WINDOW - 1, 0)
+        before = self.commits()
+        self.come(1, 0)
+        assert self.commits() == before + 1
+
+    def test_what_came_during_a_commit_is_committed_after_it_if_no_more_comes(self) -> None:
+        self.come(50, FLUSH / 40)
+        self.site.flush()
         self.thread.held = True
-        self.site.take(qos=1)
-        self.site.committer.flush()
-        self.clock.advance(COMMIT_PACE / 2)
-        self.site.take(qos=1)
-        self.site.committer.flush()
+        self.come(WINDOW, FLUSH / 40)
+        self.come(2, FLUSH / 40)
         self.thread.release()
-        assert self.site.on_disk() == lines(1)
-        self.clock.advance(COMMIT_PACE / 2)
-        assert self.site.on_disk() == lines(2)
+        before = self.commits()
+        assert self.site.committer.pending == 2
+        self.clock.advance(FLUSH / 40 * (PATIENCE + 1))
+        assert (self.commits(), self.site.committer.pending) == (before + 1, 0)
 
     def test_a_thousand_messages_are_committed_at_once(self) -> None:
         self.site.take(GROUP_READINGS - 1)

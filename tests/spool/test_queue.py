@@ -123,7 +123,7 @@ class Delivery(Case):
         self.thread.error = None
         # The disk is well again, and a commit comes before the next attempt.
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.committer.flush()
         assert self.site.on_disk() == lines(GROUP_READINGS + 1)
         self.assertNoResult(retired)
         assert self.site.queue.waiting == GROUP_READINGS + 1

@@ -127,13 +127,13 @@ class FailingDisk(Case):
         for _ in range(int(MINUTE)):
             self.thread.error = disk_error()
             self.site.take(qos=1)
-            self.site.committer.flush()
+            self.site.flush()
             self.thread.error = None
             self.clock.advance(RETRY)
         assert (len(self.log(LogLevel.error)), len(self.log(LogLevel.info))) == (1, 1)
         self.thread.error = disk_error()
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert len(self.log(LogLevel.error)) == 2
 
     def test_another_cause_is_logged_at_once(self) -> None:
