@@ -1,7 +1,7 @@
 """Case: what a bridge costs at the pace of a real network: its CPU, how often it wakes up, its memory.
 
-The rule: the same readings a second for all, for as long; what is counted begins when they come and ends with
-the last of them. A core that is woken costs more than what it does then, so both are shown.
+The rule: the same readings a second for all; what is counted begins when they come and ends when all are
+stored, however long that takes. A core that is woken costs more than what it does then, so both are shown.
 """
 
 import math
@@ -33,7 +33,8 @@ def pace(
 
 
 def kept_up(bridge: Bridge, readings: Readings, rate: float, directory: Path) -> Measured:
-    """Percent of a core, wake-ups a second, microseconds of CPU a reading, and MiB at the end."""
+    """Percent of a core, wake-ups a second, microseconds of CPU a reading, MiB at the end, and how many
+    seconds after the last one was published all were stored."""
     with new_site(directory) as site, running(bridge, site, readings.qos) as program:
         pids = family(program.pid)
         with site.flood(readings, rate=rate) as flood:
@@ -41,11 +42,11 @@ def kept_up(bridge: Bridge, readings: Readings, rate: float, directory: Path) ->
             began = time.monotonic()
             flood.begin()
             flood.wait()
-            seconds = time.monotonic() - began
+            published = time.monotonic()
+            seconds = site.wait_for(readings) - began
             cpu = sum(map(exact_cpu_seconds, pids)) - cpu
             woken = sum(map(wake_ups, pids)) - woken
             in_memory = memory(pids)
-        site.wait_for(readings)
         lost, doubled = site.losses(readings, pids)
     return Measured(
         {
@@ -53,6 +54,7 @@ def kept_up(bridge: Bridge, readings: Readings, rate: float, directory: Path) ->
             "wake_ups": woken / seconds,
             "cpu": cpu / readings.count * 1e6,
             "rest": in_memory,
+            "behind": began + seconds - published,
         },
         lost,
         doubled,

@@ -43,6 +43,7 @@ METRICS = {
     "rest": Metric("MiB at rest", 1),
     "percent": Metric("CPU %", 3),
     "wake_ups": Metric("wake-ups/s"),
+    "behind": Metric("s behind", 1),
     "calls": Metric("writes a reading", 2),
     "syncs": Metric("syncs a reading", 2),
     "bytes": Metric("bytes a reading"),

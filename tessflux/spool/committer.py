@@ -1,10 +1,11 @@
 """Messages in memory -> the disk. Only what a commit has synced counts as stored.
 
 Messages gather in a group. It is committed when GROUP_READINGS have gathered, when it is `flush_interval`
-old, or when `flush` finds messages that wait for their acknowledgement: at once if they are as many as some
-brokers send before they wait, else when no more come. What a commit costs, the disk above all, hardly depends
-on how many there are. No commit overlaps another: what arrives meanwhile is the next group. After a commit,
-and not before, its messages are counted and acknowledged, in the order in which they came.
+old, or when `flush` finds messages that wait for their acknowledgement: at once if they are many, else after
+HOLD, since what a commit costs, the disk above all, hardly depends on how many there are. Only a broker that
+sends nothing more until it has their acknowledgement is not kept waiting. No commit overlaps another: what
+arrives meanwhile is the next group. After a commit, and not before, its messages are counted and
+acknowledged, in the order in which they came.
 
 A commit that fails is retried every second. When the memory for what waits is used up, nothing more is read
 from the broker (backpressure). While commits fail, however, reading goes on. QoS 0 messages are lost then, as
@@ -25,16 +26,15 @@ from tessflux.stats import FILTERED, LOST, MqttStats
 
 log = Logger(namespace="spool")
 
-WINDOW = 10
-"""With so many unacknowledged messages a broker may send nothing more: it is the smallest window of the usual
-ones."""
+MANY = 10
+"""With so many unacknowledged messages the usual brokers may send nothing more."""
 
-PATIENCE = 4
-"""If nothing came for so many of the usual pauses, no more is expected. Of pauses at random, one in fifty is
-that long."""
+HOLD = 0.25
+"""Seconds for which fewer wait for others."""
 
-SMOOTHING = 8
-"""Pauses of which the usual one is the mean."""
+IN_VAIN = 3
+"""After so many holds in which nothing more came, and each time something did as soon as they were
+acknowledged, it is the broker that waits for us."""
 
 Forget = Callable[[list[Admitted], list[Late], list[Registered]], None]
 """Gets what was admitted, held as late and registered, and is given up."""
@@ -65,10 +65,12 @@ class Committer:
         self._group = Group()
         """What gathers for the next commit."""
         self._committing = Group()
-        self._heard = float("-inf")
-        """When the broker sent something last, or was told that it may send more (clock seconds)."""
-        self._pause = flush_interval
-        """The usual pause before it sends something (seconds)."""
+        self._heard = 0.0
+        """When messages to acknowledge came last (clock seconds)."""
+        self._acknowledged: float | None = None
+        """When messages were acknowledged, unless others have come since then (clock seconds)."""
+        self._in_vain = 0
+        """How many holds in a row."""
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
         self._waiters: list[Deferred[None]] = []
@@ -136,21 +138,30 @@ class Committer:
         if not self._group.unacknowledged:
             return
         now = self._clock.seconds()
-        self._pause += (min(now - self._heard, self.flush_interval) - self._pause) / SMOOTHING
-        self._heard = now
+        if self._acknowledged is not None:
+            soon = self._hold / 2
+            in_vain = self._acknowledged - self._heard > soon or self._broker_waits
+            self._in_vain = self._in_vain + 1 if in_vain and now - self._acknowledged < soon else 0
+        self._heard, self._acknowledged = now, None
         if self._under_way is None:
             self._start_when_due()
+
+    @property
+    def _hold(self) -> float:
+        return min(HOLD, self.flush_interval)
+
+    @property
+    def _broker_waits(self) -> bool:
+        return self._in_vain >= IN_VAIN
 
     def _due(self) -> float:
         """When what has gathered is to be committed, if nothing more comes (clock seconds)."""
         group = self._group
-        latest = group.since + self.flush_interval
         if not group.unacknowledged:
-            return latest
-        patience = PATIENCE * self._pause
-        if group.kept_by_broker >= WINDOW or patience >= self.flush_interval:
+            return group.since + self.flush_interval
+        if group.kept_by_broker >= MANY or self._broker_waits:
             return group.since
-        return min(self._heard + patience, latest)
+        return group.since + self._hold
 
     def _start_when_due(self) -> None:
         """Commit what has gathered when that is due, perhaps now."""
@@ -217,7 +228,8 @@ class Committer:
     def _on_disk(self, group: Group) -> None:
         try:
             group.count_and_acknowledge(self._stats)
-            self._heard = self._clock.seconds()
+            if group.unacknowledged:
+                self._acknowledged = self._clock.seconds()
             if len(group.lines) > len(group.registered):
                 self._stats.last_stored = self._clock.seconds()
             if group.lines:

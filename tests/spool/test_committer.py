@@ -14,7 +14,7 @@ from tessflux.config.sections import SpoolConfig
 from tessflux.limits import GROUP_READINGS, PENDING_BYTES, PENDING_MESSAGES
 from tessflux.readings import Filtered
 from tessflux.spool import group as group_module
-from tessflux.spool.committer import PATIENCE, WINDOW
+from tessflux.spool.committer import HOLD, IN_VAIN, MANY
 from tessflux.spool.group import Group
 from tessflux.spool.journal import Journal
 from tessflux.spool.store import ATTEMPTS, RETRY
@@ -38,7 +38,7 @@ class Commits(Case):
         self.site.take()
         self.site.take(qos=1)
         assert self.site.on_disk() == []
-        self.site.committer.flush()
+        self.site.flush()
         assert (self.site.on_disk(), self.site.events) == (lines(2), [1, "wake"])
 
     def come(self, count: int, pause: float) -> None:
@@ -51,64 +51,61 @@ class Commits(Case):
     def commits(self) -> int:
         return self.site.events.count("wake")
 
-    def test_who_waits_alone_is_committed_at_once(self) -> None:
-        self.come(50, FLUSH)
-        assert self.commits() == 50
-
-    def test_those_that_come_one_soon_after_the_other_are_committed_together(self) -> None:
-        """The first commits follow at once: nobody knows yet what is usual."""
-        self.come(50, FLUSH / 40)
-        before = self.commits()
-        self.come(100, FLUSH / 40)
-        assert self.commits() - before == 100 / WINDOW
-
-    def test_they_wait_no_longer_than_the_flush_interval(self) -> None:
-        self.come(50, FLUSH / 8)
-        before = self.commits()
-        self.come(100, FLUSH / 8)
-        assert self.commits() - before in (11, 12)
-
-    def test_when_no_more_come_those_that_wait_are_committed(self) -> None:
-        self.come(50, FLUSH / 40)
-        self.site.flush()
-        self.come(3, FLUSH / 40)
-        before = self.commits()
-        self.clock.advance(FLUSH / 40 * PATIENCE * 0.9)
-        assert self.commits() == before
-        self.clock.advance(FLUSH / 40 * PATIENCE * 0.2)
-        assert (self.commits(), self.site.committer.pending) == (before + 1, 0)
+    def test_few_that_wait_for_their_acknowledgement_wait_for_others(self) -> None:
+        self.come(2, HOLD / 4)
+        self.clock.advance(HOLD * 0.7)
+        assert (self.commits(), self.site.on_disk()) == (0, [])
+        self.clock.advance(HOLD * 0.1)
+        assert (self.site.on_disk(), self.site.events) == (lines(2), [0, 1, "wake"])
         assert self.clock.getDelayedCalls() == []
 
-    def test_a_broker_that_waits_for_each_acknowledgement_is_kept_waiting_no_longer_than_it_needs_itself(
-        self,
-    ) -> None:
-        needs = 0.001
-        for _ in range(100):
-            before, began = self.commits(), self.clock.seconds()
-            self.come(1, needs)
-            while self.commits() == before:
-                self.clock.advance(needs / 10)
-        assert self.clock.seconds() - began < (PATIENCE + 2) * needs
-
     def test_as_many_as_a_broker_may_have_in_flight_wait_for_no_more(self) -> None:
-        self.come(50, 0)
-        self.site.flush()
-        self.come(WINDOW - 1, 0)
-        before = self.commits()
+        self.come(MANY - 1, 0)
+        assert self.commits() == 0
         self.come(1, 0)
-        assert self.commits() == before + 1
+        assert self.site.on_disk() == lines(MANY)
 
-    def test_what_came_during_a_commit_is_committed_after_it_if_no_more_comes(self) -> None:
-        self.come(50, FLUSH / 40)
-        self.site.flush()
+    def test_however_fast_they_come_they_share_their_commits(self) -> None:
+        self.come(100, HOLD / 100)
+        assert self.commits() == 100 / MANY
+
+    def test_few_that_came_during_a_commit_wait_no_longer_than_others(self) -> None:
         self.thread.held = True
-        self.come(WINDOW, FLUSH / 40)
-        self.come(2, FLUSH / 40)
+        self.come(MANY, 0)
+        self.come(1, HOLD / 2)
         self.thread.release()
+        assert self.site.on_disk() == lines(MANY)
+        self.clock.advance(HOLD)
+        assert self.site.on_disk() == lines(MANY + 1)
+
+    @given(st.integers(1, MANY - 1), st.floats(0, HOLD / 4))
+    def test_a_broker_that_waits_for_each_acknowledgement_is_not_kept_waiting(
+        self, window: int, needs: float
+    ) -> None:
+        self.setUp()
+        self.come_and_wait(2 * IN_VAIN, window, needs)
+        began = self.clock.seconds()
+        self.come_and_wait(50, window, needs)
+        assert self.clock.seconds() - began < 50 * needs + HOLD / 10
+
+    def test_it_is_kept_waiting_again_when_it_has_nothing_more(self) -> None:
+        self.come_and_wait(2 * IN_VAIN, 1, 0)
         before = self.commits()
-        assert self.site.committer.pending == 2
-        self.clock.advance(FLUSH / 40 * (PATIENCE + 1))
-        assert (self.commits(), self.site.committer.pending) == (before + 1, 0)
+        self.come(MANY, HOLD / 20)
+        assert self.commits() == before + MANY
+        self.come(1, HOLD * 0.6)
+        assert self.commits() == before + MANY
+        self.come(MANY - 1, HOLD / 20)
+        assert self.commits() == before + MANY + 1
+
+    def come_and_wait(self, times: int, count: int, needs: float) -> None:
+        """The broker sends so many each time that it has all acknowledgements, and `needs` so long for it."""
+        for _ in range(times):
+            before = self.commits()
+            self.clock.advance(needs)
+            self.come(count, 0)
+            while self.commits() == before:
+                self.clock.advance(HOLD / 20)
 
     def test_a_thousand_messages_are_committed_at_once(self) -> None:
         self.site.take(GROUP_READINGS - 1)
@@ -121,7 +118,7 @@ class Commits(Case):
         self.site.take(GROUP_READINGS)
         self.site.take(2 * GROUP_READINGS)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         self.clock.advance(FLUSH)
         assert self.thread.waiting == 1
         self.thread.work()
@@ -170,7 +167,7 @@ class Commits(Case):
         self.site.take()
         self.site.filter(qos=1)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         self.thread.work()
         assert (self.site.events, self.stats.ended) == ([], {})
         self.thread.tell()
@@ -186,7 +183,7 @@ class Commits(Case):
 
     def test_the_writer_is_not_woken_for_a_commit_without_lines(self) -> None:
         self.site.refuse(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert (self.site.events, self.stats.total(REFUSED)) == ([0], 1)
 
     def test_quarantined_payloads_that_had_to_go_are_counted(self) -> None:
@@ -222,7 +219,7 @@ class Memory(Case):
     def test_large_payloads_put_backpressure_on_the_broker_long_before_their_number_does(self) -> None:
         self.thread.held = True
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         for _ in range(PENDING_BYTES // 65_536):
             assert self.site.events == []
             self.site.refuse(payload=b"x" * 65_536)
@@ -272,7 +269,7 @@ class OurOwnFault(Case):
         self.thread.error = OverflowError("too large")
         self.site.take(qos=1)
         self.site.take()
-        self.site.committer.flush()
+        self.site.flush()
         for _ in range(ATTEMPTS - 2):
             self.clock.advance(RETRY)
         assert (self.site.events, self.stats.ended, self.site.committer.pending) == ([], {}, 2)
@@ -293,7 +290,7 @@ class OurOwnFault(Case):
             return commit(journal, group, *others)
 
         self.patch(Journal, "commit", fail_for_the_first)
-        self.site.committer.flush()
+        self.site.flush()
         self.site.take(4)
         for _ in range(ATTEMPTS):
             self.assert_counted()
@@ -379,7 +376,7 @@ class Stop(Case):
     def test_a_commit_that_fails_already_is_tried_once_more_and_so_is_what_came_since(self) -> None:
         self.thread.error = disk_error()
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         self.site.take(2)
         settled = Deferred.fromCoroutine(self.site.spool.stop())
         self.assertNoResult(settled)
@@ -403,7 +400,7 @@ class Stop(Case):
         self.thread.held = True
         self.site.take(3)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         self.site.take(2)
         self.site.take(qos=1)
         stopped = Deferred.fromCoroutine(self.site.spool.stop())

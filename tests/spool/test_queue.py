@@ -4,6 +4,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tessflux.limits import GROUP_READINGS
 from tessflux.readings import Quarantined
+from tessflux.spool.committer import HOLD
 from tessflux.spool.journal import Batch
 from tessflux.spool.positions import Keeping
 from tessflux.spool.queue import OVERDUE
@@ -124,6 +125,7 @@ class Delivery(Case):
         # The disk is well again, and a commit comes before the next attempt.
         self.site.take(qos=1)
         self.site.committer.flush()
+        self.clock.advance(HOLD)
         assert self.site.on_disk() == lines(GROUP_READINGS + 1)
         self.assertNoResult(retired)
         assert self.site.queue.waiting == GROUP_READINGS + 1
@@ -139,11 +141,11 @@ class Delivery(Case):
         self.site.take()
         self.clock.advance(1.0)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert self.site.queue.oldest == 100.0
         self.clock.advance(1.0)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert self.site.queue.oldest == 100.0
         self.head()
         assert self.site.queue.oldest is None

@@ -96,11 +96,11 @@ class FailingDisk(Case):
     def test_a_commit_that_fails_is_tried_every_second_and_nothing_is_acknowledged_meanwhile(self) -> None:
         self.thread.error = disk_error()
         self.site.take(2, qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         for _ in range(5):
             self.clock.advance(RETRY)
             self.site.take(qos=1)
-            self.site.committer.flush()
+            self.site.flush()
             assert (self.site.events, self.stats.ended) == ([], {})
         self.thread.error = None
         self.clock.advance(RETRY - 0.01)
@@ -140,7 +140,7 @@ class FailingDisk(Case):
         for error in (disk_error(), OverflowError("too large")):
             self.thread.error = error
             self.site.take(qos=1)
-            self.site.committer.flush()
+            self.site.flush()
             self.thread.error = None
             self.clock.advance(RETRY)
         [disk] = self.log(LogLevel.error)
@@ -208,13 +208,13 @@ class FailingDisk(Case):
     def test_a_disk_that_does_not_say_whether_the_file_is_full_has_failed(self) -> None:
         self.thread.error = disk_error(sqlite3.SQLITE_FULL)
         self.site.take(qos=1)
-        self.site.committer.flush()
+        self.site.flush()
         assert "disk failed" in self.log()[0]
 
     def test_a_full_disk_is_no_full_spool(self) -> None:
         with mock.patch.object(Journal, "commit", side_effect=disk_error(sqlite3.SQLITE_FULL)):
             self.site.take(qos=1)
-            self.site.committer.flush()
+            self.site.flush()
         assert "disk failed" in self.log()[0]
 
     def test_lines_that_cannot_be_read_stay_and_are_logged_once_a_minute(self) -> None:
