@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from servers import free_port
@@ -264,3 +265,12 @@ def test_an_infinite_value_is_none_of_victoriametrics_either() -> None:
     with ScriptedServer(otherwise=Answer(200, line), no_places=()) as server:
         source = VictoriaMetrics(Server(config(server.url, measurement="tess"), server.url))
         assert list(source.readings("stars1", 0, 2)) == [(1, {"seq": 7.0})]
+
+
+def test_victoriametrics_names_whom_it_has_ever_heard() -> None:
+    """One of version 1.112 takes a start of 0 for none, and names those of the last day."""
+    with ScriptedServer(otherwise=Answer(200, b'{"data":["stars2","stars1"]}'), no_places=()) as server:
+        source = VictoriaMetrics(Server(config(server.url), server.url))
+        assert source.names() == ["stars1", "stars2"]
+    [request] = server.requests
+    assert parse_qs(urlsplit(request.path).query)["start"] == ["86400"]
