@@ -262,7 +262,8 @@ class Daemon(Victoria):
 
 
 def test_every_panel_of_the_daemon_shows_its_metrics(victoria: VictoriaMetrics) -> None:
-    none = replace(FULL.spool.commits, count=0, buckets=[(0.1, 0)])
+    before = [(bound, 0) for bound, _ in FULL.spool.commits.buckets]
+    none = replace(FULL.spool.commits, count=0, buckets=before)
     idle = replace(FULL, spool=replace(FULL.spool, commits=none))
     for at, snapshot in ((NOW - 60, idle), (NOW, FULL)):
         labels = "extra_label=job=tessflux&extra_label=instance=here"
