@@ -55,11 +55,12 @@ class Running:
         """Whether InfluxDB has a reading."""
         self.assert_runs()
         config = self.place / "config"
-        if not config.exists():
+        # For a moment it is there and empty.
+        url = re.search(r"^url = .*:(\d+)\n", config.read_text() if config.exists() else "", re.MULTILINE)
+        if url is None:
             return False
-        (port,) = re.findall(r"^url = .*:(\d+)$", config.read_text(), re.MULTILINE)
         try:
-            series = Influxd(self.place / "influxd", port=int(port)).query(
+            series = Influxd(self.place / "influxd", port=int(url[1])).query(
                 "SHOW SERIES FROM readings", "tessdb"
             )
         except ServerFailed:

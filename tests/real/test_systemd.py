@@ -128,10 +128,13 @@ def test_it_tells_that_all_is_well(service: Service, site: Site) -> None:
 
 def test_the_journal_gets_priorities_and_the_file_times(systemd: Systemd, service: Service) -> None:
     systemd.hear("READY=1")
+    # The file gets each line first.
     service.wait_for_log("Cannot use the broker")
+    wait_until(
+        lambda: "\n<3>[mqtt#error] Cannot use the broker" in systemd.journal.read_text(), "the journal too"
+    )
     journal = systemd.journal.read_text().splitlines()
     assert any(line.startswith(f"<6>[tessflux#info] tessflux {__version__} ") for line in journal)
-    assert any(line.startswith("<3>[mqtt#error] Cannot use the broker") for line in journal)
     assert all(line.startswith("<") for line in journal)
     assert all(line.startswith("20") for line in service.log.read_text().splitlines())
 
