@@ -3,8 +3,8 @@
 from tessflux.limits import PENDING_MESSAGES
 from tests.faults.site import FaultSite
 from tests.faults.small_disk import SmallDisk
+from tests.real.listener import Listener
 from tests.real.site import Publisher
-from tests.real.test_alarms import Listener
 
 
 def test_a_full_disk_and_what_is_lost_by_it_are_raised_and_cleared(

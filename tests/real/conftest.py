@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from servers import Influxd, Mosquitto
 
+from tests.real.listener import Listener
 from tests.real.site import Publisher, Site
 
 
@@ -37,3 +38,9 @@ def publisher(mosquitto: Mosquitto) -> Iterator[Publisher]:
     publisher = Publisher(mosquitto)
     yield publisher
     publisher.close()
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Listener:
+    """Somebody who hears of alarms, where the config names the command."""
+    return Listener(tmp_path)

@@ -5,6 +5,7 @@ import time
 from tessflux.photometers.database import Database
 from tessflux.photometers.means import bucket
 from tessflux.photometers.photometer import Photometer
+from tests.real.listener import Listener
 from tests.real.site import Publisher, Site, reading, wait_until
 
 
@@ -18,10 +19,11 @@ def kept(site: Site) -> dict[str, Photometer]:
 
 
 def test_who_was_heard_is_known_over_a_kill_and_a_silence_is_said_once(
-    site: Site, publisher: Publisher
+    site: Site, publisher: Publisher, listener: Listener
 ) -> None:
+    """In the log, and by an alarm."""
     began = time.time()
-    site.configure(status={"silent": "10s"})
+    site.configure(status={"silent": "10s"}, alarm={"command": listener.command})
     site.start()
     seq = iter(range(1, 10_000))
 
@@ -40,6 +42,7 @@ def test_who_was_heard_is_known_over_a_kill_and_a_silence_is_said_once(
 
     wait_until(is_silent, lambda: f"a silence; the log:\n{site.logged()}")
     assert "stars1 is silent" not in site.logged()
+    listener.wait_for("silent raised: stars2 is silent since ")
     wait_until(lambda: kept(site)["stars2"].silent, "that it is on disk")
     site.kill()
 
@@ -47,6 +50,7 @@ def test_who_was_heard_is_known_over_a_kill_and_a_silence_is_said_once(
     publish("stars2")
     site.wait_for_log("stars2 is heard again; it was silent since")
     assert "stars2 is silent" not in site.logged()
+    listener.wait_for("silent cleared: stars2 is heard again; ")
     publish("stars2")
     site.wait_for_rows(3)
     site.stop()
