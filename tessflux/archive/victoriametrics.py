@@ -96,7 +96,8 @@ class VictoriaMetrics:
         """What the function says of each field, in ms."""
         moment = -(-end // 1000)
         # To it a range has its end and not its begin; for us it is the other way round.
-        window = f"[{end - start}ms] offset {moment * 1000 - end + 1}ms"
+        # It reckons in seconds and cuts off parts of a millisecond: a whole number might become one less.
+        window = f"[{end - start}.5ms] offset {moment * 1000 - end + 1}.5ms"
         parameters: Parameters = {
             "query": f"{function}({self._series(measurement, name)}{window}) keep_metric_names",
             "time": moment,

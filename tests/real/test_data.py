@@ -127,6 +127,18 @@ def test_a_period_has_its_begin_and_not_its_end(database: Database, begin: int, 
     assert asked.extent("stars1", begin, end) == extent_of(rows)
 
 
+def test_a_period_of_years_has_its_first_millisecond_and_not_its_last(database: Database) -> None:
+    """Some of these numbers of milliseconds become smaller by being made seconds and milliseconds again."""
+    first = START - 4 * 365 * 24 * HOUR
+    write(database, [line("old", {"seq": 1.0}, first)])
+    asked, extent = source(database), Extent(first, first, frozenset({"seq"}))
+    for length in range(68_000_000_000, 68_000_000_050):
+        assert asked.extent("old", first, first + length) == extent
+        assert asked.extent("old", first + 1 - length, first + 1) == extent
+        assert asked.extent("old", first - length, first) is None
+        assert asked.extent("old", first + 1, first + 1 + length) is None
+
+
 def test_where_there_is_nothing_nothing_comes(database: Database) -> None:
     asked = source(database)
     for name, *period in (
