@@ -95,10 +95,11 @@ def test_30_000_invented_photometers_cost_little(site: Site, publisher: Publishe
 def test_what_a_stop_finds_on_its_way_to_the_disk_is_acknowledged_and_not_sent_again(
     site: Site, publisher: Publisher
 ) -> None:
-    site.around = ("strace", "-D", "-f", "-o", os.devnull, "-e", "inject=fdatasync:delay_enter=500000")
+    log = site.spool / f"{FILE_NAME}-wal"
+    delay = "inject=fdatasync:delay_enter=500000"
+    site.around = ("strace", "-D", "-f", "-o", os.devnull, "-P", str(log), "-e", delay)
     site.start()
     publisher.publish([("STARS4ALL/stars1/reading", "nonsense")], qos=1)
-    log = site.spool / f"{FILE_NAME}-wal"
     wait_until(lambda: b"nonsense" in log.read_bytes(), "it is written, but not yet synced")
     site.stop()
     site.around = ()
