@@ -17,12 +17,12 @@ from servers import Mosquitto, Program
 from tests.faults.proxy import Proxy
 from tests.real.site import Site, wait_until
 
-PHOTOMETERS = 6
+PHOTOMETERS = 10
 
 HELD = {"backlog_wait": ""}
 """As by default, other than in other tests."""
 
-BEFORE, WAITING, AFTER = 5, 10, 3
+BEFORE, WAITING, AFTER = 5, 6, 3
 """Readings that each photometer publishes while all is well, while nothing gets through, and then."""
 
 
@@ -183,7 +183,7 @@ def test_what_waited_before_and_after_a_reboot_of_its_photometer_gets_its_true_t
     site: Site, tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     # While nothing gets through: that begins after the fifth reading of the slowest.
-    photometers = Photometers(tmp_path, mosquitto, reboots="12")
+    photometers = Photometers(tmp_path, mosquitto, reboots="10")
     # `begin` starts them: what they publish before tessflux has subscribed is lost.
     try:
         backlog = Backlog(site, photometers)
