@@ -38,7 +38,7 @@ def has_ended(pid: int) -> bool:
     """Whether a process is gone, or only its parent has not noticed yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

@@ -17,7 +17,7 @@ def has_ended(pid: int) -> bool:
     """Also when nobody has yet asked how."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
