@@ -5,7 +5,8 @@
 Prints two numbers: how many of the project's own functions are entered on the way, and how many calls of
 them are open at the same time at most. What a library does, such as WebSocket frames, does not count.
 
-Each way runs the real project in memory, with a clock that stands still and threads that work at once.
+Each way runs the real project in memory, with a clock that goes no further than the message needs and
+threads that work at once.
 Another message goes the same way before the one that counts, so that nothing is done for the first time.
 """
 
@@ -61,6 +62,7 @@ def tessflux() -> tuple[int, int]:
     from tessflux.app import App
     from tessflux.config import load
     from tessflux.logs import Logs
+    from tessflux.spool.committer import HOLD
     from tessflux.thread import Thread
 
     def at_once(_: Thread, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
@@ -94,7 +96,7 @@ def tessflux() -> tuple[int, int]:
 
             def deliver() -> None:
                 session.dataReceived(publication(number))  # noqa: B023
-                reactor.advance(0)
+                reactor.advance(HOLD)
 
             found = count(tessflux, deliver)
             assert broker.value() == b"\x40\x02" + number.to_bytes(2)

@@ -30,6 +30,7 @@ from tessflux.mqtt.session import CLOSE_TIMEOUT
 from tessflux.mqtt.subscriber import Subscriber
 from tessflux.photometers import Register
 from tessflux.readings import Admission, Judge
+from tessflux.spool.committer import HOLD
 from tessflux.watch import Watch
 from tests.log_lines import record
 from tests.mqtt.site import Memory, Network
@@ -214,7 +215,7 @@ class AnythingTest(Case):
             if now := self.acknowledged(wire):
                 assert now <= self.on_disk()
                 acknowledged |= now
-            self.clock.advance(0.001)
+            self.clock.advance(rng.choice((0.001, HOLD)))
         ended = wire.closed
         self.stop(subscriber)
         return ended, acknowledged
@@ -242,6 +243,7 @@ class AnythingTest(Case):
         subscriber, wire = self.connect("3.1.1")
         self.welcome(wire, "3.1.1")
         wire.bring(publish("", b"readings,name=forged seq=1.0 1", mid=1))
+        self.clock.advance(HOLD)
         assert requeue(SpoolConfig(str(self.site.directory)), photometer="", cause="") == 1
         self.site.result(self.intake.requeue())
         assert self.site.on_disk() == []
