@@ -134,8 +134,6 @@ async def _let_in(mqtt: MqttConfig, reactor: Any, findings: Findings) -> Probe |
 def _reason(error: Exception) -> str:
     """In words, with what to do if the error does not say it."""
     match error:
-        case Refusal(bad_login=True):
-            return f"{error}; check [mqtt] username and password"
         case ServerError():
             return str(error)
         case DeferredTimeout():

@@ -31,12 +31,12 @@ LONGEST_REASON = 200
 
 class Refusal(ServerError):
     """The broker refused CONNECT by a code of this `name`, which may mean the version of MQTT (`bad_version`)
-    or who we are (`bad_login`)."""
+    or who we are: then it says what to look at."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"the broker refuses: {reason}")
+        advice = "; check [mqtt] username and password" if name in LOGIN else ""
+        super().__init__(f"the broker refuses: {reason}{advice}")
         self.bad_version = name == "Unsupported protocol version"
-        self.bad_login = name in LOGIN
 
 
 def refuses_version(packet: Packet) -> bool:

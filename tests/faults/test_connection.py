@@ -147,7 +147,9 @@ def test_a_wrong_password_is_said_once_and_a_right_one_is_taken_at_a_reload(
     start_broker(alone, "allow_anonymous false", f"password_file {passwords}")
     configure(alone)
     alone.launch()
-    alone.wait_for_log("the broker refuses: Not authorized; tessflux keeps trying")
+    alone.wait_for_log(
+        "the broker refuses: Not authorized; check [mqtt] username and password; tessflux keeps trying"
+    )
     reload(alone, username="tess", password="wrong")
     alone.wait_for_log("the broker refuses", times=2)
     # Once for each config, however often it was tried.

@@ -346,7 +346,7 @@ class ConnectTest(SubscriberCase):
             assert wire.closed
             self.clock.advance(60)
         assert len(self.log()) == 1
-        assert "the broker refuses: Not authorized" in self.log()[0]
+        assert "the broker refuses: Not authorized; check [mqtt] username and password" in self.log()[0]
         assert self.network.connecting
 
     def test_a_broker_that_does_not_answer_connect_is_given_up(self) -> None:
