@@ -23,14 +23,17 @@ make_chroot() { # suite, directory
 
 # How this machine reaches packages: its names, certificates, and settings of apt and pip that no package brought.
 include_host_config() { # directory
-    local file
+    local file said
     for file in /etc/hosts /etc/resolv.conf /etc/pip.conf /etc/apt/apt.conf /etc/apt/apt.conf.d/* \
         /usr/local/share/ca-certificates/*.crt; do
         if [ -f "$file" ] && ! dpkg --search "$file" >/dev/null 2>&1; then
             cp --parents --dereference --remove-destination "$file" "$1"
         fi
     done
-    in_chroot "$1" update-ca-certificates >/dev/null 2>&1
+    said=$(in_chroot "$1" update-ca-certificates 2>&1) || {
+        echo "$said" >&2
+        return 1
+    }
 }
 
 in_chroot() { # directory, command...
