@@ -110,15 +110,20 @@ def utc_stamp(at: datetime) -> str:
 
 
 class Photometer:
-    """A TESS-W with the firmware of revision 2. `seq` counts the messages since the last boot."""
+    """A TESS-W with the firmware of revision 2. `seq` counts the messages since the last boot.
+
+    The address and the zero point hang on the name alone: who simulates a photometer again, with another
+    `rng`, gets the same one, not another that has taken its name.
+    """
 
     def __init__(self, name: str, rng: Random, place: Place) -> None:
         self.name = name
         self.place = place
         self.seq = 0
         self._rng = rng
-        self._mac = bytes((0x5C, 0xCF, 0x7F, *rng.randbytes(3)))
-        self._zero_point = round(rng.uniform(20.2, 20.5), 2)
+        self._identity = Random(name)
+        self._mac = bytes((0x5C, 0xCF, 0x7F, *self._identity.randbytes(3)))
+        self._zero_point = round(self._identity.uniform(20.2, 20.5), 2)
         self._signal = rng.uniform(-78.0, -56.0)
         self._cloud_waves = [(hours * 3600.0, rng.uniform(0.0, math.tau)) for hours in (0.7, 3, 11, 40)]
 
@@ -190,7 +195,7 @@ class Tess4C(Photometer):
 
     def __init__(self, name: str, rng: Random, place: Place) -> None:
         super().__init__(name, rng, place)
-        self._zero_points = [round(rng.uniform(19.85, 20.97), 2) for _ in CHANNELS]
+        self._zero_points = [round(self._identity.uniform(19.85, 20.97), 2) for _ in CHANNELS]
 
     def register(self) -> Fields:
         """The next register message, with the filter and the zero point of each channel."""

@@ -45,7 +45,8 @@ class Network:
         exchanged = False
         while at < END:
             if name == EXCHANGED and at > EXCHANGED_AT and not exchanged:
-                exchanged, photometer = True, make(name, rng, PLACES[0])
+                exchanged, photometer = True, make("another one", rng, PLACES[0])
+                photometer.name = name
                 zero_points = self._registers(photometer, EXCHANGED_AT)
             if not (name == WITH_GAPS and any(begin <= at < end for begin, end in GAPS)):
                 payload = photometer.reading(at)

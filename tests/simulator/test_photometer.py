@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from random import Random
@@ -126,9 +127,16 @@ def test_a_tess4c_sends_four_channels_and_no_magnitude_of_its_own() -> None:
 
 
 def test_a_tess_w_registers_with_its_zero_point_and_an_address_without_leading_zeros() -> None:
-    row = registered(tess_w(seed=8))
+    row = registered(Photometer("stars77", Random(1), MADRID))
     assert " ".join(row) == "name rev mac chan calib wdBm"
-    assert row["mac"] == "5C:CF:7F:65:9:3A"
+    assert row["mac"] == "5C:CF:7F:C2:54:7"
+
+
+@pytest.mark.parametrize("model", [tess_w, tess4c])
+def test_a_photometer_that_is_simulated_again_is_the_same_one(model: Callable[..., Photometer]) -> None:
+    """Another mac would be a photometer that has taken the name of this one, which raises an alarm."""
+    identity = [registered(model(seed=seed)) | {"wdBm": 0} for seed in (1, 2)]
+    assert identity[0] == identity[1]
 
 
 def test_the_hash_of_a_tess4c_is_the_end_of_its_registered_address() -> None:
@@ -161,7 +169,7 @@ def test_dusk_is_darker_than_day_and_brighter_than_night() -> None:
 def test_clouds_brighten_a_town_darken_the_country_and_warm_the_sky() -> None:
     nights = [MIDNIGHT + timedelta(days=day) for day in range(60)]
     for place, brighter in [(Place(40, -4, 18, 14), True), (Place(40, -4, 21.7, 14), False)]:
-        photometer = tess_w(place=place)
+        photometer = tess_w(seed=8, place=place)  # with seed 1 it is never quite overcast at midnight
         rows = [sent(photometer, at) for at in nights]
         by_cloud = sorted(rows, key=lambda row: row["tamb"] - row["tsky"])
         cloudy, clear = by_cloud[0], by_cloud[-1]
