@@ -3,13 +3,26 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import pytest
+from servers import Mosquitto
 
 from tessflux.spool.journal import FILE_NAME
 from tests.real.site import Publisher, Site, payload, reading, wait_until
 
 TOO_DARK = 27.5
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that does not wait for acknowledgements of twenty at a time: each is a sync of the disk."""
+    settings = ["max_queued_messages 0", "max_inflight_messages 1000"]
+    with Mosquitto(tmp_path / "mosquitto", settings=settings) as server:
+        yield server
 
 
 def quarantined(site: Site) -> list[dict[str, Any]]:
