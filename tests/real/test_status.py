@@ -55,10 +55,15 @@ def test_an_operator_sees_and_controls_a_running_daemon(site: Site, publisher: P
 
     # The same over TCP, where nothing can be changed.
     base = f"http://127.0.0.1:{port}"
-    with urllib.request.urlopen(f"{base}/metrics") as answer:
-        metrics = answer.read().decode()
-    assert '\ntessflux_output_readings_total{output="influxdb",result="delivered"} 2.0\n' in metrics
-    assert "\nprocess_resident_memory_bytes " in metrics
+
+    def metrics() -> str:
+        with urllib.request.urlopen(f"{base}/metrics") as answer:
+            return str(answer.read().decode())
+
+    # The row may be there before the answer that says so.
+    delivered = '\ntessflux_output_readings_total{output="influxdb",result="delivered"} 2.0\n'
+    wait_until(lambda: delivered in metrics(), "both are delivered")
+    assert "\nprocess_resident_memory_bytes " in metrics()
     with urllib.request.urlopen(f"{base}/readyz") as answer:
         assert answer.read() == b"ok\n"
     with pytest.raises(urllib.error.HTTPError) as raised:
