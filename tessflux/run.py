@@ -73,10 +73,14 @@ def until_stopped(
     service = app.App(config, log, reactor, tell_all)
     supervision = _supervision(service, reactor, os.environ if console else {})
     problems: list[Exception] = []
+    started: Deferred[None] = Deferred()
+    """Fires when the start has succeeded or failed."""
 
     async def stop() -> None:
-        supervision.stopping()
-        await service.stop()
+        await started
+        if not problems:
+            supervision.stopping()
+            await service.stop()
 
     def reload() -> None:
         supervision.reloading()
@@ -84,21 +88,23 @@ def until_stopped(
 
     async def start() -> None:
         supervision.begin()
+        reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
         for number in signals.STOP:
             signal.signal(number, partial(_stop, reactor))
         try:
             await service.start()
         except Exception as error:
             problems.append(error)
-            reactor.stop()
-            return
-        reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
-        actions: tuple[Callable[[], object], ...] = (reload, service.pause, service.resume)
-        for number, action in zip(signals.CONTROL, actions, strict=True):
-            signal.signal(number, partial(_call_in_reactor, reactor, action))
-        signals.unblock()
-        supervision.ready()
-        ready()
+            _stop_once(reactor)
+        else:
+            actions: tuple[Callable[[], object], ...] = (reload, service.pause, service.resume)
+            for number, action in zip(signals.CONTROL, actions, strict=True):
+                signal.signal(number, partial(_call_in_reactor, reactor, action))
+            signals.unblock()
+            supervision.ready()
+            ready()
+        finally:
+            started.callback(None)
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()))
     reactor.run()

@@ -72,6 +72,24 @@ sys.exit(main())
 """
 """tessflux that is asked to stop twice before it has done anything about the first."""
 
+UNWANTED = """
+import os, signal, sys
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from tessflux import app
+from tessflux.cli import main
+
+class App(app.App):
+    async def start(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        await deferLater(reactor, 0.1)
+        await super().start()
+
+app.App = App
+sys.exit(main())
+"""
+"""tessflux that is asked to stop while it starts."""
+
 CHEAP = """
 import sys
 before = set(sys.modules)
@@ -125,6 +143,14 @@ def test_a_second_signal_to_stop_changes_nothing(config: Path, program: str) -> 
     log = config.with_name("log").read_text()
     assert "tessflux has stopped" in log
     assert "Traceback" not in log
+
+
+def test_who_stops_it_while_it_starts_gets_a_whole_start_and_a_whole_stop(config: Path) -> None:
+    command = [sys.executable, "-c", UNWANTED, "-k", "-c", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 0
+    assert "tessflux has stopped" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_other_commands_are_ended_by_them_as_any_program_is(config: Path) -> None:
