@@ -283,7 +283,7 @@ def test_a_websocket_brings_every_reading_and_keeps_the_session_over_kill_9(
     certificate.write_bytes(issued("localhost"))
     ca = tmp_path / "ca.pem"
     ca.write_bytes(authority())
-    plain, tls, http = free_port(), free_port(), free_port()
+    plain, tls = free_port(), free_port()
     lines = [f"listener {plain} 127.0.0.1", "protocol websockets"]
     lines += [f"listener {tls} 127.0.0.1", "protocol websockets"]
     lines += [f"certfile {certificate}", f"keyfile {certificate}"]
@@ -305,10 +305,10 @@ def test_a_websocket_brings_every_reading_and_keeps_the_session_over_kill_9(
     checked = alone.run("--check").stdout
     assert f"broker     ok: wss://localhost:{tls}/any/path lets us in by MQTT 3.1.1" in checked
     # The words of a server that has no WebSocket, and of one that speaks MQTT only.
-    with HTTPServer(("127.0.0.1", http), BaseHTTPRequestHandler) as server:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         thread = Thread(target=server.handle_request)
         thread.start()
-        reload(alone, f"ws://127.0.0.1:{http}/mqtt")
+        reload(alone, f"ws://127.0.0.1:{server.server_port}/mqtt")
         alone.wait_for_log("HTTP 501 Not Implemented instead of a WebSocket at /mqtt; check port and path")
         thread.join()
     reload(alone, f"ws://127.0.0.1:{alone.mosquitto.port}/mqtt")

@@ -236,6 +236,7 @@ def test_a_database_behind_tls_is_trusted_only_with_its_authority(tmp_path: Path
         site.publish(publisher, 50)
         site.wait_for_log(NO_READINGS)
         assert "certificate verify failed" in site.logged()
+        wait_until(lambda: len(site.waiting()) == 50, "all are on disk")
         site.configure(influxdb={"url": url, "tls_ca": ca})
         site.signal(signal.SIGHUP)
         site.wait_for_log("takes readings into tessdb")
@@ -271,6 +272,7 @@ def test_the_wrong_one_of_http_and_https_is_said_as_such_and_loses_nothing(
         site.start()
         site.publish(publisher, 50)
         site.wait_for_log(advice)
+        wait_until(lambda: len(site.waiting()) == 50, "all are on disk")
         trusted = {"tls_ca": ca} if right == "https" else {}
         site.configure(influxdb={"url": f"{right}://{address}", **trusted})
         site.signal(signal.SIGHUP)
