@@ -107,7 +107,7 @@ class Session(BrokerProtocol):
         self._abort_timer: IDelayedCall | None = None
         self._splitter = Splitter()
         self._qos2: set[int] = set()
-        """Packet identifiers of messages at QoS 2 that are not acknowledged yet."""
+        """Packet identifiers that came with QoS 2 last. Each may come again, even when it is acknowledged."""
         self._unread_bytes: int | None = None
 
     def connectionMade(self) -> None:
@@ -149,6 +149,8 @@ class Session(BrokerProtocol):
                     messages.append(message)
                     if first & QOS_2 and message.mid is not None:
                         self._qos2.add(message.mid)
+                    elif self._qos2 and message.mid is not None:
+                        self._qos2.discard(message.mid)
                     continue
                 self._hand_on(messages)
                 messages = []
@@ -324,7 +326,6 @@ class Session(BrokerProtocol):
         responses = [PUBACK | mid for mid in mids]
         if self._qos2:
             responses = [PUBREC | mid if mid in self._qos2 else PUBACK | mid for mid in mids]
-            self._qos2.difference_update(mids)
         self._send(struct.pack(f">{len(responses)}I", *responses))
 
     def _on_connack(self, session_present: bool, code: ReasonCode, properties: Any) -> None:

@@ -369,6 +369,26 @@ class MessageTest(SessionCase):
         assert wire.value() == packet(0x70, mid)
         assert self.intake.payloads == [b"1"]
 
+    def test_a_message_at_qos_2_that_comes_twice_is_acknowledged_twice_by_its_handshake(self) -> None:
+        _, wire = self.accepted()
+        mid = (9).to_bytes(2)
+        for first in (PUBLISH | 0x04, PUBLISH | 0x0C):
+            wire.bring(packet(first, b"\x00\x01a" + mid + b"1"))
+        [acknowledge] = self.intake.unacknowledged
+        # Two commits.
+        acknowledge([9])
+        acknowledge([9])
+        assert wire.value() == 2 * packet(0x50, mid)
+
+    def test_a_packet_identifier_of_qos_2_may_come_again_at_qos_1(self) -> None:
+        _, wire = self.accepted()
+        wire.bring(packet(PUBLISH | 0x04, b"\x00\x01a" + (9).to_bytes(2) + b"1"))
+        self.intake.commit()
+        wire.clear()
+        wire.bring(publish("a", b"2", mid=9))
+        self.intake.commit()
+        assert wire.value() == puback(9)
+
     def test_after_the_connection_was_lost_nothing_is_acknowledged(self) -> None:
         _, wire = self.accepted()
         wire.bring(publish("a", b"1", mid=7))
