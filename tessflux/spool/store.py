@@ -129,7 +129,7 @@ class Store:
         self.stopping = True
 
     def retire(self, output: str, batch: Batch) -> None:
-        """An output has dealt with all lines of a batch; the next commit records it."""
+        """An output has dealt with all lines of a batch; a commit will record it."""
         if position := self.positions.get(output):
             position.retire(batch.last, batch.generation, self._clock.seconds())
 
@@ -198,7 +198,9 @@ class Store:
     def _is_to_record(self, first: int, changed: Mapping[str, Mark]) -> bool:
         """Whether the next commit records these positions, and deletes the lines up to number `first`."""
         return (
-            self._clock.seconds() >= self._recorded_at + RECORD
+            # What it deletes makes room on a full disk.
+            bool(self.failing)
+            or self._clock.seconds() >= self._recorded_at + RECORD
             or first >= self._first + GROUP_READINGS
             or any(name not in self._recorded for name in changed)
             or any(not self.positions[name].keeping.resend for name in changed)

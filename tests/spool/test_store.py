@@ -403,6 +403,20 @@ class Outputs(Case):
         assert self.site.store.failing == ""
         assert len(self.site.on_disk()) < on_disk + GROUP_READINGS - 1
 
+    def test_while_the_disk_fails_what_is_delivered_makes_room_at_once(self) -> None:
+        self.keep_for(influxdb=Keeping(resend=60))
+        self.take(3)
+        self.deliver("influxdb")
+        self.clock.advance(61)
+        self.take(1)
+        self.thread.error = disk_error(sqlite3.SQLITE_FULL)
+        self.site.take()
+        self.site.flush()
+        assert self.site.store.failing == "disk failed"
+        self.thread.error = None
+        self.deliver("influxdb")
+        assert self.site.on_disk() == lines(3, 4)
+
     def test_a_line_that_is_refused_again_is_in_quarantine_once(self) -> None:
         self.keep_for(influxdb=Keeping(resend=60))
         self.take(2)
