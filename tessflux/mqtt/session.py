@@ -64,10 +64,6 @@ class State(Enum):
     CLOSED = "the transport is gone"
 
 
-OPEN = State.OPEN
-"""Read for each message, where looking it up through the class would cost time."""
-
-
 class Session(BrokerProtocol):
     """`accepted` fires when the broker accepts CONNECT, or fails; `lost` fires at the end with the reason.
 
@@ -113,7 +109,7 @@ class Session(BrokerProtocol):
     def connectionMade(self) -> None:
         """The transport is there: send CONNECT."""
         assert self.transport is not None
-        self._state = OPEN
+        self._state = State.OPEN
         self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
         self._client = client = PahoClient(Socket(self._send, self._close), self._config, keep=self._keep)
         client.on_connect = lambda _client, _data, flags, code, properties: self._on_connack(
@@ -135,7 +131,7 @@ class Session(BrokerProtocol):
         self._read()
 
     def _read(self) -> None:
-        if self._backpressure or self._state is not OPEN:
+        if self._backpressure or self._state is not State.OPEN:
             return
         # One time for all that arrived together.
         received_at, version5 = int(self._now() * 1000), self._version5
@@ -154,9 +150,9 @@ class Session(BrokerProtocol):
                     continue
                 self._hand_on(messages)
                 messages = []
-                if self._state is OPEN:
+                if self._state is State.OPEN:
                     self._control(packet)
-                if self._backpressure or self._state is not OPEN:
+                if self._backpressure or self._state is not State.OPEN:
                     break
         except Malformed as error:
             unreadable = f"the broker sent something that cannot be read: {error}"
@@ -266,7 +262,7 @@ class Session(BrokerProtocol):
     @property
     def is_open(self) -> bool:
         """Whether the broker can still answer."""
-        return self._state is OPEN
+        return self._state is State.OPEN
 
     @property
     def reached(self) -> bool:
@@ -285,7 +281,7 @@ class Session(BrokerProtocol):
     def disconnect(self) -> None:
         """Send DISCONNECT; `lost` fires when the transport is closed."""
         self._reason = self._reason or DISCONNECTED
-        if self._state is OPEN:
+        if self._state is State.OPEN:
             self._begin_to_close()
             # TLS closes only when the peer's answer is read. No message is read any more.
             self.backpressure(False)
@@ -293,7 +289,7 @@ class Session(BrokerProtocol):
 
     def _close(self) -> None:
         """paho no longer needs the transport: after DISCONNECT, an error, or when the broker is silent."""
-        if self._state in (OPEN, State.CLOSING):
+        if self._state in (State.OPEN, State.CLOSING):
             assert self.transport is not None
             self._begin_to_close()
             # It would wait for us to produce no more.
@@ -308,20 +304,20 @@ class Session(BrokerProtocol):
 
     def _begin_to_close(self) -> None:
         # What was written never leaves when nobody reads it.
-        if self._state is OPEN:
+        if self._state is State.OPEN:
             self._state = State.CLOSING
             self._abort_timer = self._clock.callLater(CLOSE_TIMEOUT, self.abort, "it did not close")
 
     def abort(self, reason: str) -> None:
         """Close at once, whatever the broker does."""
         self._reason = self._reason or reason
-        if self._state in (OPEN, State.CLOSING):
+        if self._state in (State.OPEN, State.CLOSING):
             assert self.transport is not None
             self.transport.abortConnection()  # type: ignore[attr-defined]
 
     def _acknowledge(self, mids: Sequence[int]) -> None:
         """The responses leave in one write."""
-        if self._state is not OPEN:
+        if self._state is not State.OPEN:
             return
         responses = [PUBACK | mid for mid in mids]
         if self._qos2:
