@@ -13,15 +13,7 @@ from tessflux.dating import Dating
 from tessflux.limits import REQUEUED
 from tessflux.logs import Reports
 from tessflux.photometers import Register
-from tessflux.readings import (
-    Acknowledge,
-    Admit,
-    Judge,
-    Message,
-    Outcome,
-    Places,
-    internal_error,
-)
+from tessflux.readings import Acknowledge, Admit, Judge, Message, Outcome, Places, internal_error
 from tessflux.spool import Committer, Group, Store
 from tessflux.stats import MqttStats
 from tessflux.watch import Watch

@@ -47,7 +47,7 @@ FORGET = 30 * 86_400.0
 replace = msgspec.structs.replace
 
 _Judged = tuple[Message, Outcome, Admit | None]
-"""As `take` gets it."""
+"""A message, what became of it, and `admit` as `Judge.judge` got it."""
 
 
 class _Turned(msgspec.Struct, gc=False):

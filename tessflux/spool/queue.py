@@ -141,7 +141,7 @@ class Queue:
         """The database has dealt with the batch: forget it, and keep what it refused in quarantine.
 
         False if a stop came before that succeeded, or if it fails because of our own bug: then the batch goes
-        on waiting. Without refused lines the next commit records this. If that is lost, the batch is sent
+        on waiting. Without refused lines a later commit records this. If that is lost, the batch is sent
         again, which is harmless: the points are the same.
         """
         if refused and not batch.again:
