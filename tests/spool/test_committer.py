@@ -34,12 +34,12 @@ class Commits(Case):
         assert (self.site.on_disk(), self.site.events) == (lines(2), ["wake"])
         assert (self.stats.ended, self.site.committer.pending) == ({(STORED, ""): 2}, 0)
 
-    def test_a_flush_commits_at_once_what_waits_for_an_acknowledgement(self) -> None:
+    def test_a_flush_commits_with_what_waits_for_its_acknowledgement_what_does_not(self) -> None:
         self.site.take()
-        self.site.take(qos=1)
+        self.site.take(MANY, qos=1)
         assert self.site.on_disk() == []
-        self.site.flush()
-        assert (self.site.on_disk(), self.site.events) == (lines(2), [1, "wake"])
+        self.site.committer.flush()
+        assert (self.site.on_disk(), self.site.events) == (lines(1 + MANY), [*range(1, 1 + MANY), "wake"])
 
     def come(self, count: int, pause: float) -> None:
         """So many messages come one by one, and wait for their acknowledgement."""
