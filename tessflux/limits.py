@@ -29,8 +29,8 @@ GROUP_READINGS = 1_000
 
 PENDING_MESSAGES = 5_000
 """Messages that wait in memory for a commit: five full groups, or five minutes of a thousand photometers
-while the disk fails. Beyond it no more is read from the broker, or QoS 0 messages are lost while the disk
-fails."""
+while the disk fails. Beyond it no more is read from the broker (what arrived together is still taken), or QoS
+0 messages are lost while the disk fails."""
 
 PENDING_BYTES = 16 * 1024 * 1024
 """Bytes of lines and refused payloads that wait in memory for a commit, for the same reason."""

@@ -102,7 +102,7 @@ class Case(SynchronousTestCase):
             )
             self.intake.take([message], self.site.acknowledge)
         if qos:
-            self.site.flush()
+            self.site.settle()
 
     def wait(self, seconds: float) -> None:
         """So many seconds go by, with a look in each of them."""

@@ -162,7 +162,7 @@ class DiskTest(FaultCase):
         self.start_with_wrong_clock()
         for seq in range(300):
             self.take(reading(seq, "stars2"))
-        self.site.flush()
+        self.site.settle()
         self.patch(os, "statvfs", lambda path: SimpleNamespace(f_bavail=20 * 256, f_frsize=4_096))
         self.set_clock()
         self.wait(20)

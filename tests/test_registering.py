@@ -86,7 +86,7 @@ class Daemon:
         taken = Message(TOPIC, what, False, at, mid, None, dup)
         self.intake.take([taken], self.acknowledged.extend)
         if mid is not None:
-            self.site.flush()
+            self.site.settle()
 
     def commit(self) -> None:
         self.site.clock.advance(FLUSH)

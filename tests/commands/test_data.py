@@ -131,7 +131,9 @@ def test_whatever_ends_it_amid_the_readings_there_is_no_file(
     config: Path, database: ScriptedServer, tmp_path: Path, number: signal.Signals
 ) -> None:
     database.then(*answers()[:3], Answer(silent=True))
-    command = [sys.executable, "-m", "tessflux", "data", "stars1", "-c", str(config)]
+    # A shell has what it runs in the background ignore SIGINT.
+    command = ["env", f"--default-signal={number.name[3:]}", sys.executable]
+    command += ["-m", "tessflux", "data", "stars1", "-c", str(config)]
     with subprocess.Popen([*command, "-o", str(tmp_path / "stars1.csv")], stderr=subprocess.PIPE) as process:
         wait_until(lambda: len(list(tmp_path.iterdir())) == 2, "the file of what has come")
         process.send_signal(number)

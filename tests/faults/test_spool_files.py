@@ -119,7 +119,7 @@ class BetweenTwoCommits(Case):
                 site = self.begin(in_database)
                 harm(site.directory / FILE_NAME)
                 site.take(3, qos=1)
-                site.flush()
+                site.settle()
                 assert site.events[-4:] == [3000, 3001, 3002, "wake"], name
                 assert self.survivors(site)[-2003:] == lines(1000, 3003), name
                 assert site.queue.waiting == 2003, name
@@ -135,7 +135,7 @@ class BetweenTwoCommits(Case):
         site.take(3, qos=1)
         seen: list[tuple[Path, list[object]]] = []
         with mock.patch.object(spoolfile, "_sync", lambda path: seen.append((path, list(site.events)))):
-            site.flush()
+            site.settle()
         [(path, before)] = seen
         assert path == site.directory
         assert site.events[len(before) :] == [3000, 3001, 3002, "wake"]
@@ -150,11 +150,11 @@ class BetweenTwoCommits(Case):
                 if not in_memory:
                     site.forget_pages()
                 site.take(3, qos=1)
-                site.flush()
+                site.settle()
                 assert site.events[-4:] == [3000, 3001, 3002, "wake"], name
                 assert self.survivors(site)[-3:] == lines(3000, 3003), name
                 site.take(2, qos=1)
-                site.flush()
+                site.settle()
                 assert self.survivors(site)[-5:] == lines(3000, 3005), name
                 # Either all is in the new file, or none of it and the old one is said to have it.
                 all_there = self.survivors(site) == lines(1000, 3005)
@@ -190,7 +190,7 @@ class WhileItIsOpened(Case):
             with self.harm_next_open(delete(suffix)):
                 site.open()
                 site.take(3, qos=1)
-                site.flush()
+                site.settle()
             assert self.survivors(site)[-2003:] == lines(1000, 3003), suffix
             self.end(site)
 
@@ -213,7 +213,7 @@ class DuringACommit(Case):
             site = self.begin()
             self.harm_next_commit(site, harm)
             site.take(3, qos=1)
-            site.flush()
+            site.settle()
             assert site.events[-4:] == [3000, 3001, 3002, "wake"], name
             assert self.survivors(site) == lines(1000, 3003), name
             assert (site.queue.waiting, site.stats.total(STORED)) == (2003, 3003)
@@ -231,7 +231,7 @@ class DuringACommit(Case):
 
         with mock.patch.object(spoolfile, "parts", parts):
             site.take(3, qos=1)
-            site.flush()
+            site.settle()
             site.clock.advance(RETRY)
         assert site.events[-4:] == [3000, 3001, 3002, "wake"]
         assert self.survivors(site)[-2003:] == lines(1000, 3003)
@@ -245,7 +245,7 @@ class DuringACommit(Case):
         little = os.statvfs_result((1, RESERVE - 1, *real[2:4], 1, *real[5:]))
         with mock.patch.object(os, "statvfs", return_value=little):
             site.take(GROUP_READINGS, qos=1)
-            site.flush()
+            site.settle()
             assert "less than 32 MB are left" in self.log()[0]
             with mock.patch.object(Journal, "copy", side_effect=disk_error(sqlite3.SQLITE_FULL)):
                 batch: Batch = site.result(site.queue.head(GROUP_READINGS))
@@ -263,7 +263,7 @@ class DuringACommit(Case):
             self.harm_next_commit(site, delete("", "-wal", "-shm"))
             with mock.patch.object(Journal, "copy", side_effect=error):
                 site.take(3, qos=1)
-                site.flush()
+                site.settle()
                 site.clock.advance(RETRY)
                 assert site.events[-1] == "wake"
                 assert "disk failed" in self.log()[0]

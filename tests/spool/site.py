@@ -185,7 +185,7 @@ class Site:
             admitted += self._take(Stored(line(number), Admitted("stars1", number, number), reading), qos)
         return admitted
 
-    def flush(self) -> None:
+    def settle(self) -> None:
         """Commit what has come, whatever else may come soon."""
         Deferred.fromCoroutine(self.committer.settle())
 

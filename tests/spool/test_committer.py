@@ -120,7 +120,7 @@ class Commits(Case):
         self.site.take(GROUP_READINGS)
         self.site.take(2 * GROUP_READINGS)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         self.clock.advance(FLUSH)
         assert self.thread.waiting == 1
         self.thread.work()
@@ -169,7 +169,7 @@ class Commits(Case):
         self.site.take()
         self.site.filter(qos=1)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         self.thread.work()
         assert (self.site.events, self.stats.ended) == ([], {})
         self.thread.tell()
@@ -185,7 +185,7 @@ class Commits(Case):
 
     def test_the_writer_is_not_woken_for_a_commit_without_lines(self) -> None:
         self.site.refuse(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert (self.site.events, self.stats.total(REFUSED)) == ([0], 1)
 
     def test_quarantined_payloads_that_had_to_go_are_counted(self) -> None:
@@ -221,7 +221,7 @@ class Memory(Case):
     def test_large_payloads_put_backpressure_on_the_broker_long_before_their_number_does(self) -> None:
         self.thread.held = True
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         for _ in range(PENDING_BYTES // 65_536):
             assert self.site.events == []
             self.site.refuse(payload=b"x" * 65_536)
@@ -271,7 +271,7 @@ class OurOwnFault(Case):
         self.thread.error = OverflowError("too large")
         self.site.take(qos=1)
         self.site.take()
-        self.site.flush()
+        self.site.settle()
         for _ in range(ATTEMPTS - 2):
             self.clock.advance(RETRY)
         assert (self.site.events, self.stats.ended, self.site.committer.pending) == ([], {}, 2)
@@ -292,7 +292,7 @@ class OurOwnFault(Case):
             return commit(journal, group, *others)
 
         self.patch(Journal, "commit", fail_for_the_first)
-        self.site.flush()
+        self.site.settle()
         self.site.take(4)
         for _ in range(ATTEMPTS):
             self.assert_counted()
@@ -378,7 +378,7 @@ class Stop(Case):
     def test_a_commit_that_fails_already_is_tried_once_more_and_so_is_what_came_since(self) -> None:
         self.thread.error = disk_error()
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         self.site.take(2)
         settled = Deferred.fromCoroutine(self.site.spool.stop())
         self.assertNoResult(settled)
@@ -402,7 +402,7 @@ class Stop(Case):
         self.thread.held = True
         self.site.take(3)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         self.site.take(2)
         self.site.take(qos=1)
         stopped = Deferred.fromCoroutine(self.site.spool.stop())

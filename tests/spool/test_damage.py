@@ -63,7 +63,7 @@ class Damage(Case):
     def test_a_commit_that_comes_upon_damage_goes_into_a_new_file(self) -> None:
         self.open_damaged()
         self.site.take(3, qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.site.events == [6000, 6001, 6002, "wake"]
         assert (self.site.on_disk(), self.site.queue.waiting) == (lines(6000, 6003), 3)
         assert len(self.site.asides()) == 1
@@ -78,14 +78,14 @@ class Damage(Case):
         assert (self.head().lines, self.site.queue.waiting) == ([], 0)
         assert len(self.site.asides()) == 1
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.head().lines == [line(6000)]
 
     def test_a_damage_that_two_calls_come_upon_is_moved_aside_once(self) -> None:
         self.open_damaged()
         self.thread.held = True
         self.site.take(3, qos=1)
-        self.site.flush()
+        self.site.settle()
         head = Deferred.fromCoroutine(self.site.queue.head(10_000))
         self.thread.release()
         self.clock.advance(RETRY)
@@ -99,11 +99,11 @@ class Damage(Case):
         batch = self.head()
         self.damage_next_commit()
         self.site.take(3, qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.site.on_disk() == lines(GROUP_READINGS, GROUP_READINGS + 3)
         self.retire(batch)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.site.on_disk() == lines(GROUP_READINGS, GROUP_READINGS + 4)
         assert self.site.queue.waiting == 4
 
@@ -113,7 +113,7 @@ class Damage(Case):
         self.damage_next_commit()
         self.thread.held = True
         self.site.take(3, qos=1)
-        self.site.flush()
+        self.site.settle()
         self.thread.work()
         self.retire(batch)
         tidied = Deferred.fromCoroutine(self.site.queue.retire(batch, [refused(1)]))
@@ -126,7 +126,7 @@ class Damage(Case):
         self.site.take(GROUP_READINGS)
         self.damage_next_commit()
         self.site.take(3, qos=1)
-        self.site.flush()
+        self.site.settle()
         self.site.restart()
         assert (self.site.queue.waiting, len(self.head().lines)) == (3, 3)
 
@@ -135,14 +135,14 @@ class Damage(Case):
         self.damage_next_commit()
         for _ in range(3):
             self.site.refuse(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert (len(self.site.asides()), self.site.store.forgotten) == (1, 1)
 
     def test_a_file_that_cannot_be_moved_is_tried_again(self) -> None:
         self.open_damaged()
         with mock.patch.object(spoolfile, "move_aside", side_effect=PermissionError("read-only file system")):
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
             self.clock.advance(RETRY)
             assert (self.site.events, self.site.asides()) == ([], [])
             assert len(self.log()) == 1
@@ -155,7 +155,7 @@ class Damage(Case):
         self.open_damaged()
         with mock.patch.object(spoolfile, "Journal", side_effect=disk_error(sqlite3.SQLITE_FULL)):
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
             self.clock.advance(RETRY)
             assert self.site.events == []
         self.clock.advance(RETRY)

@@ -79,7 +79,7 @@ class Delivery(Case):
         self.retire(self.head())
         assert self.site.on_disk() == lines(GROUP_READINGS)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.site.on_disk() == [line(GROUP_READINGS)]
 
     def test_retired_lines_leave_the_disk_when_it_is_tidied(self) -> None:
@@ -101,7 +101,7 @@ class Delivery(Case):
         batch = self.head()
         self.thread.held = True
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         self.retire(batch)
         self.thread.release()
         assert self.site.on_disk() == lines(GROUP_READINGS + 1)
@@ -141,11 +141,11 @@ class Delivery(Case):
         self.site.take()
         self.clock.advance(1.0)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.site.queue.oldest == 100.0
         self.clock.advance(1.0)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert self.site.queue.oldest == 100.0
         self.head()
         assert self.site.queue.oldest is None

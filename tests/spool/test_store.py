@@ -96,11 +96,11 @@ class FailingDisk(Case):
     def test_a_commit_that_fails_is_tried_every_second_and_nothing_is_acknowledged_meanwhile(self) -> None:
         self.thread.error = disk_error()
         self.site.take(2, qos=1)
-        self.site.flush()
+        self.site.settle()
         for _ in range(5):
             self.clock.advance(RETRY)
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
             assert (self.site.events, self.stats.ended) == ([], {})
         self.thread.error = None
         self.clock.advance(RETRY - 0.01)
@@ -127,20 +127,20 @@ class FailingDisk(Case):
         for _ in range(int(MINUTE)):
             self.thread.error = disk_error()
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
             self.thread.error = None
             self.clock.advance(RETRY)
         assert (len(self.log(LogLevel.error)), len(self.log(LogLevel.info))) == (1, 1)
         self.thread.error = disk_error()
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert len(self.log(LogLevel.error)) == 2
 
     def test_another_cause_is_logged_at_once(self) -> None:
         for error in (disk_error(), OverflowError("too large")):
             self.thread.error = error
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
             self.thread.error = None
             self.clock.advance(RETRY)
         [disk] = self.log(LogLevel.error)
@@ -208,13 +208,13 @@ class FailingDisk(Case):
     def test_a_disk_that_does_not_say_whether_the_file_is_full_has_failed(self) -> None:
         self.thread.error = disk_error(sqlite3.SQLITE_FULL)
         self.site.take(qos=1)
-        self.site.flush()
+        self.site.settle()
         assert "disk failed" in self.log()[0]
 
     def test_a_full_disk_is_no_full_spool(self) -> None:
         with mock.patch.object(Journal, "commit", side_effect=disk_error(sqlite3.SQLITE_FULL)):
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
         assert "disk failed" in self.log()[0]
 
     def test_lines_that_cannot_be_read_stay_and_are_logged_once_a_minute(self) -> None:
@@ -365,7 +365,7 @@ class Outputs(Case):
         written = []
         for _ in range(20):
             self.site.take(qos=1)
-            self.site.flush()
+            self.site.settle()
             self.deliver("influxdb")
             self.clock.advance(RECORD / 4)
             written += self.site.query("SELECT answered FROM output")
@@ -411,7 +411,7 @@ class Outputs(Case):
         self.take(1)
         self.thread.error = disk_error(sqlite3.SQLITE_FULL)
         self.site.take()
-        self.site.flush()
+        self.site.settle()
         assert self.site.store.failing == "disk failed"
         self.thread.error = None
         self.deliver("influxdb")
