@@ -60,7 +60,10 @@ def plain(tmp_path: Path) -> Iterator[tuple[FaultSite, Publisher]]:
 
 def try_again(site: Site) -> None:
     """Make the next attempt at once, also if one is still under way."""
+    before = site.logged().count("Delivery is paused")
     site.signal(signal.SIGUSR1)
+    # Python may call the handler of the second signal before that of the first.
+    wait_until(lambda: site.logged().count("Delivery is paused") > before, "the delivery is paused")
     site.signal(signal.SIGUSR2)
 
 
