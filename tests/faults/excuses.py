@@ -28,7 +28,9 @@ RETRY = 2_000
 """The daemon tries a full disk again every second."""
 
 _EVENT = re.compile(
-    r"^(\S+) \[\w+#\w+\] (Subscribed to|Lost the connection|Reconnecting|Cannot store readings)", re.MULTILINE
+    r"^(\S+) \[\w+#\w+\] (Subscribed to|Lost the connection|Cannot use the broker|Reconnecting"
+    r"|Cannot store readings)",
+    re.MULTILINE,
 )
 
 Window = tuple[int, int]

@@ -37,8 +37,15 @@ def test_before_it_subscribes_a_daemon_hears_nothing(tmp_path: Path) -> None:
     assert found.of(END) == ""
 
 
-def test_from_the_loss_of_the_broker_until_it_is_subscribed_again_it_is_deaf(tmp_path: Path) -> None:
-    only = run(tmp_path, "", 0, (5, SUBSCRIBED), (20, LOST), (25, SUBSCRIBED))
+CUT = "mqtt#error] Cannot use the broker tcp:127.0.0.1:1: the connection was lost; tessflux keeps trying"
+"""As is logged when it is lost between the subscription to readings and that to register messages."""
+
+
+@pytest.mark.parametrize("lost", [LOST, CUT])
+def test_from_the_loss_of_the_broker_until_it_is_subscribed_again_it_is_deaf(
+    tmp_path: Path, lost: str
+) -> None:
+    only = run(tmp_path, "", 0, (5, SUBSCRIBED), (20, lost), (25, SUBSCRIBED))
     found = excuses([only], [], END)
     assert found.of(T + 20_000 - LATENCY - 1) == ""
     assert found.of(T + 20_000 - LATENCY) == "not connected"
