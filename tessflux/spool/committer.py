@@ -70,7 +70,7 @@ class Committer:
         self._acknowledged: float | None = None
         """When messages were acknowledged, unless others have come since then (clock seconds)."""
         self._in_vain = 0
-        """How many holds in a row."""
+        """How many holds in a row were in vain, as IN_VAIN says."""
         self._under_way: Deferred[None] | None = None
         """The commits that are being made, until the last of them is done."""
         self._waiters: list[Deferred[None]] = []
@@ -152,6 +152,7 @@ class Committer:
 
     @property
     def _broker_waits(self) -> bool:
+        """Whether the broker sends nothing more until all is acknowledged."""
         return self._in_vain >= IN_VAIN
 
     def _due(self) -> float:

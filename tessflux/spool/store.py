@@ -8,7 +8,7 @@ is logged when it begins, once a minute while it lasts, and when it is over.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError
@@ -154,12 +154,12 @@ class Store:
         """Try once to make a group durable, and the fact that an `output` has dealt with a batch; False if
         that failed."""
         marks = self._marks(output, batch.last)
-        first = min((mark.settled for mark in marks.values()), default=self._first)
         changed = {name: mark for name, mark in marks.items() if self._recorded.get(name) != mark}
         gone = self._gone
-        records = bool(output or gone) or self._is_to_record(first, changed)
+        records = bool(output or gone) or self._is_to_record(marks, changed)
+        first = self._deletable(marks) if records else self._first
         if not records:
-            first, changed = self._first, {}
+            changed = {}
         self._running += 1
         began = self._clock.seconds()
         try:
@@ -195,13 +195,17 @@ class Store:
                 log.info("The spool takes readings again")
         return True
 
-    def _is_to_record(self, first: int, changed: Mapping[str, Mark]) -> bool:
-        """Whether the next commit records these positions, and deletes the lines up to number `first`."""
+    def _deletable(self, marks: Mapping[str, Mark]) -> int:
+        """Up to which number no output needs a line any more."""
+        return min((mark.settled for mark in marks.values()), default=self._first)
+
+    def _is_to_record(self, marks: Mapping[str, Mark], changed: Iterable[str]) -> bool:
+        """Whether the next commit records how far the outputs have come, and deletes what none needs."""
         return (
             # What it deletes makes room on a full disk.
             bool(self.failing)
             or self._clock.seconds() >= self._recorded_at + RECORD
-            or first >= self._first + GROUP_READINGS
+            or self._deletable(marks) >= self._first + GROUP_READINGS
             or any(name not in self._recorded for name in changed)
             or any(not self.positions[name].keeping.resend for name in changed)
         )
@@ -274,14 +278,13 @@ class Store:
             return
         marks = self._marks("", 0)
         # While lines are let go one after the other, nothing is written for each step.
-        news = {
-            name: mark
+        news = [
+            name
             for name, mark in marks.items()
             if mark.answered != (old := self._recorded.get(name, Mark(-1, -1))).answered
             or (mark.settled != old.settled and mark.settled == mark.answered)
-        }
-        first = min((mark.settled for mark in marks.values()), default=self._first)
-        if self._gone or (news and self._is_to_record(first, news)):
+        ]
+        if self._gone or (news and self._is_to_record(marks, news)):
             await self.commit(Group())
 
     async def head(self, after: int, limit: int, until: int | None = None) -> Batch:
