@@ -36,8 +36,12 @@ MONTH = Time(NOW // DAY * DAY - 30 * DAY, NOW, 2_700)
 
 
 def sky(at: int) -> float:
-    """The magnitude of the photometer that has a day: another one in each hour, and 0 by day."""
-    hour = at // HOUR % 24
+    """The magnitude of the photometer that has a day: another one in each hour, and 0 by day.
+
+    It is noon now, whatever the clock says, and where NIGHT begins: the databases differ in whether the very
+    first moment of a time belongs to it.
+    """
+    hour = (at // HOUR - NOW // HOUR + 12) % 24
     return 0.0 if 6 <= hour < 18 else 20 + hour / 100
 
 
