@@ -77,7 +77,8 @@ def play(bench: FaultSite, publisher: Publisher, actions: list[Action], seed: in
     bench.database.heal()
     bench.configure()
     bench.signal(signal.SIGHUP)
-    bench.signal(signal.SIGUSR2)
+    # Of a signal to pause and one to resume that are sent together, either may come first: this comes later.
+    bench.run("resume").check_returncode()
     bench.wait_for_all()
     bench.end_well()
 

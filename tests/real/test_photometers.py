@@ -52,7 +52,7 @@ def test_who_was_heard_is_known_over_a_kill_and_a_silence_is_said_once(
     assert "stars2 is silent" not in site.logged()
     listener.wait_for("silent cleared: stars2 is heard again; ")
     publish("stars2")
-    site.wait_for_rows(3)
+    wait_until(lambda: [row["name"] for row in site.rows()].count("stars2") == 4, "all four of it")
     site.stop()
 
     found = kept(site)
